@@ -1,0 +1,281 @@
+"""Train the demo model: a Stable-Diffusion-shaped model of the sprite world, small enough for two CPU cores.
+
+    python -m demo.train autoencoder --work ~/demo-training     # some 40 minutes on one core
+    python -m demo.train diffusion   --work ~/demo-training     # one to three hours; writes demo/model as it goes
+
+Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every few minutes and goes on from
+there when started again. The learning rate is flat and falls to zero over the last fifth of `--steps`, so a run can be
+given more steps later by raising that number. Uses a GPU when torch sees one.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+
+from .data import MAP, load_or_draw
+from .tokenizer import CONTEXT, save_tokenizer
+
+MODEL = Path(__file__).parent / "model"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# ---------------------------------------------------------------------------------------------------- shared machinery
+class Run:
+    """A resumable training run: parameters, optimiser moments and an average of the weights in one safetensors file."""
+
+    def __init__(self, stage: str, work: Path, modules: dict[str, torch.nn.Module], lr: float, steps: int, ema: float):
+        self.modules, self.steps, self.lr, self.decay = modules, steps, lr, ema
+        self.path, self.log_path = work / f"{stage}.safetensors", work / f"{stage}.log"
+        self.parameters = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
+        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr, betas=(0.9, 0.99), weight_decay=0.01)
+        self.step, self.saved, self.started = 0, time.time(), time.time()
+        if self.path.exists():
+            self._load()
+
+    def _load(self) -> None:
+        state = load_file(self.path)
+        self.step = int(state["step"])
+        with torch.no_grad():
+            for n, p in self.parameters.items():
+                p.copy_(state[f"weight/{n}"])
+                self.average[n].copy_(state[f"average/{n}"])
+                self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), "exp_avg": state[f"first/{n}"].to(p.device),
+                                           "exp_avg_sq": state[f"second/{n}"].to(p.device)}
+
+    def save(self) -> None:
+        state = {"step": torch.tensor(self.step)}
+        for n, p in self.parameters.items():
+            moments = self.optimizer.state[p]
+            state |= {f"weight/{n}": p.detach(), f"average/{n}": self.average[n], f"first/{n}": moments["exp_avg"], f"second/{n}": moments["exp_avg_sq"]}
+        write_safetensors(self.path, state)
+        self.saved = time.time()
+
+    def rate(self) -> float:
+        warm = min(1.0, (self.step + 1) / 100)
+        return self.lr * warm * min(1.0, (self.steps - self.step) / (0.2 * self.steps))
+
+    def update(self, loss: torch.Tensor, **logged: float) -> None:
+        """One optimiser step for `loss`; keeps the average; logs every 50 steps; saves every five minutes."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.decay, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
+        if self.step % 50 == 0:
+            with self.log_path.open("a") as log:
+                print(json.dumps({"step": self.step, "s": round(time.time() - self.started), "lr": round(self.rate(), 6), "loss": round(float(loss.detach()), 5),
+                                  **{k: round(float(v), 5) for k, v in logged.items()}}), file=log)
+        if time.time() - self.saved > 300 or self.step == self.steps:
+            self.save()
+
+    def use_average(self) -> None:
+        with torch.no_grad():
+            for n, p in self.parameters.items():
+                p.copy_(self.average[n])
+
+
+def write_safetensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    draft = path.with_suffix(".draft")
+    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, draft)
+    os.replace(draft, path)
+
+
+def rng_for(step: int, stage: int) -> tuple[np.random.Generator, torch.Generator]:
+    """The randomness of one step depends on the step alone, so a resumed run repeats an uninterrupted one."""
+    return np.random.default_rng((stage, step)), torch.Generator().manual_seed(stage * 10_000_000 + step)
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """(n, h, w, 3) uint8 to (n, 3, h, w) in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(DEVICE).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+
+# --------------------------------------------------------------------------------------------------------- autoencoder
+def build_autoencoder():
+    from diffusers import AutoencoderKL
+    return AutoencoderKL(block_out_channels=(16, 32, 64, 128), layers_per_block=1, norm_num_groups=8, latent_channels=4, sample_size=128,
+                         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, mid_block_add_attention=False)
+
+
+def train_autoencoder(work: Path, steps: int, count: int) -> None:
+    """64-pixel crops, then whole pictures for the last 15 %: L1 on values and on their differences, and a light KL."""
+    pictures = load_or_draw(work, count)
+    torch.manual_seed(0)
+    vae = build_autoencoder().to(DEVICE, memory_format=torch.channels_last)
+    run = Run("autoencoder", work, {"vae": vae}, lr=2e-3, steps=steps, ema=0.998)
+    while run.step < steps:
+        rng, generator = rng_for(run.step, 1)
+        whole = run.step > 0.85 * steps
+        rows = np.sort(rng.choice(count, 2 if whole else 8, replace=False))
+        images = pictures.images[rows]
+        if not whole:
+            corners = rng.integers(0, 65, (8, 2))
+            images = np.stack([image[y:y + 64, x:x + 64] for image, (y, x) in zip(images, corners)])
+        x = to_tensor(images)
+        posterior = vae.encode(x).latent_dist
+        z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
+        y = vae.decode(z).sample
+        pixel = F.l1_loss(y, x)
+        edges = F.l1_loss(y.diff(dim=2), x.diff(dim=2)) + F.l1_loss(y.diff(dim=3), x.diff(dim=3))
+        kl = posterior.kl().mean() / z[0].numel()
+        run.update(pixel + 0.5 * edges + 1e-5 * kl, pixel=pixel.detach(), kl=kl.detach(), psnr=-10 * torch.log10(F.mse_loss(y, x).detach() / 4))
+    run.use_average()
+    export_autoencoder(vae, pictures)
+
+
+@torch.no_grad()
+def export_autoencoder(vae, pictures) -> None:
+    latents = torch.cat([vae.encode(to_tensor(pictures.images[i:i + 16])).latent_dist.mean for i in range(0, 256, 16)])
+    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+    vae.half().save_pretrained(MODEL / "vae")
+
+
+# ----------------------------------------------------------------------------------------------------------- diffusion
+def build_diffusion():
+    """(U-Net, text encoder, tokenizer, scheduler), untrained. ``attention_head_dim`` is the number of heads, as in SD 1.x."""
+    from diffusers import DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    save_tokenizer(MODEL / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
+    text_encoder = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, projection_dim=128,
+        max_position_embeddings=CONTEXT, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id))
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(48, 96, 128), layers_per_block=1, cross_attention_dim=128, attention_head_dim=(3, 4, 4), norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    return unet, text_encoder, tokenizer, scheduler
+
+
+class WordMaps:
+    """Cross-attention that keeps its probabilities at the finest resolution, so that a loss can reach them."""
+
+    def __init__(self):
+        self.maps: list[torch.Tensor] = []
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
+        q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=attn.heads) for x in
+                   (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)))
+        probabilities = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
+        if q.shape[2] == MAP * MAP:
+            self.maps.append(probabilities.mean(1))
+        return attn.to_out[0](rearrange(probabilities @ v, "b h n d -> b n (h d)"))
+
+    def localisation_loss(self, word_of: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy between a word's normalised map and its thing's normalised mask, less the mask's own entropy.
+
+        `word_of` (k, 2): row in the batch and token position; `masks` (k, MAP*MAP), each summing to one.
+        Words of so small a training do not localise by themselves, and local blend and word swap stand on localised words.
+        """
+        maps = torch.stack(self.maps).mean(0)[word_of[:, 0], :, word_of[:, 1]]
+        maps = maps / maps.sum(-1, keepdim=True)
+        return (torch.xlogy(masks, masks) - masks * (maps + 1e-6).log()).sum(-1).mean()
+
+
+@torch.no_grad()
+def cached_latents(vae, pictures, work: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every picture's latent, each (n, 4, 16, 16), scaled by the autoencoder's factor."""
+    path = work / "latents.safetensors"
+    if not path.exists():
+        vae = vae.eval().float()
+        rows = [vae.encode(to_tensor(pictures.images[i:i + 50])).latent_dist for i in range(0, len(pictures), 50)]
+        factor = vae.config.scaling_factor
+        write_safetensors(path, {"mean": factor * torch.cat([r.mean for r in rows]), "std": factor * torch.cat([r.std for r in rows])})
+    stored = load_file(path)
+    return stored["mean"], stored["std"]
+
+
+def words_of_things(tokenizer, captions: list[str], names: list[list[str]]) -> list[list[tuple[int, int]]]:
+    """For each caption, pairs (token position, which thing) of the words that name things: one token a word, start token first."""
+    out = []
+    for caption, things in zip(captions, names):
+        words, found, start = caption.split(), [], 0
+        for which, name in enumerate(things):
+            parts = name.split()
+            start = next(i for i in range(start, len(words)) if words[i:i + len(parts)] == parts)
+            found += [(1 + start + j, which) for j in range(len(parts))]
+            start += len(parts)
+        out.append(found)
+    return out
+
+
+def train_diffusion(work: Path, steps: int, count: int, batch: int = 16) -> None:
+    """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, and the localisation loss."""
+    from diffusers import AutoencoderKL
+
+    pictures = load_or_draw(work, count)
+    means, stds = cached_latents(AutoencoderKL.from_pretrained(MODEL / "vae").to(DEVICE), pictures, work)
+    torch.manual_seed(0)
+    unet, text_encoder, tokenizer, scheduler = build_diffusion()
+    unet.to(DEVICE, memory_format=torch.channels_last)
+    text_encoder.to(DEVICE)
+    recorder = WordMaps()
+    unet.set_attn_processor({n: recorder if "attn2" in n else p for n, p in unet.attn_processors.items()})
+    tokens = torch.tensor(tokenizer(pictures.captions, padding="max_length", truncation=True, max_length=CONTEXT).input_ids)
+    nothing = torch.tensor(tokenizer("", padding="max_length", max_length=CONTEXT).input_ids)
+    words = words_of_things(tokenizer, pictures.captions, pictures.names)
+    abar = scheduler.alphas_cumprod
+    run = Run("diffusion", work, {"unet": unet, "text_encoder": text_encoder}, lr=1e-3, steps=steps, ema=0.999)
+    while run.step < steps:
+        rng, generator = rng_for(run.step, 2)
+        rows = rng.choice(count, batch, replace=False)
+        x0 = means[rows] + stds[rows] * torch.randn(means[rows].shape, generator=generator)
+        t = ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long()          # stratified
+        noise = torch.randn(x0.shape, generator=generator)
+        a = abar[t].view(-1, 1, 1, 1)
+        dropped = torch.rand(batch, generator=generator) < 0.1
+        ids = torch.where(dropped[:, None], nothing, tokens[rows])
+        recorder.maps.clear()
+        predicted = unet((a.sqrt() * x0 + (1 - a).sqrt() * noise).to(DEVICE, memory_format=torch.channels_last), t.to(DEVICE),
+                         text_encoder(ids.to(DEVICE)).last_hidden_state).sample
+        snr = abar[t] / (1 - abar[t])
+        error = (predicted - noise.to(DEVICE)).square().mean((1, 2, 3))
+        loss = ((snr.clamp(max=5) / snr).to(DEVICE) * error).mean()
+        # Where nearly all is noise nobody knows yet where the thing will be; the words of a dropped caption are not there.
+        told = [(i, p, which) for i in range(batch) if not dropped[i] and abar[t[i]] > 0.05 for p, which in words[rows[i]]]
+        localisation = torch.zeros((), device=DEVICE)
+        if told:
+            masks = torch.from_numpy(np.stack([pictures.masks[rows[i], which] for i, _, which in told])).float().flatten(1) + 1e-3
+            localisation = recorder.localisation_loss(torch.tensor([(i, p) for i, p, _ in told], device=DEVICE), (masks / masks.sum(-1, keepdim=True)).to(DEVICE))
+        run.update(loss + 0.01 * localisation, noise=error.detach().mean(), localisation=localisation.detach())
+        if run.step % 1000 == 0 or run.step == steps:
+            export_diffusion(run, unet, text_encoder, scheduler)
+
+
+def export_diffusion(run: Run, unet, text_encoder, scheduler) -> None:
+    """Write the averaged weights to demo/model in half precision, in the diffusers layout."""
+    live = {n: p.detach().clone() for n, p in run.parameters.items()}
+    run.use_average()
+    for module, name in ((unet, "unet"), (text_encoder, "text_encoder")):
+        half = {n: p.half().contiguous() for n, p in module.state_dict().items() if not n.endswith("position_ids")}
+        module.save_pretrained(MODEL / name, state_dict=half)
+    scheduler.save_pretrained(MODEL / "scheduler")
+    with torch.no_grad():
+        for n, p in run.parameters.items():
+            p.copy_(live[n])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("stage", choices=("autoencoder", "diffusion"))
+    parser.add_argument("--work", type=Path, required=True, help="folder for pictures and checkpoints")
+    parser.add_argument("--steps", type=int, required=True, help="optimiser steps in all, earlier runs counted in")
+    parser.add_argument("--pictures", type=int, default=20_000)
+    args = parser.parse_args()
+    {"autoencoder": train_autoencoder, "diffusion": train_diffusion}[args.stage](args.work, args.steps, args.pictures)

@@ -1,0 +1,9 @@
+"""Video editing by attention control on Stable Diffusion 1.x, in plain torch. Nothing here imports ComfyUI.
+
+Shapes in docstrings: s streams, f frames, F frames as the U-Net sees them (f, or f + 1 with a latent prompt), h x w the
+latent's height and width, n = tokens of one frame in a layer, L tokens of a prompt, d its width.
+"""
+
+
+class LiveError(ValueError):
+    """A bad input. The message names the input, quotes the value and says what would work."""

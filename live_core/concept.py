@@ -1,0 +1,78 @@
+"""A concept: a placeholder token bound to what one photo shows (textual inversion, Gal et al. 2022).
+
+Neither the tokenizer nor the text encoder is edited: a placeholder has a negative id in `prompts.Prompt`, and its learned
+vector takes its place in the text encoder's input for the length of one call.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from . import LiveError
+from .prompts import Prompt, read_prompt, split_words
+
+TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's until tuned."""
+    placeholder: str
+    initial_word: str
+    reference: torch.Tensor
+    vector: torch.Tensor
+
+
+def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder) -> Concept:
+    """A new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve."""
+    check_placeholder(placeholder, tokenizer)
+    ids = tokenizer(initial_word.strip(), add_special_tokens=False).input_ids
+    if len(ids) != 1:
+        tokens = ", ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
+        raise LiveError(f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such as \"thing\" or \"cat\"")
+    vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
+    return Concept(placeholder, initial_word, reference, vector)
+
+
+def check_placeholder(placeholder: str, tokenizer) -> None:
+    """A placeholder is one new string without spaces: not a word the tokenizer knows, nor letters only."""
+    if not placeholder.strip() or len(placeholder.split()) != 1 or placeholder != placeholder.strip():
+        raise LiveError(f"placeholder: {placeholder!r} must be one string without spaces, such as \"<thing*>\"")
+    vocabulary = tokenizer.get_vocab()
+    if placeholder.lower() in vocabulary or placeholder.lower() + "</w>" in vocabulary:
+        raise LiveError(f"placeholder: {placeholder!r} is already a token of this model; choose a string it does not know, such as \"<{placeholder}*>\"")
+    if split_words(placeholder) == [placeholder]:
+        raise LiveError(f"placeholder: {placeholder!r} is an ordinary word, which a prompt could contain by chance; "
+                        f"wrap it in signs, such as \"<{placeholder}*>\"")
+
+
+def token_table(text_encoder) -> torch.nn.Embedding:
+    return text_encoder.get_input_embeddings()
+
+
+def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = ()) -> torch.Tensor:
+    """(L, d): the text encoder's last hidden state, with `vectors[i]` (d,) in the place of token id -1 - i.
+
+    Differentiable in the vectors.
+    """
+    table = token_table(text_encoder)
+    ids = torch.tensor(prompt.ids, device=table.weight.device)
+
+    def put_vectors(_module, _inputs, embedded):
+        out = embedded
+        for i, vector in enumerate(vectors):
+            out = torch.where((ids == -1 - i)[None, :, None], vector.to(out), out)
+        return out
+
+    hook = table.register_forward_hook(put_vectors)
+    try:
+        return text_encoder(ids.clamp(min=0)[None]).last_hidden_state[0]
+    finally:
+        hook.remove()
+
+
+def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
+    """(L, d) for a prompt that may use the concepts' placeholders."""
+    prompt = read_prompt(text, tokenizer, tuple(c.placeholder for c in concepts))
+    return encode(prompt, text_encoder, tuple(c.vector for c in concepts))

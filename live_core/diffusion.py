@@ -1,0 +1,60 @@
+"""The noise schedule and the deterministic DDIM steps, forward and backward (Song et al. 2020).
+
+``a_t`` is the paper's cumulative product of alphas at timestep t; step s of N runs from timestep t_s down to t_s - 1000/N.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from . import LiveError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`alphas_cumprod` (T,) float32 on the CPU; `prediction` "epsilon" or "v_prediction"; `offset` is SD's steps_offset (1)."""
+    alphas_cumprod: torch.Tensor
+    prediction: str = "epsilon"
+    offset: int = 1
+
+    @property
+    def length(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def timesteps(self, steps: int) -> list[int]:
+        """`steps` timesteps from the noisiest to the cleanest, "leading" spacing: 981, 961 ... 1 for 50 steps of 1000."""
+        if not 1 <= steps <= self.length:
+            raise LiveError(f"steps: {steps} is outside 1 to {self.length}, the timesteps this model was trained with")
+        stride = self.length // steps
+        return [min(i * stride + self.offset, self.length - 1) for i in range(steps)][::-1]
+
+    def alpha(self, t: int) -> float:
+        """a_t; below timestep 0 it is a_0 (SD's set_alpha_to_one=False)."""
+        return float(self.alphas_cumprod[max(t, 0)])
+
+    def add_noise(self, x0: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
+        a = self.alpha(t)
+        return a ** 0.5 * x0 + (1 - a) ** 0.5 * noise
+
+    def target(self, x0: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
+        """What the network is to predict at timestep t."""
+        a = self.alpha(t)
+        return noise if self.prediction == "epsilon" else a ** 0.5 * noise - (1 - a) ** 0.5 * x0
+
+    def move(self, x: torch.Tensor, prediction: torch.Tensor, t_model: int, t_from: int, t_to: int) -> torch.Tensor:
+        """The DDIM step from t_from to t_to, in either direction, with the network's output at timestep `t_model`."""
+        a_from, a_to = self.alpha(t_from), self.alpha(t_to)
+        if self.prediction == "v_prediction":
+            a = self.alpha(t_model)
+            prediction = a ** 0.5 * prediction + (1 - a) ** 0.5 * x
+        x0 = (x - (1 - a_from) ** 0.5 * prediction) / a_from ** 0.5
+        return a_to ** 0.5 * x0 + (1 - a_to) ** 0.5 * prediction
+
+    def denoise(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
+        """x at timestep t to x at the next cleaner one."""
+        return self.move(x, prediction, t, t, t - self.length // steps)
+
+    def invert(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
+        """x at the next cleaner timestep to x at t; `prediction` is the network's at (x, t), as Tune-A-Video's `next_step` has it."""
+        return self.move(x, prediction, t, t - self.length // steps, t)

@@ -1,0 +1,155 @@
+"""Models in, tunings out. Everything is safetensors; nothing is downloaded."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import LiveError
+from .concept import Concept, encode_text
+from .diffusion import Schedule
+from .video_unet import VideoUNet
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What one-clip tuning learned: an overlay on the U-Net, the latent prompt, and the concepts' vectors.
+
+    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`: hash of the model it belongs to.
+    """
+    tensors: dict[str, torch.Tensor]
+    latent_prompt: torch.Tensor | None
+    concepts: tuple[Concept, ...]
+    prompt: str
+    base: str
+    settings: dict = field(default_factory=dict)
+    losses: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """A Stable Diffusion 1.x model seen as a video model. The networks are shared and never left changed."""
+    unet: VideoUNet
+    vae: nn.Module
+    text_encoder: nn.Module
+    tokenizer: object
+    schedule: Schedule
+    name: str
+    fingerprint: str
+    tuning: Tuning | None = None
+
+    def with_tuning(self, tuning: Tuning | None) -> LiveModel:
+        if tuning is not None and tuning.base != self.fingerprint:
+            raise LiveError(f"tuning: it was trained on a model with fingerprint {tuning.base}, and {self.name!r} has {self.fingerprint}; load the base model it was trained on")
+        return replace(self, tuning=tuning)
+
+    def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
+        """(L, d) float32"""
+        return encode_text(text, self.tokenizer, self.text_encoder, concepts).float()
+
+    @torch.no_grad()
+    def encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W: multiples of 8."""
+        factor = self.pixels_per_latent
+        height, width = frames.shape[1:3]
+        if frames.ndim != 4 or frames.shape[0] == 0:
+            raise LiveError(f"images: shape {tuple(frames.shape)}; expected (frames, height, width, 3) with at least one frame")
+        if frames.shape[-1] != 3:
+            raise LiveError(f"images: {frames.shape[-1]} channels; expected 3 (RGB), so put a picture with transparency on a background first")
+        if height % factor or width % factor:
+            raise LiveError(f"images: {width}x{height} pixels; width and height must be multiples of {factor}, such as "
+                            f"{max(width // factor, 1) * factor}x{max(height // factor, 1) * factor}")
+        pixels = frames.permute(0, 3, 1, 2).to(self.vae.device, self.vae.dtype) * 2 - 1
+        latents = torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pixels])
+        return latents.float() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_frames(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents (f, c, h, w) to pictures (f, H, W, 3), 0..1, float32; one frame at a time."""
+        z = (latents / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
+        pixels = torch.cat([self.vae.decode(frame[None]).sample for frame in z])
+        return ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+
+    @property
+    def pixels_per_latent(self) -> int:
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+
+def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
+    """A model in diffusers layout (unet, vae, text_encoder, tokenizer, scheduler), local files only.
+
+    Weights are ordinary tensors even under inference mode, so that they can be trained.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    folder = Path(folder)
+    missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / part).is_dir()]
+    if missing:
+        raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x")
+    options = {"local_files_only": True, "use_safetensors": True}
+    with torch.inference_mode(False):
+        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", low_cpu_mem_usage=False, **options)
+        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options)
+        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options)
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        for module in (unet, vae, text_encoder):
+            module.to(dtype).eval().requires_grad_(False)
+        fingerprint = _fingerprint(unet)
+        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, folder.name, fingerprint)
+
+
+def _schedule(config: dict) -> Schedule:
+    if config.get("beta_schedule") != "scaled_linear":
+        raise LiveError(f"scheduler: beta_schedule {config.get('beta_schedule')!r}; Stable Diffusion 1.x has \"scaled_linear\"")
+    betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, config.get("num_train_timesteps", 1000)) ** 2
+    return Schedule((1 - betas).cumprod(0), config.get("prediction_type", "epsilon"), config.get("steps_offset", 1))
+
+
+def _fingerprint(unet: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(unet.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().reshape(-1)[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_tuning(tuning: Tuning, path: Path) -> None:
+    """One safetensors file: tensors, and metadata with prompt, settings, base fingerprint and version. Replaced whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {f"unet/{name}": tensor for name, tensor in tuning.tensors.items()}
+    if tuning.latent_prompt is not None:
+        tensors["latent_prompt"] = tuning.latent_prompt
+    for i, concept in enumerate(tuning.concepts):
+        tensors |= {f"concept/{i}/vector": concept.vector, f"concept/{i}/reference": concept.reference}
+    metadata = {"format": "live-tuning", "version": VERSION, "base": tuning.base, "prompt": tuning.prompt, "settings": json.dumps(tuning.settings),
+                "losses": json.dumps(tuning.losses), "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
+    draft = Path(f"{path}.draft")
+    try:
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, draft, metadata)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_tuning(path: Path) -> Tuning:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != "live-tuning" or metadata.get("version") != VERSION:
+            raise LiveError(f"tuning: {Path(path).name!r} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    concepts = tuple(Concept(placeholder, word, tensors[f"concept/{i}/reference"], tensors[f"concept/{i}/vector"])
+                     for i, (placeholder, word) in enumerate(json.loads(metadata["concepts"])))
+    return Tuning({name[5:]: t for name, t in tensors.items() if name.startswith("unet/")}, tensors.get("latent_prompt"), concepts, metadata["prompt"],
+                  metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])))

@@ -1,0 +1,54 @@
+"""Where the source's queries and keys are kept: in memory or in a folder of safetensors files.
+
+`recompute` needs no store: the source runs beside the edit as one more stream. Both stores keep the tensors as they came
+and give them back equal, so the three ways give the same edit.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+STORES = ("recompute", "ram", "disk")
+
+
+class RamStore:
+    def __init__(self):
+        self._tensors: dict[str, torch.Tensor] = {}
+
+    def write(self, key: str, value: torch.Tensor) -> None:
+        self._tensors[key] = value.detach().to("cpu", copy=True)
+
+    def read(self, key: str) -> torch.Tensor:
+        return self._tensors[key]
+
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in self._tensors.values())
+
+
+class DiskStore:
+    """One file a tensor in `folder`, which the caller owns and removes."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._bytes = 0
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+
+    def write(self, key: str, value: torch.Tensor) -> None:
+        path = self._path(key)
+        draft = path.with_suffix(".draft")
+        save_file({"value": value.detach().cpu().contiguous()}, draft)
+        os.replace(draft, path)
+        self._bytes += value.nbytes
+
+    def read(self, key: str) -> torch.Tensor:
+        return load_file(self._path(key))["value"]
+
+    def nbytes(self) -> int:
+        return self._bytes

@@ -1,0 +1,150 @@
+"""A stock diffusers U-Net made to see video: frames folded into the batch, never a fork.
+
+A 1x3x3 inflated convolution *is* a 2-D convolution on folded frames, so inflation adds three things only: group-norm
+statistics joined over frames where Tune-A-Video pools them, temporal attention after each transformer block, and attention
+processors that see other frames.
+"""
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from . import LiveError
+from .attention import AttentionPlan, VideoAttention, repeat_for_frames
+
+QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
+
+
+class JointGroupNorm(nn.GroupNorm):
+    """Group norm whose statistics pool over all frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets."""
+    frames_of = staticmethod(lambda: 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = self.frames_of()
+        if frames == 1:
+            return super().forward(x)
+        joined = rearrange(x, "(s f) c h w -> s c (f h) w", f=frames)
+        return rearrange(super().forward(joined), "s c (f h) w -> (s f) c h w", f=frames)
+
+
+class VideoUNet(nn.Module):
+    """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias.
+
+    `joint_norm=False` keeps per-frame statistics: with a self-only frame plan that is the 2-D model, frame by frame.
+    The U-Net belongs to this object from then on; what a run changes it puts back (`overlay`).
+    """
+
+    def __init__(self, unet: nn.Module, joint_norm: bool = True):
+        super().__init__()
+        self.unet = unet
+        self.joint_norm = joint_norm
+        self._plan = AttentionPlan()
+        self._inflate()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.conv_in.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.conv_in.weight.device
+
+    def _inflate(self) -> None:
+        from diffusers.models.attention import BasicTransformerBlock
+        from diffusers.models.attention_processor import Attention
+        from diffusers.models.resnet import ResnetBlock2D
+
+        def join(owner: nn.Module, name: str) -> None:
+            norm = getattr(owner, name)
+            joined = JointGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
+            joined.weight, joined.bias = norm.weight, norm.bias
+            joined.frames_of = lambda: self._plan.frames + self._plan.latent_prompt if self.joint_norm else 1
+            setattr(owner, name, joined)
+
+        join(self.unet, "conv_norm_out")
+        for name, module in self.unet.named_modules():
+            if isinstance(module, ResnetBlock2D):
+                join(module, "norm1")
+                join(module, "norm2")
+            if isinstance(module, BasicTransformerBlock):
+                like = module.attn1
+                width = like.to_q.in_features
+                module.norm_temp = nn.LayerNorm(width)
+                module.attn_temp = Attention(width, heads=like.heads, dim_head=like.inner_dim // like.heads)
+                nn.init.zeros_(module.attn_temp.to_out[0].weight)
+                nn.init.zeros_(module.attn_temp.to_out[0].bias)
+                for part in (module.norm_temp, module.attn_temp):
+                    part.to(like.to_q.weight)
+                for attention, kind in ((module.attn1, "self"), (module.attn2, "cross"), (module.attn_temp, "temporal")):
+                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan))
+                module.register_forward_hook(self._temporal_hook)
+
+    def _temporal_hook(self, block: nn.Module, _inputs, hidden: torch.Tensor) -> torch.Tensor:
+        plan = self._plan
+        if not plan.temporal:
+            return hidden
+        frames, tokens = plan.frames + plan.latent_prompt, hidden.shape[1]
+        x = rearrange(hidden, "(s f) n c -> (s n) f c", f=frames)
+        x = x + block.attn_temp(block.norm_temp(x))
+        return rearrange(x, "(s n) f c -> (s f) n c", n=tokens)
+
+    def forward(self, latents: torch.Tensor, timestep: int | torch.Tensor, text: torch.Tensor,
+                latent_prompts: torch.Tensor | None = None, plan: AttentionPlan = AttentionPlan()) -> torch.Tensor:
+        """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
+
+        `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
+        Computed in the model's dtype, returned in that of `latents`.
+        """
+        if latents.ndim != 5 or latents.shape[1] == 0:
+            raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
+        streams, frames = latents.shape[:2]
+        x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
+        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None)
+        try:
+            noise = self.unet(rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype), timestep,
+                              repeat_for_frames(text.to(self.dtype), x.shape[1])).sample
+        finally:
+            self._plan = AttentionPlan()
+        if plan.tap is not None:
+            plan.tap.end_of_forward()
+        noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
+        return noise if latent_prompts is None else noise[:, 1:]
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """What LIVE and Tune-A-Video train on a clip: self and cross queries, and temporal attention (its norm stays)."""
+        return {name: p for name, p in self.unet.named_parameters() if name.endswith(QUERY_SUFFIXES) or ".attn_temp." in name}
+
+    @contextmanager
+    def overlay(self, tensors: dict[str, torch.Tensor]):
+        """Put a tuning's tensors on for the length of a `with` block; the base weights are back afterwards, whatever happens."""
+        parameters = dict(self.unet.named_parameters())
+        unknown = sorted(set(tensors) - set(parameters))
+        wrong = [n for n in tensors if n in parameters and tensors[n].shape != parameters[n].shape]
+        if unknown or wrong:
+            raise LiveError(f"this tuning does not fit this model: {(unknown + wrong)[0]!r} is {'unknown' if unknown else 'of another shape'} here; "
+                            "load the base model it was trained on")
+        base = {name: parameters[name].detach().clone() for name in tensors}
+        try:
+            _copy(parameters, tensors)
+            yield self
+        finally:
+            _copy(parameters, base)
+
+    def map_tokens(self, height: int, width: int, resolution: int = 16) -> tuple[int, int]:
+        """(height, width) of the attention level whose longer side is nearest `resolution`, for latents of height x width."""
+        level = max(0, round(math.log2(max(height, width) / resolution)))
+        level = min(level, len(self.unet.config.block_out_channels) - 1)
+        for _ in range(level):
+            height, width = -(-height // 2), -(-width // 2)
+        return height, width
+
+
+@torch.no_grad()
+def _copy(parameters: dict[str, nn.Parameter], tensors: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        parameters[name].copy_(tensor)

@@ -193,7 +193,7 @@ class VideoAttention:
         return tuple(plan.store.read(self._key(plan, part)).to(q) for part in "qk")
 
     def _key(self, plan, part: str) -> str:
-        return f"{plan.step:04d}/{self.name}/{part}"
+        return f"{plan.step:04d}/{self.name}/{self.kind}/{part}"
 
 
 def _stream_view(plan: AttentionPlan, batch: int):

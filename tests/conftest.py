@@ -1,0 +1,50 @@
+"""Fixtures. `live_core` and `demo` are registered by their paths: the pack's root must not be on sys.path, where its `nodes`
+would hide ComfyUI's own."""
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def _register(name: str) -> None:
+    if name not in sys.modules:
+        folder = ROOT / name
+        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
+for package in ("live_core", "demo"):
+    _register(package)
+torch.set_num_threads(1)
+
+
+def tiny_unet(seed: int = 0):
+    """A random U-Net of SD's shape at two attention levels, eager to disagree with itself."""
+    from diffusers import UNet2DConditionModel
+    torch.manual_seed(seed)
+    return UNet2DConditionModel(sample_size=16, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=24, attention_head_dim=(2, 4), norm_num_groups=8,
+                                down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def video_unet():
+    """The tiny U-Net inflated, its temporal attention given weights so that it matters."""
+    from live_core.video_unet import VideoUNet
+    unet = VideoUNet(tiny_unet())
+    torch.manual_seed(1)
+    for name, p in unet.unet.named_parameters():
+        if ".attn_temp.to_out" in name:
+            torch.nn.init.normal_(p, std=0.3)
+    return unet.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def demo_model():
+    from live_core.pretrained import load_folder
+    return load_folder(ROOT / "demo" / "model")

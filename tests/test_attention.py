@@ -1,0 +1,70 @@
+"""Injection by fused attention equals the explicit-map formula, layer by layer."""
+import torch
+from einops import rearrange
+from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.stores import DiskStore, RamStore
+
+
+def attention(cross: int | None = None):
+    from diffusers.models.attention_processor import Attention
+    torch.manual_seed(3)
+    return Attention(32, cross_attention_dim=cross, heads=4, dim_head=8).eval().requires_grad_(False)
+
+
+def probabilities(attn, hidden, context):
+    q, k = (rearrange(x, "b n (h c) -> b h n c", h=4) for x in (attn.to_q(hidden), attn.to_k(context)))
+    return (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
+
+
+def finish(attn, maps, context):
+    v = rearrange(attn.to_v(context), "b n (h c) -> b h n c", h=4)
+    return attn.to_out[0](rearrange(maps @ v, "b h n c -> b n (h c)"))
+
+
+def run(attn, kind, plan, hidden, context=None):
+    return VideoAttention("layer", kind, lambda: plan)(attn, hidden, context)
+
+
+def test_word_injection_is_the_explicit_formula_and_the_tap_sees_it():
+    attn, f = attention(24), 3
+    hidden, text = torch.randn(2 * f, 16, 32), torch.randn(2, 9, 24).repeat_interleave(f, 0)
+    mapping, keep = torch.rand(9, 9), torch.rand(9)
+    tap = WordTap(16)
+    plan = AttentionPlan(words=(WordInjection(1, 0, mapping, keep),), tap=tap, streams=2, frames=f)
+    ours = run(attn, "cross", plan, hidden, text)
+    maps = probabilities(attn, hidden, text)
+    maps[f:] = maps[:f] @ mapping + maps[f:] * keep
+    torch.testing.assert_close(ours, finish(attn, maps, text), atol=1e-6, rtol=1e-5)
+    tap.end_of_forward()
+    torch.testing.assert_close(tap.maps, rearrange(maps.mean(1), "(s f) n l -> s f n l", s=2), atol=1e-6, rtol=1e-5)
+
+
+def test_self_injection_is_the_source_map_times_the_edit_values():
+    attn, f = attention(), 3
+    hidden = torch.randn(2 * f, 16, 32)
+    plan = AttentionPlan(FramePlan(("first", "previous")), selves=(SelfInjection(1, 0),), streams=2, frames=f)
+    ours = run(attn, "self", plan, hidden)
+    gather = lambda x: torch.cat([torch.cat([x[0], x[max(i - 1, 0)]])[None] for i in range(f)])
+    context = torch.cat([gather(hidden[:f]), gather(hidden[f:])])
+    maps = probabilities(attn, hidden, context)
+    maps[f:] = maps[:f]
+    torch.testing.assert_close(ours, finish(attn, maps, context), atol=1e-6, rtol=1e-5)
+
+
+def test_self_injection_respects_its_limits():
+    attn, hidden = attention(), torch.randn(2, 16, 32)
+    plain = run(attn, "self", AttentionPlan(streams=2), hidden)
+    for injection in (SelfInjection(1, 0, spatial=False, temporal=True), SelfInjection(1, 0, max_tokens=15)):
+        assert torch.equal(run(attn, "self", AttentionPlan(selves=(injection,), streams=2), hidden), plain)
+    assert not torch.allclose(run(attn, "self", AttentionPlan(selves=(SelfInjection(1, 0),), streams=2), hidden)[1], plain[1], atol=1e-4)
+
+
+def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
+    attn, text = attention(24), torch.randn(2, 9, 24)
+    hidden, mapping, keep = torch.randn(2, 16, 32), torch.rand(9, 9), torch.rand(9)
+    live = run(attn, "cross", AttentionPlan(words=(WordInjection(1, 0, mapping, keep),), streams=2), hidden, text)[1]
+    for store in (RamStore(), DiskStore(tmp_path / "store")):
+        run(attn, "cross", AttentionPlan(record=(store, 0)), hidden[:1], text[:1])
+        stored = run(attn, "cross", AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store), hidden[1:], text[1:])[0]
+        torch.testing.assert_close(stored, live, atol=1e-6, rtol=1e-5)
+        assert store.nbytes() == 4 * (16 * 32 + 9 * 32)

@@ -1,0 +1,80 @@
+"""Inflation: the identity cases are exact, folding holds for every shape, and what a run changes it puts back."""
+import pytest
+import torch
+from conftest import tiny_unet
+from live_core import LiveError
+from live_core.attention import AttentionPlan, FramePlan
+from live_core.video_unet import VideoUNet
+
+PLAN = AttentionPlan(FramePlan(("first", "previous")))
+
+
+@pytest.mark.parametrize("streams,frames,size", [(1, 1, (16, 16)), (1, 3, (16, 16)), (2, 5, (16, 24)), (2, 2, (8, 20))])
+def test_identity_inflation_is_the_2d_model_frame_by_frame(streams, frames, size):
+    flat = tiny_unet()
+    video = VideoUNet(tiny_unet(), joint_norm=False)
+    x, text = torch.randn(streams, frames, 4, *size), torch.randn(streams, 7, 24)
+    ours = video(x, 321, text)
+    for s in range(streams):
+        for f in range(frames):
+            torch.testing.assert_close(ours[s, f], flat(x[s, f][None], 321, text[s][None]).sample[0], atol=2e-5, rtol=1e-4)
+
+
+def test_joint_norm_of_one_frame_is_the_2d_model():
+    x, text = torch.randn(1, 1, 4, 16, 16), torch.randn(1, 7, 24)
+    torch.testing.assert_close(VideoUNet(tiny_unet())(x, 5, text)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames,size", [(1, (16, 16)), (5, (16, 16)), (4, (12, 20)), (3, (10, 18))])
+@pytest.mark.parametrize("latent_prompt", [False, True])
+def test_streams_do_not_touch_each_other(video_unet, frames, size, latent_prompt):
+    x, text = torch.randn(2, frames, 4, *size), torch.randn(2, 7, 24)
+    seats = torch.randn(2, 4, *size) if latent_prompt else None
+    plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")))
+    both = video_unet(x, 100, text, seats, plan)
+    assert both.shape == x.shape
+    for s in range(2):
+        alone = video_unet(x[s:s + 1], 100, text[s:s + 1], None if seats is None else seats[s:s + 1], plan)
+        torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
+
+
+def test_temporal_attention_and_other_frames_matter(video_unet):
+    x, text = torch.randn(1, 4, 4, 16, 16), torch.randn(1, 7, 24)
+    out = video_unet(x, 100, text, plan=PLAN)
+    assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(PLAN.frame_plan, temporal=False)), atol=1e-3)
+    assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(FramePlan(("self",)))), atol=1e-3)
+
+
+def test_latent_prompt_is_seen_and_its_output_dropped(video_unet):
+    x, text = torch.randn(1, 3, 4, 16, 16), torch.randn(1, 7, 24)
+    plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")))
+    a, b = (video_unet(x, 100, text, torch.randn(1, 4, 16, 16), plan) for _ in range(2))
+    assert a.shape == x.shape and not torch.allclose(a, b, atol=1e-3)
+
+
+def test_frame_plan_rows():
+    assert FramePlan(("first", "previous")).sources(3, False) == [[0, 0], [0, 0], [0, 1]]
+    assert FramePlan(("latent_prompt", "first", "previous")).sources(3, True) == [[0, 1], [0, 1, 1], [0, 1, 1], [0, 1, 2]]
+    assert FramePlan(("middle",)).sources(4, False) == [[1]] * 4
+    with pytest.raises(LiveError, match="sideways"):
+        FramePlan(("sideways",))
+
+
+def test_overlay_is_taken_off_again(video_unet):
+    before = {n: p.clone() for n, p in video_unet.named_parameters()}
+    tuning = {n: p + 1 for n, p in video_unet.trainable().items()}
+    with pytest.raises(RuntimeError, match="stop"), video_unet.overlay(tuning):
+        assert not torch.equal(video_unet.trainable()[next(iter(tuning))], before["unet." + next(iter(tuning))])
+        raise RuntimeError("stop")
+    assert all(torch.equal(p, before[n]) for n, p in video_unet.named_parameters())
+    with pytest.raises(LiveError, match="does not fit"), video_unet.overlay({"no.such": torch.zeros(1)}):
+        pass
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(video_unet, dtype):
+    x, text = torch.randn(1, 2, 4, 16, 16), torch.randn(1, 7, 24)
+    full = video_unet(x, 100, text, plan=PLAN)
+    half = video_unet.to(dtype)(x, 100, text, plan=PLAN)
+    assert half.dtype == torch.float32
+    assert (half - full).std() < 0.05 * full.std()

@@ -76,3 +76,20 @@ def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...
     """(L, d) for a prompt that may use the concepts' placeholders."""
     prompt = read_prompt(text, tokenizer, tuple(c.placeholder for c in concepts))
     return encode(prompt, text_encoder, tuple(c.vector for c in concepts))
+
+
+def check_photo(photo: torch.Tensor) -> None:
+    """A photo is one picture (1, H, W, 3)."""
+    if photo.shape[0] != 1:
+        raise LiveError(f"photo: {photo.shape[0]} pictures; give exactly one")
+    if photo.shape[-1] != 3:
+        raise LiveError(f"photo: {photo.shape[-1]} channels; expected 3 (RGB), so put a picture with transparency on a plain background first")
+
+
+def fit_photo(photo: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(1, H, W, 3) scaled to cover height x width and cropped in the middle."""
+    scale = max(height / photo.shape[1], width / photo.shape[2])
+    size = max(height, round(photo.shape[1] * scale)), max(width, round(photo.shape[2] * scale))
+    scaled = torch.nn.functional.interpolate(photo.permute(0, 3, 1, 2), size, mode="bicubic", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return scaled[:, top:top + height, left:left + width]

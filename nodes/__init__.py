@@ -1,0 +1,19 @@
+"""What ComfyUI sees: one file a stage, each a schema and a short execute over `live_core`."""
+from comfy_api.v0_0_2 import ComfyExtension
+
+from .artifacts import LoadTuning, SaveTuning
+from .bind import BindConcept
+from .composite import Composite
+from .edit import Edit
+from .host import register_folders
+from .invert import Invert
+from .load import DemoClip, LoadModel
+from .tune import Tune
+
+
+class LiveExtension(ComfyExtension):
+    async def on_load(self):
+        register_folders()
+
+    async def get_node_list(self):
+        return [LoadModel, DemoClip, BindConcept, Tune, Invert, Edit, Composite, SaveTuning, LoadTuning]

@@ -1,0 +1,41 @@
+from comfy_api.v0_0_2 import io, ui
+
+from . import host
+from .sockets import Model
+
+
+class SaveTuning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_SaveTuning", display_name="Save Tuning", category="LIVE", is_output_node=True,
+            description="Save what Tune Video learned to models/live, as one safetensors file.",
+            inputs=[Model.Input("model", tooltip="A tuned model."),
+                    io.String.Input("name", default="my-tuning", tooltip="File name without ending. A file of that name is replaced.")],
+            outputs=[])
+
+    @classmethod
+    def execute(cls, model, name) -> io.NodeOutput:
+        from ..live_core import LiveError
+        from ..live_core.pretrained import save_tuning
+        if model.tuning is None:
+            raise LiveError("model: it has no tuning to save; connect the output of Tune Video")
+        path = host.new_tuning_path(name)
+        save_tuning(model.tuning, path)
+        return io.NodeOutput(ui=ui.PreviewText(f"saved models/live/{path.name}"))
+
+
+class LoadTuning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_LoadTuning", display_name="Load Tuning", category="LIVE",
+            description="Put a saved tuning on the base model it was trained on.",
+            inputs=[Model.Input("model", tooltip="The base model."),
+                    io.Combo.Input("tuning", options=host.tuning_names(), tooltip="A file of models/live.")],
+            outputs=[Model.Output(display_name="tuned model")])
+
+    @classmethod
+    def execute(cls, model, tuning) -> io.NodeOutput:
+        from ..live_core.pretrained import load_tuning
+        return io.NodeOutput(model.with_tuning(load_tuning(host.tuning_path(tuning))))

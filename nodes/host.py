@@ -1,0 +1,104 @@
+"""The only door to ComfyUI's own machinery: folders, devices, progress, previews, interrupts."""
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import comfy.model_management as management
+import comfy.utils
+import folder_paths
+
+PACK = Path(__file__).resolve().parents[1]
+DEMO = "demo model (ships with LIVE)"
+
+
+def register_folders() -> None:
+    folder_paths.add_model_folder_path("live", str(Path(folder_paths.models_dir) / "live"))
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+def model_names() -> list[str]:
+    """The shipped demo model, and every folder of models/diffusers that holds a U-Net."""
+    found = [p.name for root in folder_paths.get_folder_paths("diffusers") for p in sorted(Path(root).glob("*")) if (p / "unet").is_dir()]
+    return [DEMO, *dict.fromkeys(found)]
+
+
+def model_folder(name: str) -> Path:
+    if name == DEMO:
+        return PACK / "demo" / "model"
+    return next(Path(root) / name for root in folder_paths.get_folder_paths("diffusers") if (Path(root) / name / "unet").is_dir())
+
+
+def demo_cases() -> list[str]:
+    return sorted(p.name for p in (PACK / "demo" / "cases").iterdir() if p.is_dir())
+
+
+def tuning_names() -> list[str]:
+    return folder_paths.get_filename_list("live")
+
+
+def tuning_path(name: str) -> Path:
+    return Path(folder_paths.get_full_path_or_raise("live", name))
+
+
+def new_tuning_path(name: str) -> Path:
+    """Where Save Tuning writes: models/live/<name>.safetensors, never outside that folder."""
+    from ..live_core import LiveError
+    if not re.fullmatch(r"[\w][\w .-]*", name):
+        raise LiveError(f"name: {name!r}; use letters, digits, spaces, dots, dashes and underscores, such as \"my-tuning\"")
+    folder = Path(folder_paths.get_folder_paths("live")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.safetensors"
+
+
+def scratch_folder(prefix: str) -> Path:
+    """A new folder under ComfyUI's temp folder, which ComfyUI clears at its next start."""
+    import tempfile
+    Path(folder_paths.get_temp_directory()).mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder_paths.get_temp_directory()))
+
+
+# ------------------------------------------------------------------------------------------------------ devices, memory
+@contextmanager
+def on_device(model):
+    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every U-Net forward."""
+    from comfy.model_patcher import ModelPatcher
+    import torch
+
+    networks = torch.nn.ModuleList([model.unet, model.vae, model.text_encoder])
+    patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
+    management.load_models_gpu([patcher], force_full_load=True)
+    hook = model.unet.unet.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def to_images(frames):
+    """Pictures on the device and in the type that ComfyUI passes between nodes."""
+    return frames.to(management.intermediate_device())
+
+
+# ---------------------------------------------------------------------------------------------------- progress, preview
+class Progress:
+    """Callback of `live_core`'s loops: moves ComfyUI's bar, honours interrupts, shows a contact sheet every few steps."""
+
+    def __init__(self, model, total: int, every: int = 5):
+        self.model, self.bar, self.every, self.colours = model, comfy.utils.ProgressBar(total), every, None
+
+    def __call__(self, step: int, total: int, state) -> None:
+        management.throw_exception_if_processing_interrupted()
+        picture = None
+        if hasattr(state, "ndim") and (step % self.every == 0 or step == total):
+            picture = ("JPEG", self._sheet(state), 512)
+        self.bar.update_absolute(step, total, picture)
+
+    def _sheet(self, latents):
+        """Up to eight frames side by side, coloured by a linear map fitted to one decoded frame."""
+        from PIL import Image
+        from ..live_core.preview import contact_sheet, fit_colours
+        if self.colours is None:
+            self.colours = fit_colours(latents[:1], self.model.decode_frames(latents[:1]))
+        return Image.fromarray(contact_sheet(latents, self.colours))

@@ -1,0 +1,44 @@
+from comfy_api.v0_0_2 import io
+
+from . import host
+from .sockets import Model
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_LoadModel", display_name="Load LIVE Model", category="LIVE",
+            description="Load a Stable Diffusion 1.x model as a video model: the small demo model that ships with this pack, or a diffusers folder from models/diffusers.",
+            search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
+            inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, or a folder of models/diffusers in diffusers layout."),
+                    io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,
+                                   tooltip="Number format of the weights. float32 on a CPU; float16 halves the memory on a GPU.")],
+            outputs=[Model.Output(display_name="model")])
+
+    @classmethod
+    def execute(cls, model, precision) -> io.NodeOutput:
+        import torch
+        from ..live_core.pretrained import load_folder
+        return io.NodeOutput(load_folder(host.model_folder(model), getattr(torch, precision)))
+
+
+class DemoClip(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_DemoClip", display_name="LIVE Demo Clip and Photo", category="LIVE/demo",
+            description="A clip and a photo that ship with this pack. For your own, put Load Video (with Get Video Components) and Load Image in its place.",
+            inputs=[io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip and photo.")],
+            outputs=[io.Image.Output(display_name="images"), io.Image.Output(display_name="photo"), io.Float.Output(display_name="fps")])
+
+    @classmethod
+    def execute(cls, case) -> io.NodeOutput:
+        import numpy as np
+        import torch
+        from comfy_api.v0_0_2 import InputImpl
+        from PIL import Image
+        folder = host.PACK / "demo" / "cases" / case
+        clip = InputImpl.VideoFromFile(str(folder / "clip.mp4")).get_components()
+        photo = torch.from_numpy(np.asarray(Image.open(folder / "photo.png").convert("RGB"), np.float32) / 255)[None]
+        return io.NodeOutput(clip.images, photo, float(clip.frame_rate))

@@ -1,0 +1,35 @@
+from comfy_api.v0_0_2 import io
+
+from . import host
+from .sockets import Concept, Model
+
+
+class Tune(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_Tune", display_name="Tune Video", category="LIVE",
+            description="Learn one clip and one photo by turns: latent prompt, attention queries and temporal attention from the clip; the placeholder's embedding from the photo.",
+            search_aliases=["one-shot tuning", "tune-a-video", "latent prompt", "textual inversion"],
+            inputs=[Model.Input("model", tooltip="From Load LIVE Model."),
+                    io.Image.Input("images", tooltip="The clip's frames."),
+                    Concept.Input("concept", tooltip="From Bind Photo to Placeholder."),
+                    io.String.Input("prompt", multiline=True, tooltip="What the clip shows, such as \"a man skiing in the snow\"."),
+                    io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
+                    io.Int.Input("photo_steps", default=500, min=0, max=100000, tooltip="Steps that learn the photo, in turn with the clip's."),
+                    io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, control_after_generate=True, tooltip="The same seed and inputs give the same tuning."),
+                    io.Combo.Input("method", options=["live", "tav-ddim"], default="live", advanced=True, tooltip="live: with a latent prompt. tav-ddim: Tune-A-Video, without."),
+                    io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),
+                    io.Float.Input("latent_prompt_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the latent prompt."),
+                    io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding.")],
+            outputs=[Model.Output(display_name="tuned model")])
+
+    @classmethod
+    def execute(cls, model, images, concept, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate) -> io.NodeOutput:
+        from ..live_core.methods import METHODS
+        from ..live_core.tuning import TuneSettings, tune
+        row = METHODS[method]
+        settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, frame_plan=row.frame_plan, seed=seed)
+        with host.on_device(model):
+            clip = model.encode_frames(images)
+            return io.NodeOutput(model.with_tuning(tune(model, clip, prompt, (concept,), settings, host.Progress(model, clip_steps + photo_steps))))

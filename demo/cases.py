@@ -45,7 +45,7 @@ def make_case(name: str, seed: int, scene: str, source: Thing, target: Thing, fr
 
 CASES = {case.name: case for case in (
     make_case("ball-to-striped-fish", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("fish", "blue", "striped", "yellow")),
-    make_case("heart-to-banded-house", 2_000_000_022, "sea", Thing("heart", "purple"), Thing("house", "orange", "banded", "white")),
+    make_case("heart-to-banded-house", 2_000_000_022, "sea", Thing("heart", "purple"), Thing("house", "orange", "banded", "black")),
     make_case("box-to-dotted-star", 2_000_000_033, "snow", Thing("box", "green"), Thing("star", "red", "dotted", "yellow")),
     make_case("fish-to-two-tone-gem", 2_000_000_044, "road", Thing("fish", "yellow"), Thing("gem", "purple", "two-tone", "pink")),
 )}

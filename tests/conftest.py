@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import sys
 
+import hypothesis
 import pytest
 import torch
 
@@ -22,6 +23,8 @@ def _register(name: str) -> None:
 for package in ("live_core", "demo"):
     _register(package)
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("live", deadline=None)        # a busy machine is not a failing property
+hypothesis.settings.load_profile("live")
 
 
 def tiny_unet(seed: int = 0):

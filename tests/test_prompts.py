@@ -1,0 +1,85 @@
+"""Spans, alignment and the token edit, by example and by property."""
+import pytest
+import torch
+from conftest import ROOT
+from hypothesis import given, settings, strategies as st
+from live_core import LiveError
+from live_core.prompts import align_words, read_prompt, split_words, swap_words
+from transformers import CLIPTokenizer
+
+TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
+WORDS = ["a", "red", "ball", "moving", "on", "the", "meadow", "spiderman", "blue", "star", "and"]
+sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join)
+
+
+def read(text, *placeholders):
+    return read_prompt(text, TOKENIZER, placeholders)
+
+
+@given(sentences)
+def test_ids_are_the_tokenizer_s_own(text):
+    assert list(read(text).ids) == TOKENIZER(text, padding="max_length", truncation=True, max_length=TOKENIZER.model_max_length).input_ids
+
+
+def test_words_and_spans():
+    prompt = read("a Red car, moving <cat*>'s", "<cat*>")
+    assert prompt.words == ("a", "Red", "car", ",", "moving", "<cat*>", "'", "s")
+    assert prompt.tokens_of("red") == [2]
+    assert len(prompt.tokens_of("car")) == 2                       # not a word of this vocabulary: "c", "ar"
+    assert [prompt.ids[t] for t in prompt.tokens_of("<cat*>")] == [-1]
+    assert prompt.tokens_of("red car") == [2, 3, 4]
+    with pytest.raises(LiveError, match="'dog' is not in the prompt"):
+        prompt.tokens_of("dog", "source words")
+
+
+def test_a_repeated_word_is_found_every_time():
+    assert read("a red ball and a red star").tokens_of("red") == [2, 6]
+
+
+def test_a_long_prompt_is_cut_as_clip_cuts_it():
+    prompt = read("ball " * 100)
+    assert len(prompt.ids) == TOKENIZER.model_max_length and prompt.ids[-1] == TOKENIZER.eos_token_id
+
+
+def test_split_words_takes_the_longest_placeholder_first():
+    assert split_words("a <x*>y <x*>", ("<x*>", "<x*>y")) == ["a", "<x*>y", "<x*>"]
+
+
+def test_swap_keeps_the_place_of_words_after_a_swap_of_another_length():
+    source, edit = read("a ball moving on the meadow"), read("a spiderman moving on the meadow")
+    mapping, keep = swap_words(source, edit)
+    for word in ("moving", "on", "the", "meadow"):
+        (a,), (b,) = source.tokens_of(word), edit.tokens_of(word)
+        assert mapping[a, b] == 1 and keep[b] == 0
+    for t in edit.tokens_of("spiderman"):
+        assert keep[t] == 1 and mapping[:, t].sum() == 0
+
+
+def test_swap_of_chosen_words_only():
+    source, edit = read("a red ball moving on the meadow"), read("a <x*> moving on the meadow", "<x*>")
+    mapping, keep = swap_words(source, edit, "moving, meadow")
+    assert mapping.sum() == 2 and (keep == 0).sum() == 2
+    with pytest.raises(LiveError, match="keep words: 'ball'"):
+        swap_words(source, edit, "ball")
+
+
+@settings(max_examples=60)
+@given(sentences, sentences)
+def test_every_token_keeps_its_share_of_attention(a, b):
+    """Each edit token has all of one attention, its own or the source's; alignment is in order, of equal words, one to one."""
+    source, edit = read(a), read(b)
+    mapping, keep = swap_words(source, edit)
+    torch.testing.assert_close((mapping > 0).any(0).float() + keep, torch.ones(len(edit.ids)))
+    pairs = align_words(source, edit)
+    assert all(source.words[i] == edit.words[j] for i, j in pairs)
+    assert all(i < k and j < m for (i, j), (k, m) in zip(pairs, pairs[1:]))
+
+
+@given(sentences)
+def test_a_prompt_aligned_with_itself_is_the_identity_on_its_words(text):
+    prompt = read(text)
+    mapping, keep = swap_words(prompt, prompt)
+    own = [t for a, b in prompt.spans for t in range(a, b)]
+    for a, b in prompt.spans:
+        torch.testing.assert_close(mapping[a:b, a:b], torch.full((b - a, b - a), 1 / (b - a)))
+    assert keep[own].sum() == 0 and keep.sum() == len(prompt.ids) - len(own)

@@ -51,3 +51,21 @@ def video_unet():
 def demo_model():
     from live_core.pretrained import load_folder
     return load_folder(ROOT / "demo" / "model")
+
+
+@pytest.fixture(scope="session")
+def comfy():
+    """scripts/comfy.py, the headless client."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import comfy as client
+    sys.path.remove(str(ROOT / "scripts"))
+    return client
+
+
+@pytest.fixture(scope="session")
+def server(comfy):
+    import os
+    if not os.environ.get("COMFYUI_DIR"):
+        pytest.skip("no COMFYUI_DIR: use `make test`")
+    with comfy.Server(ROOT) as running:
+        yield running

@@ -1,0 +1,59 @@
+"""Lay the API workflows out as UI workflows with the real ComfyUI page: workflows/api/*.json -> workflows/*.json.
+
+    eval "$(bash scripts/host.sh)"; COMFYUI_DIR=$COMFYUI_DIR $COMFYUI_PYTHON scripts/make_workflows.py
+"""
+import json
+import pathlib
+import shutil
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+import page as browser  # noqa: E402
+from comfy import Server  # noqa: E402
+
+COLUMNS = {  # where each node stands: column, order in it
+    "live_image_driven_edit": {"2": (0, 0), "1": (0, 1), "3": (0, 2), "4": (0, 3), "5": (1, 0), "6": (2, 0), "7": (3, 0), "8": (4, 0), "9": (5, 0), "10": (5, 1), "11": (6, 0)},
+}
+NOTES = {
+    "live_image_driven_edit": """## LIVE: put the thing in a photo into a clip
+
+Press **Run**: the small demo model, clip and photo that ship with this pack need no download and take about two minutes on a CPU.
+
+**For your own clip and photo**
+1. In *Load LIVE Model* choose your Stable Diffusion 1.x model, a diffusers folder in `models/diffusers`.
+2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: `images`, `fps`, and the photo. 8 to 24 frames; width and height multiples of 8.
+3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
+4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
+
+**When the result is off**: motion or background not kept → more `cross_ratio` and `self_ratio`; thing not like the photo → more photo steps, less `self_ratio`; edit spills → higher `blend_threshold`.""",
+}
+
+
+def main() -> None:
+    with Server(ROOT) as server, browser.open_page(server.url, shutil.which("chromium")) as page:
+        for path in sorted((ROOT / "workflows" / "api").glob("*.json")):
+            api = json.loads(path.read_text())
+            page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
+            page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
+            page.evaluate("""([columns, note]) => {
+                const at = {}; let x = 0, deepest = 0;
+                for (const n of app.graph.nodes) { const [c, r] = columns[n.id]; (at[c] ??= [])[r] = n;
+                    const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed';
+                    n.setSize([Math.max(300, n.size[0]), n.size[1]]) }
+                for (const c of Object.keys(at).sort()) { let y = 0, wide = 0;
+                    for (const n of at[c]) { n.pos = [x, y]; y += n.size[1] + 70; wide = Math.max(wide, n.size[0]) }
+                    x += wide + 60; deepest = Math.max(deepest, y) }
+                const n = LiteGraph.createNode('MarkdownNote'); app.graph.add(n); n.pos = [360, 560]; n.setSize([640, 420]); n.widgets[0].value = note;
+            }""", [COLUMNS[path.stem], NOTES[path.stem]])
+            exported, ui = browser.export(page)
+            browser.fit(page)
+            page.screenshot(path=f"/tmp/{path.stem}.png")
+            ui["extra"].pop("ds", None)
+            (ROOT / "workflows" / path.name).write_text(json.dumps(ui, indent=1) + "\n")
+            path.write_text(json.dumps(exported, indent=1) + "\n")
+            print(path.stem, len(exported), "nodes")
+
+
+if __name__ == "__main__":
+    main()

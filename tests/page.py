@@ -1,0 +1,66 @@
+"""The real ComfyUI page in Chromium: open it, drop a workflow on it, run, export."""
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+
+from playwright.sync_api import sync_playwright
+
+# no-sandbox: root. The rest keeps Chromium from calling home on a closed network.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--disable-dev-shm-usage"]
+
+
+@contextlib.contextmanager
+def open_page(url: str, chromium: str):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1800, "height": 1000})
+        page.goto(url)
+        # Acting before the start-up spinner is gone leaves its mask over the page for good.
+        page.wait_for_function("window.app?.vueAppReady && app.graph && app.extensionManager.spinner === false && !document.querySelector('.p-blockui-mask')", timeout=120_000)
+        page.evaluate("""() => { window.__events = [];
+            for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) app.api.addEventListener(kind, e => __events.push([kind, e.detail])) }""")
+        yield page
+        browser.close()
+
+
+def drop(page, path: pathlib.Path) -> None:
+    """Drag a file from the desktop onto the canvas; returns when the graph has been replaced."""
+    files = page.evaluate_handle("([name, text]) => { const d = new DataTransfer(); d.items.add(new File([text], name, {type: 'application/json'})); return d }",
+                                 [path.name, path.read_text()])
+    page.evaluate("() => { window.__old = app.graph.nodes[0] ?? null }")
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event("#graph-canvas", event, {"dataTransfer": files, "clientX": 800, "clientY": 450})
+    page.wait_for_function("app.graph.nodes.length && app.graph.nodes[0] !== window.__old")
+
+
+def complaints(page) -> tuple[list[str], list[str]]:
+    """Node types the page does not know, and the text of any dialog, error overlay or toast on show."""
+    unknown = page.evaluate("app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)")
+    seen = page.locator("[role=dialog]:visible, [data-testid=error-overlay]:visible, [data-testid=missing-node-card]:visible, .p-toast-message:visible")
+    return unknown, seen.all_inner_texts()
+
+
+def set_widget(page, node_type: str, widget: str, value) -> None:
+    page.evaluate("([t, w, v]) => { app.graph.nodes.find(n => n.type === t).widgets.find(x => x.name === w).value = v }", [node_type, widget, value])
+
+
+def run(page, timeout: float = 300) -> list:
+    """Press Run; the event that ended the run: [kind, detail]."""
+    page.evaluate("__events.length = 0")
+    page.get_by_test_id("queue-button").click()
+    page.wait_for_function("__events.length", timeout=timeout * 1000)
+    return page.evaluate("__events[0]")
+
+
+def export(page) -> tuple[dict, dict]:
+    """(API format, UI format), as the page itself makes them; through JSON, so that undefined keys stay away."""
+    both = json.loads(page.evaluate("async () => JSON.stringify(await app.graphToPrompt())"))
+    return both["output"], both["workflow"]
+
+
+def fit(page) -> None:
+    page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    page.wait_for_timeout(800)

@@ -1,0 +1,198 @@
+"""The pack in a real ComfyUI server, through the real queue."""
+import asyncio
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.host
+WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
+FEW = {"Tune Video.clip_steps": 2, "Tune Video.photo_steps": 2, "Invert Video (DDIM).steps": 4}
+
+
+@pytest.fixture
+def workflow(comfy):
+    """The shipped workflow with few steps; call it with more overrides."""
+    def make(**changes):
+        graph = json.loads(WORKFLOW.read_text())
+        for target, value in {**FEW, **changes}.items():
+            comfy.override(graph, *target.rsplit(".", 1), value)
+        return graph
+    return make
+
+
+@pytest.fixture
+def talk(comfy, server):
+    """Run a coroutine function of a connected client."""
+    def go(function):
+        async def main():
+            async with comfy.Client(server.url) as client:
+                return await function(client)
+        return asyncio.run(main())
+    return go
+
+
+def message(events) -> str:
+    return events[-1][2].get("exception_message", "")
+
+
+def test_loads_without_complaint_and_fast(server):
+    log = server.log.read_text()
+    assert "IMPORT FAILED" not in log and "Traceback" not in log
+    line = next(line for line in log.splitlines() if "seconds:" in line and "live-video-editing" in line)
+    assert float(line.split(" seconds")[0].split()[-1]) < 0.3
+
+
+def test_schemas_are_complete(talk):
+    status, info = talk(lambda c: c.json("GET", "/object_info"))
+    ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
+    assert len(ours) == 9
+    for name, node in ours.items():
+        assert node["description"], name
+        for group in (node["input"].get("required", {}), node["input"].get("optional", {})):
+            for field, spec in group.items():
+                assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
+
+
+def test_full_workflow_then_from_cache(talk, workflow, tmp_path):
+    async def twice(client):
+        first, second = [await client.run(workflow(**{"Tune Video.seed": 11})) for _ in range(2)]
+        return first, second, await client.fetch(first[2]["outputs"]["11"]["images"][0])
+    first, second, video = talk(twice)
+    assert first[0] == second[0] == "success"
+    cached = next(data["nodes"] for _, kind, data in second[1] if kind == "execution_cached")
+    assert set(cached) == set(workflow())
+    (tmp_path / "out.mp4").write_bytes(video)
+    import av
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    assert frames.shape == (8, 128, 128, 3)
+    assert sum(kind == "progress" and data["node"] == "8" for _, kind, data in first[1]) >= 2
+
+
+def test_interrupt_during_tuning_then_run_again(talk, workflow):
+    async def stop(client):
+        asked = {}
+
+        async def on(kind, data):
+            if kind == "progress" and data["node"] == "6" and not asked:
+                asked["at"] = time.time()
+                await client.json("POST", "/interrupt")
+        outcome, events, _ = await client.run(workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 12}), on)
+        again = await client.run(workflow(**{"Tune Video.seed": 12}))
+        return outcome, events[-1][0] - asked["at"], again
+    outcome, took, again = talk(stop)
+    assert outcome == "interrupted" and took < 2
+    assert again[0] == "success"
+
+
+def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy):
+    """The same edit before and after an interrupted run of another tuning gives the same video, byte for byte."""
+    async def around(client):
+        async def edit():
+            outcome, _, history = await client.run(workflow(**{"Tune Video.seed": 13}))
+            assert outcome == "success"
+            return await client.fetch(history["outputs"]["11"]["images"][0])
+        before = await edit()
+
+        async def on(kind, data):
+            if kind == "progress" and data["node"] == "6" and data["value"] >= 3:
+                await client.json("POST", "/interrupt")
+        await client.run(workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 14, "Tune Video.clip_rate": 0.1}), on)
+        graph = workflow(**{"Tune Video.seed": 13, "Edit Video (Word Swap, Local Blend).blend_start": 0.21})      # past the cache, the same step
+        outcome, _, history = await client.run(graph)
+        assert outcome == "success"
+        return before, await client.fetch(history["outputs"]["11"]["images"][0])
+    before, after = talk(around)
+    assert _frames(before).shape == _frames(after).shape and np.array_equal(_frames(before), _frames(after))
+
+
+def _frames(video: bytes) -> np.ndarray:
+    import av
+    import io
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+@pytest.mark.parametrize("changes,says", [
+    ({"Edit Video (Word Swap, Local Blend).keep_words": "elephant"}, "'elephant' is not in the prompt"),
+    ({"Edit Video (Word Swap, Local Blend).source_words": "elephant"}, "source words: 'elephant'"),
+    ({"Bind Photo to Placeholder.placeholder": "ball"}, "'ball' is already a token"),
+    ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
+    ({"Bind Photo to Placeholder.initial_word": "hippopotamus"}, "choose one common word of one token"),
+    ({"Edit prompt.value": "a red ball moving on the meadow"}, "same words as the source prompt"),
+], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt"])
+def test_bad_words_get_a_clear_error(talk, workflow, changes, says):
+    outcome, events, _ = talk(lambda c: c.run(workflow(**changes)))
+    assert outcome == "error" and says in message(events)
+
+
+def with_nodes(graph, rewire, **nodes):
+    """Add core nodes and put them before inputs: rewire = {(node id, input): [node, output]}."""
+    graph.update({name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()})
+    for (node, field), link in rewire.items():
+        graph[node]["inputs"][field] = link
+    return graph
+
+
+def test_a_mask_of_another_size(talk, workflow):
+    graph = with_nodes(workflow(), {("9", "mask"): ["m", 0]}, m=("SolidMask", {"value": 1.0, "width": 64, "height": 128}))
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "1 frames of 64x128" in message(events)
+
+
+def test_a_photo_with_alpha(talk, workflow):
+    graph = with_nodes(workflow(), {("5", "photo"): ["j", 0]}, m=("SolidMask", {"value": 0.5, "width": 128, "height": 128}), j=("JoinImageWithAlpha", {"image": ["2", 1], "alpha": ["m", 0]}))
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "photo: 4 channels" in message(events)
+
+
+def test_zero_steps_and_no_steps(talk, workflow):
+    status, answer = talk(lambda c: c.queue(workflow(**{"Invert Video (DDIM).steps": 0})))
+    assert status == 400 and answer["node_errors"]["7"]["errors"][0]["type"] == "value_smaller_than_min"
+    outcome, events, _ = talk(lambda c: c.run(workflow(**{"Tune Video.clip_steps": 0, "Tune Video.photo_steps": 0})))
+    assert outcome == "error" and "both 0" in message(events)
+
+
+def test_save_and_load_a_tuning(talk, workflow, server):
+    graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine"}))
+    assert talk(lambda c: c.run(graph))[0] == "success"
+    folder = server.base / "models" / "live"
+    assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+    graph = with_nodes(workflow(), {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]}, l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}))
+    del graph["6"], graph["5"]
+    assert talk(lambda c: c.run(graph))[0] == "success"
+    for name in ("../outside", "", "a/b"):
+        graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": name}))
+        outcome, events, _ = talk(lambda c: c.run(graph))
+        assert outcome == "error" and "name:" in message(events)
+    assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+
+
+def client(server, *arguments):
+    return subprocess.run([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", *map(str, arguments), "--server", server.url, "--quiet"], capture_output=True, text=True)
+
+
+def test_headless_client_with_the_user_s_own_files(server, tmp_path):
+    case = ROOT / "demo" / "cases" / "box-to-dotted-star"
+    sets = [f"--set={target}={value}" for target, value in FEW.items()]
+    done = client(server, WORKFLOW, "--clip", case / "clip.mp4", "--photo", case / "photo.png", "--prompt", "a green box moving on the snow",
+                  "--edit-prompt", "a <thing*> moving on the snow", "--seed", 5, "--out", tmp_path, *sets)
+    assert done.returncode == 0, done.stderr
+    assert [p.suffix for p in tmp_path.iterdir()] == [".mp4"] and str(next(tmp_path.iterdir())) in done.stdout
+
+
+def test_headless_client_s_exit_codes(server, tmp_path):
+    sets = [f"--set={target}={value}" for target, value in FEW.items()]
+    failed = client(server, WORKFLOW, *sets, "--edit-prompt", "a red ball moving on the meadow", "--out", tmp_path)
+    assert failed.returncode == 1 and "same words" in failed.stderr and not list(tmp_path.iterdir())
+    wrong = client(server, WORKFLOW, "--set", "Tune Video.no_such=1")
+    assert wrong.returncode == 2 and "no input 'no_such'" in wrong.stderr
+    refused = client(server, WORKFLOW, "--set", "Invert Video (DDIM).steps=0")
+    assert refused.returncode == 2 and "steps" in refused.stderr
+    nobody = subprocess.run([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", str(WORKFLOW), "--server", "http://127.0.0.1:9"], capture_output=True, text=True)
+    assert nobody.returncode == 3 and "no ComfyUI answers" in nobody.stderr

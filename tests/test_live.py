@@ -1,0 +1,176 @@
+"""The chain on the demo model: tuning, inversion and editing, with their identity cases exact."""
+from dataclasses import replace
+
+import pytest
+import torch
+from demo.cases import CASES
+from live_core import LiveError
+from live_core.concept import bind, fit_photo
+from live_core.editing import Edit, edit
+from live_core.inversion import invert, reconstruct
+from live_core.methods import LIVE, TAV_DDIM
+from live_core.pretrained import load_tuning, save_tuning
+from live_core.tuning import TuneSettings, tune
+
+CASE = CASES["ball-to-striped-fish"]
+FAST = TuneSettings(clip_steps=3, photo_steps=3, clip_rate=1e-3, latent_prompt_rate=1e-2, photo_rate=1e-2)
+
+
+def frames(count: int = 3, height: int = 128, width: int = 128) -> torch.Tensor:
+    return torch.from_numpy(CASE.clip.frames()[:count, :height, :width]).float() / 255
+
+
+@pytest.fixture(scope="module")
+def concept(demo_model):
+    photo = torch.from_numpy(CASE.photo.frames()).float() / 255
+    return bind("<thing*>", "thing", demo_model.encode_frames(fit_photo(photo, 128, 128)), demo_model.tokenizer, demo_model.text_encoder)
+
+
+@pytest.fixture(scope="module")
+def clip(demo_model):
+    return demo_model.encode_frames(frames())
+
+
+@pytest.fixture(scope="module")
+def tuned(demo_model, clip, concept):
+    return demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (concept,), FAST))
+
+
+@pytest.fixture(scope="module")
+def inversion(tuned, clip):
+    return invert(tuned, clip, CASE.prompt, LIVE, 6)
+
+
+def weights(model):
+    return {n: p.clone() for n, p in model.unet.named_parameters()}
+
+
+def assert_untouched(model, before):
+    assert all(torch.equal(p, before[n]) and not p.requires_grad for n, p in model.unet.named_parameters())
+
+
+def test_tuning_learns_both_and_leaves_the_base_alone(demo_model, clip, concept, tuned):
+    before = weights(demo_model)
+    with torch.inference_mode():                                           # as ComfyUI runs its nodes
+        again = tune(demo_model, demo_model.encode_frames(frames()), CASE.prompt, (concept,), FAST)
+    assert_untouched(demo_model, before)
+    tuning = tuned.tuning
+    assert all(torch.equal(t, again.tensors[n]) for n, t in tuning.tensors.items()) and torch.equal(tuning.latent_prompt, again.latent_prompt)
+    assert set(tuning.tensors) == set(demo_model.unet.trainable())
+    moved = {n for n, t in tuning.tensors.items() if not torch.equal(t, before["unet." + n])}
+    assert any("attn1.to_q" in n for n in moved) and any("attn2.to_q" in n for n in moved) and any("attn_temp" in n for n in moved)
+    assert not torch.equal(tuning.latent_prompt, clip[0]) and not torch.equal(tuning.concepts[0].vector, concept.vector)
+    assert len(tuning.losses[0]) == len(tuning.losses[1]) == 3
+
+
+def test_the_objectives_are_disjoint(demo_model, clip, concept):
+    photo_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0))
+    assert photo_only.tensors == {} and torch.equal(photo_only.latent_prompt, clip[0]) and not torch.equal(photo_only.concepts[0].vector, concept.vector)
+    clip_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_steps=0))
+    assert torch.equal(clip_only.concepts[0].vector, concept.vector) and not torch.equal(clip_only.latent_prompt, clip[0])
+
+
+def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, concept):
+    before = weights(demo_model)
+
+    def stop(step, total, loss):
+        if step == 3:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop)
+    assert_untouched(demo_model, before)
+
+
+def test_longer_tuning_lowers_the_clip_s_loss(demo_model, clip):
+    losses = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=40, photo_steps=0)).losses[0]
+    base = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=40, photo_steps=0, clip_rate=0.0, latent_prompt_rate=0.0)).losses[0]
+    assert sum(losses[20:]) < sum(base[20:])                               # the same timesteps and noise
+
+
+def test_tunings_come_back_from_disk_as_they_were(tuned, demo_model, tmp_path):
+    save_tuning(tuned.tuning, tmp_path / "t.safetensors")
+    back = load_tuning(tmp_path / "t.safetensors")
+    assert all(torch.equal(t, back.tensors[n]) for n, t in tuned.tuning.tensors.items()) and torch.equal(back.latent_prompt, tuned.tuning.latent_prompt)
+    assert torch.equal(back.concepts[0].vector, tuned.tuning.concepts[0].vector) and back.concepts[0].placeholder == "<thing*>"
+    assert (back.prompt, back.base, back.losses) == (tuned.tuning.prompt, tuned.tuning.base, tuned.tuning.losses)
+    assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
+    with pytest.raises(LiveError, match="fingerprint"):
+        replace(demo_model, fingerprint="another").with_tuning(back)
+
+
+def test_inversion_and_sampling_come_back(tuned, clip):
+    """More steps come nearer: the discretisation is the only loss."""
+    errors = [float((reconstruct(tuned, invert(tuned, clip, CASE.prompt, LIVE, steps)) - clip).square().mean()) for steps in (5, 25)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+CHANGE = Edit("a <thing*> moving on the meadow")
+
+
+def test_recompute_ram_and_disk_give_the_same_edit(tuned, clip, inversion, tmp_path):
+    plain = edit(tuned, inversion, CHANGE)
+    for attention in ("ram", "disk"):
+        stored = invert(tuned, clip, CASE.prompt, LIVE, 6, attention, tmp_path / attention)
+        torch.testing.assert_close(stored.latents, inversion.latents)
+        assert stored.store.nbytes() > 0 and f"({attention})" in stored.describe()
+        other = edit(tuned, stored, CHANGE)
+        torch.testing.assert_close(other.latents, plain.latents, atol=1e-4, rtol=1e-4)
+        assert torch.equal(other.mask, plain.mask)
+
+
+def test_the_same_prompt_under_full_injection_is_the_reconstruction(tuned, inversion):
+    method = replace(LIVE, guidance_scale=1.0, cross_ratio=1.0, self_ratio=1.0, self_target="both", blend_threshold=None)
+    torch.testing.assert_close(edit(tuned, inversion, Edit(CASE.prompt), method).latents, reconstruct(tuned, inversion), atol=1e-4, rtol=1e-4)
+
+
+def test_ratio_zero_injects_nothing(tuned, inversion):
+    none = replace(LIVE, cross_ratio=0.0, self_ratio=0.0, blend_threshold=None)
+    alone = edit(tuned, inversion, CHANGE, none)
+    with_source = edit(tuned, inversion, CHANGE, replace(none, blend_threshold=0.3, blend_start=1.0))    # runs the source beside it, uses it never
+    torch.testing.assert_close(alone.latents, with_source.latents, atol=1e-4, rtol=1e-4)
+    assert alone.mask.min() == 1
+
+
+def test_injection_and_blend_change_the_edit(tuned, inversion):
+    edits = [edit(tuned, inversion, CHANGE, replace(LIVE, **{"cross_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": None, **on})).latents
+             for on in ({}, {"cross_ratio": 0.6}, {"self_ratio": 0.5}, {"self_ratio": 0.5, "self_target": "temporal"}, {"blend_threshold": 0.3}, {"asymmetric_guidance": False})]
+    for i, a in enumerate(edits):
+        assert all(not torch.allclose(a, b, atol=1e-3) for b in edits[:i]), i
+
+
+def test_outside_the_blend_mask_the_latents_are_the_source_s(tuned, inversion):
+    """With full injection off, what local blend keeps is exactly the reconstruction."""
+    edited = edit(tuned, inversion, CHANGE, replace(LIVE, blend_threshold=0.9))
+    same = (edited.latents - reconstruct(tuned, inversion)).abs().amax(1) < 1e-4
+    assert 0 < same.float().mean() < 1
+
+
+@pytest.mark.parametrize("count,height,width", [(1, 128, 128), (3, 64, 96), (2, 120, 72)])
+def test_any_size_and_any_number_of_frames(demo_model, count, height, width):
+    clip = demo_model.encode_frames(frames(count, height, width))
+    model = demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=1, photo_steps=0)))
+    result = edit(model, invert(model, clip, CASE.prompt, LIVE, 2), Edit("a blue star moving on the meadow"))
+    assert result.latents.shape == clip.shape and result.mask.shape == (count, height, width)
+    assert model.decode_frames(result.latents).shape == (count, height, width, 3)
+
+
+def test_the_baseline_is_a_row_of_settings(demo_model, clip, concept):
+    settings = replace(FAST, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
+    model = demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (concept,), settings))
+    assert model.tuning.latent_prompt is None
+    assert edit(model, invert(model, clip, CASE.prompt, TAV_DDIM, 2), CHANGE).latents.shape == clip.shape
+
+
+def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
+    for call, says in (
+        (lambda: demo_model.encode_frames(torch.zeros(0, 128, 128, 3)), "at least one frame"),
+        (lambda: demo_model.encode_frames(torch.zeros(1, 100, 128, 3)), "128x100 pixels"),
+        (lambda: demo_model.encode_frames(torch.zeros(1, 128, 128, 4)), "4 channels"),
+        (lambda: tune(demo_model, clip, "a", (), FAST), "no concept given"),
+        (lambda: invert(tuned, clip, "a", LIVE, 0), "steps: 0"),
+        (lambda: edit(tuned, inversion, CHANGE, TAV_DDIM), "invert it again"),
+        (lambda: edit(tuned, inversion, Edit(CASE.prompt)), "same words"),
+        (lambda: replace(LIVE, cross_ratio=1.5), "cross_ratio: 1.5"),
+    ):
+        with pytest.raises(LiveError, match=says):
+            call()

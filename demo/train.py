@@ -221,14 +221,20 @@ def words_of_things(tokenizer, captions: list[str], names: list[list[str]]) -> l
     return out
 
 
-def train_diffusion(work: Path, steps: int, count: int, batch: int = 16) -> None:
-    """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, and the localisation loss."""
+def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: bool = False) -> None:
+    """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, and the localisation loss.
+
+    `warm` starts from the weights in demo/model instead of random ones, where no checkpoint is.
+    """
     from diffusers import AutoencoderKL
 
     pictures = load_or_draw(work, count)
     means, stds = cached_latents(AutoencoderKL.from_pretrained(MODEL / "vae").to(DEVICE), pictures, work)
     torch.manual_seed(0)
     unet, text_encoder, tokenizer, scheduler = build_diffusion()
+    if warm:
+        unet.load_state_dict(load_file(MODEL / "unet" / "diffusion_pytorch_model.safetensors"))
+        text_encoder.load_state_dict(load_file(MODEL / "text_encoder" / "model.safetensors"))
     unet.to(DEVICE, memory_format=torch.channels_last)
     text_encoder.to(DEVICE)
     recorder = WordMaps()
@@ -282,5 +288,9 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True, help="folder for pictures and checkpoints")
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps in all, earlier runs counted in")
     parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--warm", action="store_true", help="diffusion: go on from the weights in demo/model when the folder holds no checkpoint")
     args = parser.parse_args()
-    {"autoencoder": train_autoencoder, "diffusion": train_diffusion}[args.stage](args.work, args.steps, args.pictures)
+    if args.stage == "autoencoder":
+        train_autoencoder(args.work, args.steps, args.pictures)
+    else:
+        train_diffusion(args.work, args.steps, args.pictures, warm=args.warm)

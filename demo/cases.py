@@ -25,6 +25,7 @@ class Case:
     target: Thing
     photo: Clip
     placeholder: str = "<thing*>"
+    initial_word: str = "thing"                  # what a person would call the thing in the photo, in the model's vocabulary
 
     @property
     def prompt(self) -> str:
@@ -39,14 +40,14 @@ class Case:
         return self.clip.swap(0, self.target)
 
 
-def make_case(name: str, seed: int, scene: str, source: Thing, target: Thing, frames: int = 8, **options) -> Case:
-    return Case(name, make_clip(seed, frames, (source,), scene, **options), target, make_reference(target, seed + 1))
+def make_case(name: str, seed: int, scene: str, source: Thing, target: Thing, initial_word: str = "thing", frames: int = 8, **options) -> Case:
+    return Case(name, make_clip(seed, frames, (source,), scene, **options), target, make_reference(target, seed + 1), initial_word=initial_word)
 
 
 CASES = {case.name: case for case in (
-    make_case("ball-to-striped-fish", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("fish", "blue", "striped", "yellow")),
+    make_case("ball-to-striped-fish", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("fish", "blue", "striped", "yellow"), "fish"),
     make_case("heart-to-banded-house", 2_000_000_022, "sea", Thing("heart", "purple"), Thing("house", "orange", "banded", "black")),
-    make_case("box-to-dotted-star", 2_000_000_033, "snow", Thing("box", "green"), Thing("star", "red", "dotted", "yellow")),
+    make_case("box-to-dotted-star", 2_000_000_033, "snow", Thing("box", "green"), Thing("star", "red", "dotted", "yellow"), "star"),
     make_case("fish-to-two-tone-gem", 2_000_000_044, "road", Thing("fish", "yellow"), Thing("gem", "purple", "two-tone", "pink")),
 )}
 
@@ -68,4 +69,5 @@ if __name__ == "__main__":
         folder.mkdir(parents=True, exist_ok=True)
         write_video(folder / "clip.mp4", case.clip.frames())
         Image.fromarray(case.photo.frames()[0]).save(folder / "photo.png")
-        (folder / "case.json").write_text(json.dumps({"prompt": case.prompt, "edit_prompt": case.edit_prompt, "placeholder": case.placeholder}, indent=1) + "\n")
+        (folder / "case.json").write_text(json.dumps({"prompt": case.prompt, "edit_prompt": case.edit_prompt, "placeholder": case.placeholder,
+                                                      "initial_word": case.initial_word}, indent=1) + "\n")

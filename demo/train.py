@@ -157,7 +157,8 @@ def build_diffusion():
     from diffusers import DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    save_tokenizer(MODEL / "tokenizer")
+    if not (MODEL / "tokenizer").exists():                  # the merges' order differs from build to build, and weights stand on it
+        save_tokenizer(MODEL / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
     text_encoder = CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, projection_dim=128,

@@ -23,16 +23,19 @@ class Edit(io.ComfyNode):
                     io.String.Input("source_words", default="", advanced=True, tooltip="Words of the clip's prompt to replace. Empty: the words only it has."),
                     io.String.Input("edit_words", default="", advanced=True, tooltip="Words of this prompt to put in. Empty: the words only it has."),
                     io.Combo.Input("self_target", options=["spatial", "temporal", "both"], default="spatial", advanced=True, tooltip="Which self-attention comes from the clip."),
-                    io.Float.Input("blend_start", default=0.0, **ratio, advanced=True, tooltip="Part of the steps before local blend sets in.")],
+                    io.Float.Input("blend_start", default=0.0, **ratio, advanced=True, tooltip="Part of the steps before local blend sets in."),
+                    io.Boolean.Input("asymmetric_guidance", default=True, advanced=True,
+                                     tooltip="Give the unconditional stream the photo's latent as its latent prompt, as the paper does; otherwise the trained one.")],
             outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")])
 
     @classmethod
     def execute(cls, model, inversion, prompt, guidance_scale, cross_ratio, self_ratio, blend_threshold, keep_words, source_words, edit_words,
-                self_target, blend_start) -> io.NodeOutput:
+                self_target, blend_start, asymmetric_guidance) -> io.NodeOutput:
         from dataclasses import replace
         from ..live_core.editing import Edit as Change, edit
         method = replace(inversion.method, guidance_scale=guidance_scale, cross_ratio=cross_ratio, self_ratio=self_ratio, self_target=self_target,
-                         blend_threshold=blend_threshold or None, blend_start=blend_start)
+                         blend_threshold=blend_threshold or None, blend_start=blend_start,
+                         asymmetric_guidance=asymmetric_guidance)
         with host.on_device(model):
             edited = edit(model, inversion, Change(prompt, keep_words.strip() or None, source_words, edit_words), method, host.Progress(model, inversion.steps))
             return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask))

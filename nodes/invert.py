@@ -1,3 +1,5 @@
+import logging
+
 from comfy_api.v0_0_2 import io
 
 from . import host
@@ -28,4 +30,5 @@ class Invert(io.ComfyNode):
         folder = host.scratch_folder("live-attention-") if attention == "disk" else None
         with host.on_device(model):
             inversion = invert(model, model.encode_frames(images), prompt, METHODS[method], steps, attention, folder, host.Progress(model, total))
+        logging.getLogger(__name__).info("inversion: %s", inversion.describe())
         return io.NodeOutput(inversion)

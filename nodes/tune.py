@@ -21,15 +21,18 @@ class Tune(io.ComfyNode):
                     io.Combo.Input("method", options=["live", "tav-ddim"], default="live", advanced=True, tooltip="live: with a latent prompt. tav-ddim: Tune-A-Video, without."),
                     io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),
                     io.Float.Input("latent_prompt_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the latent prompt."),
-                    io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding.")],
+                    io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding."),
+                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act while the photo is learned: the paper's ablation (Fig. 7).")],
             outputs=[Model.Output(display_name="tuned model")])
 
     @classmethod
-    def execute(cls, model, images, concept, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate) -> io.NodeOutput:
+    def execute(cls, model, images, concept, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
+                temporal_in_photo_steps) -> io.NodeOutput:
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
         row = METHODS[method]
-        settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, frame_plan=row.frame_plan, seed=seed)
+        settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
+                                row.frame_plan, seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
             return io.NodeOutput(model.with_tuning(tune(model, clip, prompt, (concept,), settings, host.Progress(model, clip_steps + photo_steps))))

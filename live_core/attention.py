@@ -155,10 +155,7 @@ class VideoAttention:
 
     def _cross(self, plan, q, k, v):
         stream = _stream_view(plan, q.shape[0])
-        if plan.record:
-            store, row = plan.record
-            store.write(self._key(plan, "q"), stream(q)[row])
-            store.write(self._key(plan, "k"), stream(k)[row])
+        self._record(plan, stream, q, k)
         out = F.scaled_dot_product_attention(q, k, v)
         for injection in plan.words:
             q_source, k_source = self._source(plan, injection.source, stream, q, k)
@@ -176,16 +173,19 @@ class VideoAttention:
 
     def _inject_queries_and_keys(self, plan, injections, q, k):
         stream = _stream_view(plan, q.shape[0])
-        if plan.record:
-            store, row = plan.record
-            store.write(self._key(plan, "q"), stream(q)[row])
-            store.write(self._key(plan, "k"), stream(k)[row])
+        self._record(plan, stream, q, k)
         if injections:
             q, k = q.clone(), k.clone()
         for injection in injections:
             q_source, k_source = self._source(plan, injection.source, stream, q, k)
             stream(q)[injection.target], stream(k)[injection.target] = q_source, k_source
         return q, k
+
+    def _record(self, plan, stream, q, k):
+        if plan.record:
+            store, row = plan.record
+            store.write(self._key(plan, "q"), stream(q)[row])
+            store.write(self._key(plan, "k"), stream(k)[row])
 
     def _source(self, plan, source, stream, q, k):
         if source is not None:

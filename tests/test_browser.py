@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, absent
 
 pytestmark = pytest.mark.browser
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 def test_the_shipped_workflow_on_the_page(server, tmp_path):
     chromium = shutil.which("chromium")
     if not chromium:
-        pytest.skip("no chromium on this machine")
+        absent("no chromium on this machine")
     import page as browser
     with browser.open_page(server.url, chromium) as page:
         browser.drop(page, ROOT / "workflows" / "live_image_driven_edit.json")

@@ -28,13 +28,14 @@ class Judge(nn.Module):
 
     def __init__(self):
         super().__init__()
-        def block(a, b):
-            return nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU())
-        self.body = nn.Sequential(block(3, 16), block(16, 32), block(32, 64), block(64, 96), nn.Flatten(), nn.Linear(96 * 64, 128), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(128, len(values)) for name, values in LABELS.items()})
+        def block(a, b, stride):
+            return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+        self.body = nn.Sequential(block(3, 16, 2), block(16, 32, 2), block(32, 64, 2), block(64, 64, 1), block(64, 96, 2), block(96, 96, 1), block(96, 128, 2))
+        self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in LABELS.items()})
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         hidden = self.body(x)
+        hidden = torch.cat([hidden.mean((2, 3)), hidden.amax((2, 3))], 1)      # a thing counts wherever it is
         return {name: head(hidden) for name, head in self.heads.items()}
 
 
@@ -45,7 +46,7 @@ def labelled(seeds: range) -> tuple[torch.Tensor, dict[str, torch.Tensor], list[
             [f"a {c.things[0].name} {SCENES[c.scene].place}" for c in clips])
 
 
-def train_judge(work: Path, count: int = 8000, epochs: int = 8) -> tuple[Judge, dict[str, float]]:
+def train_judge(work: Path, count: int = 12_000, epochs: int = 10) -> tuple[Judge, dict[str, float]]:
     """The judge and its accuracy on 500 held-out renderings. Blur and noise in training stand for an imperfect picture's look."""
     path = work / "judge.safetensors"
     torch.manual_seed(0)
@@ -61,6 +62,8 @@ def train_judge(work: Path, count: int = 8000, epochs: int = 8) -> tuple[Judge, 
             for rows in torch.randperm(count).split(50):
                 x = images[rows]
                 if torch.rand(()) < 0.5:
+                    x = x.flip(-1)
+                if torch.rand(()) < 0.3:
                     x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
                 x = x + 0.1 * torch.rand(()) * torch.randn_like(x)
                 loss = sum(F.cross_entropy(logits, labels[name][rows]) for name, logits in judge(x).items())

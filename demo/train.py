@@ -28,6 +28,7 @@ from .tokenizer import CONTEXT, save_tokenizer
 MODEL = Path(__file__).parent / "model"
 CROP_STEPS = 2600
 THING_WEIGHT = 4                             # how much more a latent pixel on a thing, or next to one, counts
+LOCALISATION_WEIGHT = 0.03
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -261,7 +262,7 @@ def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: b
         error = (predicted - noise.to(DEVICE)).square().mean(1)
         # Things fill a tenth of a picture and hold all that is hard in it. Where they are is known only once noise has cleared.
         around = F.max_pool2d(torch.from_numpy(pictures.masks[rows].max(1)[:, None]).float() / 255, 3, 1, 1)[:, 0]
-        weight = (snr.clamp(max=5) / snr)[:, None, None] * (1 + THING_WEIGHT * around * (a > 0.1).float()[..., 0])
+        weight = (snr.clamp(max=5) / snr)[:, None, None] * (1 + THING_WEIGHT * around * (a > 0.3).float()[..., 0])
         loss = (weight.to(DEVICE) * error).mean()
         # Where nearly all is noise nobody knows yet where the thing will be; the words of a dropped caption are not there.
         told = [(i, p, which) for i in range(batch) if not dropped[i] and abar[t[i]] > 0.05 for p, which in words[rows[i]]]
@@ -269,7 +270,7 @@ def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: b
         if told:
             masks = torch.from_numpy(np.stack([pictures.masks[rows[i], which] for i, _, which in told])).float().flatten(1) + 1e-3
             localisation = recorder.localisation_loss(torch.tensor([(i, p) for i, p, _ in told], device=DEVICE), (masks / masks.sum(-1, keepdim=True)).to(DEVICE))
-        run.update(loss + 0.01 * localisation, noise=error.detach().mean(), localisation=localisation.detach())
+        run.update(loss + LOCALISATION_WEIGHT * localisation, noise=error.detach().mean(), localisation=localisation.detach())
         recorder.maps.clear()
         if run.step % 1000 == 0 or run.step == steps:
             export_diffusion(run, unet, text_encoder, scheduler)

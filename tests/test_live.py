@@ -10,7 +10,7 @@ from live_core.editing import Edit, edit
 from live_core.inversion import invert, reconstruct
 from live_core.methods import LIVE, TAV_DDIM
 from live_core.pretrained import load_tuning, save_tuning
-from live_core.tuning import TuneSettings, tune
+from live_core.tuning import TuneSettings, _photo_loss, tune
 
 CASE = CASES["ball-to-striped-fish"]
 FAST = TuneSettings(clip_steps=3, photo_steps=3, clip_rate=1e-3, latent_prompt_rate=1e-2, photo_rate=1e-2)
@@ -85,6 +85,23 @@ def test_longer_tuning_lowers_the_clip_s_loss(demo_model, clip):
     losses = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=40, photo_steps=0)).losses[0]
     base = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=40, photo_steps=0, clip_rate=0.0, latent_prompt_rate=0.0)).losses[0]
     assert sum(losses[20:]) < sum(base[20:])                               # the same timesteps and noise
+
+
+def test_textual_inversion_learns_the_photo_and_no_other(demo_model, concept):
+    """At timesteps and noises that tuning never drew, the learned vector must explain its own photo better than the word "thing" does,
+    and better than the vector learned from another photo."""
+    other = CASES["fish-to-two-tone-gem"]
+    photo = demo_model.encode_frames(torch.from_numpy(other.photo.frames()).float() / 255)
+    other = bind("<thing*>", "thing", photo, demo_model.tokenizer, demo_model.text_encoder)
+    settings = TuneSettings(clip_steps=0, photo_steps=60, photo_rate=5e-3, latent_prompt=False)
+
+    @torch.no_grad()
+    def loss(of, vector):
+        return sum(float(_photo_loss(demo_model, of.reference, (of,), [vector], 0, settings, torch.Generator().manual_seed(-1 - i))) for i in range(40)) / 40
+
+    learned = {id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vector for c in (concept, other)}
+    for one, another in ((concept, other), (other, concept)):
+        assert loss(one, learned[id(one)]) < min(loss(one, one.vector), loss(one, learned[id(another)]))
 
 
 def test_tunings_come_back_from_disk_as_they_were(tuned, demo_model, tmp_path):

@@ -97,5 +97,70 @@ def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> tuple[t
     return mapping, own
 
 
+def replace_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompt-to-prompt's replacement as (mapping (L, L), keep (L,)): word i of the source feeds word i of the edit, all tokens injected.
+
+    A word of k tokens that becomes one of l != k tokens gives weight 1/l to every pair, one of as many goes token by token.
+    The reference goes wrong after a swap that changes the number of tokens; here what follows is shifted by the difference.
+    Raises LiveError unless both prompts have as many words.
+    """
+    if len(source.words) != len(edit.words):
+        raise LiveError(f"edit prompt: {edit.text!r} has {len(edit.words)} words and the source prompt {source.text!r} has {len(source.words)}; "
+                        "replacing goes word by word, so make them as many, or choose refine")
+    length = len(edit.ids)
+    mapping = torch.zeros(length, length)
+    mapping[0, 0] = 1
+    for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):
+        mapping[a0:a1, b0:b1] = torch.eye(b1 - b0) if a1 - a0 == b1 - b0 else 1 / (b1 - b0)
+    _map_the_rest(mapping, _end(source), _end(edit))
+    return mapping, torch.zeros(length)
+
+
+def refine_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompt-to-prompt's refinement as (mapping (L, L), keep (L,)): tokens of the longest common subsequence take the source's
+    attention, new ones keep their own. Of equally long ones the reference's choice: from the end, skip in the edit first.
+
+    Padding of the edit reads the source's padding; the reference reads real words there when the edit is shorter.
+    """
+    a, b = source.ids[:_end(source) + 1], edit.ids[:_end(edit) + 1]
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i in range(len(a)):
+        for j in range(len(b)):
+            best[i + 1][j + 1] = max(best[i + 1][j], best[i][j + 1], best[i][j] + (a[i] == b[j]))
+    length = len(edit.ids)
+    mapping, keep = torch.zeros(length, length), torch.zeros(length)
+    i, j = len(a), len(b)
+    while j:
+        if best[i][j] == best[i][j - 1]:
+            j -= 1
+            keep[j] = 1
+        elif best[i][j] == best[i - 1][j]:
+            i -= 1
+        else:
+            i, j = i - 1, j - 1
+            mapping[i, j] = 1
+    _map_the_rest(mapping, max(len(a), len(b)), len(b))
+    return mapping, keep
+
+
+def _end(prompt: Prompt) -> int:
+    """Position of the end token."""
+    return prompt.spans[-1][1] if prompt.spans else 1
+
+
+def _map_the_rest(mapping: torch.Tensor, source: int, edit: int) -> None:
+    """Edit tokens from `edit` on read source tokens from `source` on, one to one; those left over read the last."""
+    for j in range(edit, mapping.shape[1]):
+        mapping[min(source + j - edit, len(mapping) - 1), j] = 1
+
+
+def reweight(prompt: Prompt, weights: dict[str, float]) -> torch.Tensor:
+    """(L,) factors on the attention to each token: prompt-to-prompt's equaliser. Multiplies both halves of a token edit."""
+    factors = torch.ones(len(prompt.ids))
+    for phrase, weight in weights.items():
+        factors[prompt.tokens_of(phrase, "equaliser")] = weight
+    return factors
+
+
 def _phrases(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]

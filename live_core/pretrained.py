@@ -124,8 +124,6 @@ def _fingerprint(unet: nn.Module) -> str:
 
 def save_tuning(tuning: Tuning, path: Path) -> None:
     """One safetensors file: tensors, and metadata with prompt, settings, base fingerprint and version. Replaced whole or not at all."""
-    from safetensors.torch import save_file
-
     tensors = {f"unet/{name}": tensor for name, tensor in tuning.tensors.items()}
     if tuning.latent_prompt is not None:
         tensors["latent_prompt"] = tuning.latent_prompt
@@ -133,6 +131,13 @@ def save_tuning(tuning: Tuning, path: Path) -> None:
         tensors |= {f"concept/{i}/vector": concept.vector, f"concept/{i}/reference": concept.reference}
     metadata = {"format": "live-tuning", "version": VERSION, "base": tuning.base, "prompt": tuning.prompt, "settings": json.dumps(tuning.settings),
                 "losses": json.dumps(tuning.losses), "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
+    write_safetensors(tensors, path, metadata)
+
+
+def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """The file appears whole or not at all."""
+    from safetensors.torch import save_file
+
     draft = Path(f"{path}.draft")
     try:
         save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, draft, metadata)

@@ -6,8 +6,13 @@ temporal attention bypassed. Their parameters are disjoint, each has its own opt
 """
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +20,7 @@ import torch.nn.functional as F
 from . import LiveError
 from .attention import AttentionPlan, FramePlan
 from .concept import TEMPLATES, Concept, encode
-from .pretrained import LiveModel, Tuning
+from .pretrained import LiveModel, Tuning, write_safetensors
 from .prompts import read_prompt
 
 
@@ -38,23 +43,35 @@ class TuneSettings:
 
 
 Callback = Callable[[int, int, float], None]
+SECONDS_BETWEEN_CHECKPOINTS = 60
 
 
 def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
-         callback: Callback = lambda step, total, loss: None) -> Tuning:
+         callback: Callback = lambda step, total, loss: None, unfinished: Path | None = None) -> Tuning:
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
 
-    `callback(step, total, loss)` runs after every step and may raise to stop; the model is then as it was before.
+    `callback(step, total, loss)` runs after every step and may raise to stop; the model is then as it was before. In the folder
+    `unfinished`, if given, a tuning that was stopped leaves a file named by its `tuning_key`, from which the same call goes on,
+    to the same bits as if it had never stopped; the file goes away with the last step.
     """
     if settings.clip_steps + settings.photo_steps < 1:
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
         raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
     with torch.inference_mode(False), torch.enable_grad():
-        return _tune(model, clip.clone(), prompt, concepts, settings, callback)
+        file = unfinished and unfinished / f"{tuning_key(model, clip, prompt, concepts, settings)}.safetensors"
+        return _tune(model, clip.clone(), prompt, concepts, settings, callback, file)
 
 
-def _tune(model, clip, prompt, concepts, settings, callback) -> Tuning:
+def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings) -> str:
+    """A hash of everything that a tuning depends on."""
+    digest = hashlib.sha256(json.dumps([model.fingerprint, str(model.unet.dtype), prompt, asdict(settings), [c.placeholder for c in concepts]]).encode())
+    for tensor in (clip, *(t for c in concepts for t in (c.reference, c.vector))):
+        digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) -> Tuning:
     unet = model.unet
     device = unet.device
     clip = clip.to(device)
@@ -75,34 +92,92 @@ def _tune(model, clip, prompt, concepts, settings, callback) -> Tuning:
     losses: tuple[list[float], list[float]] = ([], [])
     base = {name: p.detach().clone() for name, p in parameters.items()}
     order = _turns(settings.clip_steps, settings.photo_steps)
+    state = _State({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
+                   [clip_optimizer, *([photo_optimizer] if vectors else [])], losses)
+    whole = True                                                                        # False while a step is half done
     try:
         for p in parameters.values():
             p.requires_grad_(True)
-        for step, objective in enumerate(order):
+        if file is not None and file.exists():
+            state.load(file)
+            _put(parameters, weights)
+        saved = time.monotonic()
+        for step in range(len(losses[0]) + len(losses[1]), len(order)):
+            objective = order[step]
             generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
             if objective == 0:
                 loss = _clip_loss(model, clip, text, latent_prompt, settings, generator)
                 learned = [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else [])
+                whole = False
                 _descend(loss, learned, [p for group in groups for p in group["params"]], clip_optimizer, scale)
-                with torch.no_grad():
-                    for name, p in parameters.items():
-                        p.copy_(weights[name])
+                _put(parameters, weights)
             else:
                 which = (step // 2) % len(concepts)
                 loss = _photo_loss(model, references[which], concepts, vectors, which, settings, generator)
+                whole = False
                 _descend(loss, [vectors[which]], [vectors[which]], photo_optimizer, scale)
             losses[objective].append(float(loss.detach()))
+            whole = True
+            if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                state.save(file)
+                saved = time.monotonic()
             callback(step + 1, len(order), losses[objective][-1])
         tensors = {name: w.to(unet.dtype).cpu().clone() for name, w in weights.items()}
+    except BaseException:
+        if file is not None and whole and any(losses):
+            state.save(file)
+        raise
     finally:
-        with torch.no_grad():
-            for name, p in parameters.items():
-                p.requires_grad_(False)
-                p.grad = None
-                p.copy_(base[name])
+        for p in parameters.values():
+            p.requires_grad_(False)
+            p.grad = None
+        _put(parameters, base)
+    if file is not None:
+        file.unlink(missing_ok=True)
     learned_concepts = tuple(replace(c, vector=v.detach().cpu().clone()) for c, v in zip(concepts, vectors))
     return Tuning(tensors if settings.clip_steps else {}, None if latent_prompt is None else latent_prompt.detach().cpu().clone(), learned_concepts, prompt,
                   model.fingerprint, asdict(settings), (tuple(losses[0]), tuple(losses[1])))
+
+
+class _State:
+    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, and the losses, which count the steps."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor], optimizers: list[torch.optim.Optimizer], losses: tuple[list[float], list[float]]):
+        self.tensors, self.optimizers, self.losses = tensors, optimizers, losses
+
+    def save(self, file: Path) -> None:
+        moments = {p: m for optimizer in self.optimizers for p, m in optimizer.state.items()}
+        out = {f"losses/{i}": torch.tensor(losses, dtype=torch.float64) for i, losses in enumerate(self.losses)}
+        for name, tensor in self.tensors.items():
+            out[f"value/{name}"] = tensor.detach()
+            out |= {f"{key}/{name}": moment for key, moment in moments.get(tensor, {}).items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_safetensors(out, file)
+
+    def load(self, file: Path) -> None:
+        """Take up `file`; one that cannot be read is left out of account, with a warning."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        try:
+            stored = load_file(file)
+        except SafetensorError as error:
+            logging.warning("LIVE: the unfinished tuning %s cannot be read (%s); starting anew", file.name, error)
+            return
+        owner = {id(p): optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
+        with torch.no_grad():
+            for name, tensor in self.tensors.items():
+                tensor.copy_(stored[f"value/{name}"])
+                if f"exp_avg/{name}" in stored:
+                    owner[id(tensor)].state[tensor] = {"step": stored[f"step/{name}"]} | {key: stored[f"{key}/{name}"].to(tensor.device) for key in ("exp_avg", "exp_avg_sq")}
+        for i, losses in enumerate(self.losses):
+            losses[:] = stored[f"losses/{i}"].tolist()
+        logging.info("LIVE: going on with an unfinished tuning from step %d", len(self.losses[0]) + len(self.losses[1]))
+
+
+@torch.no_grad()
+def _put(parameters: dict[str, torch.nn.Parameter], values: dict[str, torch.Tensor]) -> None:
+    for name, p in parameters.items():
+        p.copy_(values[name])
 
 
 def _turns(clip_steps: int, photo_steps: int) -> list[int]:

@@ -52,6 +52,11 @@ def new_tuning_path(name: str) -> Path:
     return folder / f"{name}.safetensors"
 
 
+def unfinished_folder() -> Path:
+    """Where a tuning that was stopped waits to be gone on with: ComfyUI's user folder, which outlives a restart."""
+    return Path(folder_paths.get_user_directory()) / "live" / "unfinished"
+
+
 def scratch_folder(prefix: str) -> Path:
     """A new folder under ComfyUI's temp folder, which ComfyUI clears at its next start."""
     import tempfile

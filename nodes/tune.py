@@ -35,4 +35,5 @@ class Tune(io.ComfyNode):
                                 row.frame_plan, seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
-            return io.NodeOutput(model.with_tuning(tune(model, clip, prompt, (concept,), settings, host.Progress(model, clip_steps + photo_steps))))
+            tuning = tune(model, clip, prompt, (concept,), settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())
+            return io.NodeOutput(model.with_tuning(tuning))

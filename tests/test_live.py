@@ -10,7 +10,7 @@ from live_core.editing import Edit, edit
 from live_core.inversion import invert, reconstruct
 from live_core.methods import LIVE, TAV_DDIM
 from live_core.pretrained import load_tuning, save_tuning
-from live_core.tuning import TuneSettings, _photo_loss, tune
+from live_core.tuning import TuneSettings, _photo_loss, tune, tuning_key
 
 CASE = CASES["ball-to-striped-fish"]
 FAST = TuneSettings(clip_steps=3, photo_steps=3, clip_rate=1e-3, latent_prompt_rate=1e-2, photo_rate=1e-2)
@@ -79,6 +79,28 @@ def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, conce
     with pytest.raises(KeyboardInterrupt):
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop)
     assert_untouched(demo_model, before)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tuned, tmp_path, stop_at):
+    def stop(step, total, loss):
+        if step == stop_at:
+            raise KeyboardInterrupt
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    tune(demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path)   # not this file's
+    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, loss: steps.append(step), tmp_path)
+    assert steps == list(range(stop_at + 1, 7)) and not list(tmp_path.iterdir())
+    assert all(torch.equal(t, again.tensors[n]) for n, t in tuned.tuning.tensors.items()) and torch.equal(again.latent_prompt, tuned.tuning.latent_prompt)
+    assert torch.equal(again.concepts[0].vector, tuned.tuning.concepts[0].vector) and again.losses == tuned.tuning.losses
+
+
+def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, concept, tuned, tmp_path, caplog):
+    (tmp_path / f"{tuning_key(demo_model, clip, CASE.prompt, (concept,), FAST)}.safetensors").write_bytes(b"half a file")
+    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path)
+    assert "starting anew" in caplog.text and all(torch.equal(t, again.tensors[n]) for n, t in tuned.tuning.tensors.items())
 
 
 def test_longer_tuning_lowers_the_clip_s_loss(demo_model, clip):

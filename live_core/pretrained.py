@@ -146,6 +146,11 @@ def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: di
         draft.unlink(missing_ok=True)
 
 
+def save_embedding(concept: Concept, path: Path) -> None:
+    """The learned vector as an embedding file: one tensor ``emb_params`` (1, d), which ComfyUI reads for `embedding:<name>` in a prompt."""
+    write_safetensors({"emb_params": concept.vector[None]}, path)
+
+
 def load_tuning(path: Path) -> Tuning:
     from safetensors import safe_open
 

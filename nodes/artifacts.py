@@ -11,18 +11,25 @@ class SaveTuning(io.ComfyNode):
             node_id="LIVE_SaveTuning", display_name="Save Tuning", category="LIVE", is_output_node=True,
             description="Save what Tune Video learned to models/live, as one safetensors file.",
             inputs=[Model.Input("model", tooltip="A tuned model."),
-                    io.String.Input("name", default="my-tuning", tooltip="File name without ending. A file of that name is replaced.")],
+                    io.String.Input("name", default="my-tuning", tooltip="File name without ending. A file of that name is replaced."),
+                    io.Boolean.Input("save_embedding", default=False, advanced=True, optional=True,
+                                     tooltip="Also save what the placeholder learned to models/embeddings, for \"embedding:<name>\" in any prompt.")],
             outputs=[])
 
     @classmethod
-    def execute(cls, model, name) -> io.NodeOutput:
+    def execute(cls, model, name, save_embedding=False) -> io.NodeOutput:
         from ..live_core import LiveError
-        from ..live_core.pretrained import save_tuning
+        from ..live_core import pretrained
         if model.tuning is None:
             raise LiveError("model: it has no tuning to save; connect the output of Tune Video")
-        path = host.new_tuning_path(name)
-        save_tuning(model.tuning, path)
-        return io.NodeOutput(ui=ui.PreviewText(f"saved models/live/{path.name}"))
+        saved = [host.new_path("live", name)]
+        pretrained.save_tuning(model.tuning, saved[0])
+        if save_embedding:
+            concepts = model.tuning.concepts
+            for i, concept in enumerate(concepts, 1):
+                saved.append(host.new_path("embeddings", name if len(concepts) == 1 else f"{name}-{i}"))
+                pretrained.save_embedding(concept, saved[-1])
+        return io.NodeOutput(ui=ui.PreviewText("saved " + ", ".join(f"models/{path.parent.name}/{path.name}" for path in saved)))
 
 
 class LoadTuning(io.ComfyNode):

@@ -42,12 +42,12 @@ def tuning_path(name: str) -> Path:
     return Path(folder_paths.get_full_path_or_raise("live", name))
 
 
-def new_tuning_path(name: str) -> Path:
-    """Where Save Tuning writes: models/live/<name>.safetensors, never outside that folder."""
+def new_path(folder_name: str, name: str) -> Path:
+    """Where a node writes a file that ComfyUI will list: models/<folder_name>/<name>.safetensors, never outside that folder."""
     from ..live_core import LiveError
     if not re.fullmatch(r"[\w][\w .-]*", name):
         raise LiveError(f"name: {name!r}; use letters, digits, spaces, dots, dashes and underscores, such as \"my-tuning\"")
-    folder = Path(folder_paths.get_folder_paths("live")[0])
+    folder = Path(folder_paths.get_folder_paths(folder_name)[0])
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.safetensors"
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
@@ -90,6 +91,26 @@ def test_interrupt_during_tuning_then_run_again(talk, workflow):
     assert again[0] == "success"
 
 
+def test_an_interrupted_tuning_goes_on_at_the_next_run(talk, workflow):
+    long = {"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 15}
+
+    async def until(client, step):
+        seen = []
+
+        async def on(kind, data):
+            if kind == "progress" and data["node"] == "6":
+                seen.append(data["value"])
+                if data["value"] >= step:
+                    await client.json("POST", "/interrupt")
+        await client.run(workflow(**long), on)
+        return seen
+
+    async def twice(client):
+        return await until(client, 4), await until(client, 1)
+    first, second = talk(twice)
+    assert first[0] == 1 and second[0] > first[-1] >= 4
+
+
 def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy):
     """The same edit before and after an interrupted run of another tuning gives the same video, byte for byte."""
     async def around(client):
@@ -159,8 +180,9 @@ def test_zero_steps_and_no_steps(talk, workflow):
 
 
 def test_save_and_load_a_tuning(talk, workflow, server):
-    graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine"}))
+    graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": True}))
     assert talk(lambda c: c.run(graph))[0] == "success"
+    assert load_file(server.base / "models" / "embeddings" / "mine.safetensors")["emb_params"].shape == (1, 128)
     folder = server.base / "models" / "live"
     assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
     graph = with_nodes(workflow(), {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]}, l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}))

@@ -11,6 +11,12 @@ import torch
 from . import LiveError
 
 
+def scaled_linear(start: float = 0.00085, end: float = 0.012, length: int = 1000) -> torch.Tensor:
+    """(length,) a_t of Stable Diffusion's schedule: betas whose square roots are evenly spaced."""
+    betas = torch.linspace(start ** 0.5, end ** 0.5, length) ** 2
+    return (1 - betas).cumprod(0)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """`alphas_cumprod` (T,) float32 on the CPU; `prediction` "epsilon" or "v_prediction"; `offset` is SD's steps_offset (1)."""

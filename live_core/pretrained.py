@@ -12,7 +12,7 @@ from torch import nn
 
 from . import LiveError
 from .concept import Concept, encode_text
-from .diffusion import Schedule
+from .diffusion import Schedule, scaled_linear
 from .video_unet import VideoUNet
 
 VERSION = "1"
@@ -96,25 +96,53 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
         raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x")
     options = {"local_files_only": True, "use_safetensors": True}
     with torch.inference_mode(False):
-        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", low_cpu_mem_usage=False, **options)
+        unet, temporal = _unet(folder / "unet", options)
         vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options)
         text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
         for module in (unet, vae, text_encoder):
             module.to(dtype).eval().requires_grad_(False)
-        fingerprint = _fingerprint(unet)
-        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, folder.name, fingerprint)
+        fingerprint = fingerprint_of(unet)
+        video_unet = VideoUNet(unet)
+        if temporal:
+            unet.load_state_dict(temporal, strict=False)
+        return LiveModel(video_unet.requires_grad_(False), vae, text_encoder, tokenizer, schedule, folder.name, fingerprint)
+
+
+def _unet(folder: Path, options: dict) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """The 2-D U-Net of a folder, and the temporal tensors that a Tune-A-Video checkpoint has beside it, under our names.
+
+    Tune-A-Video calls them attn_temp and norm_temp, FateZero attn_temporal and norm_temporal.
+    """
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    if "3D" not in json.dumps(config):
+        return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, **options), {}
+    file = folder / "diffusion_pytorch_model.safetensors"
+    if not file.exists():
+        raise LiveError(f"model folder: {folder.parent.name!r} has no unet/{file.name}; other formats can run code when read, so convert the U-Net to safetensors")
+    state = {key.replace("_temporal.", "_temp."): tensor for key, tensor in load_file(file).items()}
+    extra = sorted(key for key in state if "conv_temp" in key or "lora" in key)
+    if extra:
+        raise LiveError(f"model folder: the U-Net of {folder.parent.name!r} has temporal convolutions ({extra[0]!r}), which LIVE does not have; "
+                        "choose a Tune-A-Video checkpoint with temporal attention alone")
+    unet = UNet2DConditionModel.from_config({**json.loads(json.dumps(config).replace("3D", "2D")), "_class_name": "UNet2DConditionModel"})
+    temporal = {key: tensor for key, tensor in state.items() if "_temp." in key}
+    unet.load_state_dict({key: tensor for key, tensor in state.items() if key not in temporal})
+    return unet, temporal
 
 
 def _schedule(config: dict) -> Schedule:
     if config.get("beta_schedule") != "scaled_linear":
         raise LiveError(f"scheduler: beta_schedule {config.get('beta_schedule')!r}; Stable Diffusion 1.x has \"scaled_linear\"")
-    betas = torch.linspace(config["beta_start"] ** 0.5, config["beta_end"] ** 0.5, config.get("num_train_timesteps", 1000)) ** 2
-    return Schedule((1 - betas).cumprod(0), config.get("prediction_type", "epsilon"), config.get("steps_offset", 1))
+    return Schedule(scaled_linear(config["beta_start"], config["beta_end"], config.get("num_train_timesteps", 1000)), config.get("prediction_type", "epsilon"), config.get("steps_offset", 1))
 
 
-def _fingerprint(unet: nn.Module) -> str:
+def fingerprint_of(unet: nn.Module) -> str:
+    """16 hex digits that tell base models apart: names, and the first values of every tensor."""
     digest = hashlib.sha256()
     for name, tensor in sorted(unet.state_dict().items()):
         digest.update(name.encode())

@@ -7,7 +7,7 @@ from .composite import Composite
 from .edit import Edit
 from .host import register_folders
 from .invert import Invert
-from .load import DemoClip, LoadModel
+from .load import DemoClip, FromComfy, LoadModel
 from .tune import Tune
 
 
@@ -16,4 +16,4 @@ class LiveExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self):
-        return [LoadModel, DemoClip, BindConcept, Tune, Invert, Edit, Composite, SaveTuning, LoadTuning]
+        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, Edit, Composite, SaveTuning, LoadTuning]

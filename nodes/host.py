@@ -19,15 +19,34 @@ def register_folders() -> None:
 
 # ------------------------------------------------------------------------------------------------------------- folders
 def model_names() -> list[str]:
-    """The shipped demo model, and every folder of models/diffusers that holds a U-Net."""
-    found = [p.name for root in folder_paths.get_folder_paths("diffusers") for p in sorted(Path(root).glob("*")) if (p / "unet").is_dir()]
-    return [DEMO, *dict.fromkeys(found)]
+    """The shipped demo model, every folder of models/diffusers that holds a U-Net, and every .safetensors file of models/checkpoints."""
+    folders = [p.name for root in folder_paths.get_folder_paths("diffusers") for p in sorted(Path(root).glob("*")) if (p / "unet").is_dir()]
+    files = [name for name in folder_paths.get_filename_list("checkpoints") if name.endswith(".safetensors")]
+    return [DEMO, *dict.fromkeys(folders), *files]
 
 
-def model_folder(name: str) -> Path:
+def load_model(name: str, dtype):
+    """The model of that name in `model_names`."""
+    from ..live_core.checkpoints import load_checkpoint
+    from ..live_core.pretrained import load_folder
     if name == DEMO:
-        return PACK / "demo" / "model"
-    return next(Path(root) / name for root in folder_paths.get_folder_paths("diffusers") if (Path(root) / name / "unet").is_dir())
+        return load_folder(PACK / "demo" / "model", dtype)
+    if name.endswith(".safetensors"):
+        return load_checkpoint(folder_paths.get_full_path_or_raise("checkpoints", name), tokenizer_folder(), dtype)
+    return load_folder(next(Path(root) / name for root in folder_paths.get_folder_paths("diffusers") if (Path(root) / name / "unet").is_dir()), dtype)
+
+
+def tokenizer_folder() -> Path:
+    """CLIP's vocabulary, which ComfyUI ships."""
+    import comfy.sd1_clip
+    return Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
+
+
+def state_dict_of(model, clip, vae) -> dict:
+    """What ComfyUI's Save Checkpoint would write for these three: patches such as LoRAs worked in, the originals as they are."""
+    text_encoder = clip.load_model()
+    management.load_models_gpu([model, text_encoder])
+    return model.state_dict_for_saving(clip.state_dict_for_saving(), vae.get_sd(), None)
 
 
 def demo_cases() -> list[str]:

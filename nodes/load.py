@@ -9,9 +9,9 @@ class LoadModel(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="LIVE_LoadModel", display_name="Load LIVE Model", category="LIVE",
-            description="Load a Stable Diffusion 1.x model as a video model: the small demo model that ships with this pack, or a diffusers folder from models/diffusers.",
+            description="Load a Stable Diffusion 1.x model as a video model: the small demo model that ships with this pack, a folder of models/diffusers, or a file of models/checkpoints.",
             search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
-            inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, or a folder of models/diffusers in diffusers layout."),
+            inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, a folder of models/diffusers, or a .safetensors file of models/checkpoints: Stable Diffusion 1.x or 2.x."),
                     io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,
                                    tooltip="Number format of the weights. float32 on a CPU; float16 halves the memory on a GPU.")],
             outputs=[Model.Output(display_name="model")])
@@ -19,8 +19,29 @@ class LoadModel(io.ComfyNode):
     @classmethod
     def execute(cls, model, precision) -> io.NodeOutput:
         import torch
-        from ..live_core.pretrained import load_folder
-        return io.NodeOutput(load_folder(host.model_folder(model), getattr(torch, precision)))
+        return io.NodeOutput(host.load_model(model, getattr(torch, precision)))
+
+
+class FromComfy(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_FromComfy", display_name="LIVE Model from MODEL, CLIP, VAE", category="LIVE",
+            description="Make a LIVE model of what ComfyUI's own loaders give, with LoRAs worked in. Stable Diffusion 1.x or 2.x.",
+            search_aliases=["inflate", "lora", "load checkpoint"],
+            inputs=[io.Model.Input("model", tooltip="From Load Checkpoint, with any LoRAs on it."),
+                    io.Clip.Input("clip", tooltip="The text encoder, with the same LoRAs."),
+                    io.Vae.Input("vae", tooltip="The autoencoder."),
+                    io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,
+                                   tooltip="Number format of the weights. float32 on a CPU; float16 halves the memory on a GPU.")],
+            outputs=[Model.Output(display_name="model")])
+
+    @classmethod
+    def execute(cls, model, clip, vae, precision) -> io.NodeOutput:
+        import torch
+        from ..live_core.checkpoints import load_state_dict
+        state = host.state_dict_of(model, clip, vae)
+        return io.NodeOutput(load_state_dict(state, host.tokenizer_folder(), "MODEL, CLIP, VAE", getattr(torch, precision)))
 
 
 class DemoClip(io.ComfyNode):

@@ -69,6 +69,14 @@ def comfy():
 
 
 @pytest.fixture(scope="session")
+def comfyui():
+    """(folder, Python) of the real ComfyUI."""
+    if not os.environ.get("COMFYUI_DIR"):
+        absent("no COMFYUI_DIR: use `make test`")
+    return pathlib.Path(os.environ["COMFYUI_DIR"]), os.environ.get("COMFYUI_PYTHON", sys.executable)
+
+
+@pytest.fixture(scope="session")
 def server(comfy):
     if not os.environ.get("COMFYUI_DIR"):
         absent("no COMFYUI_DIR: use `make test`")

@@ -51,7 +51,7 @@ def test_loads_without_complaint_and_fast(server):
 def test_schemas_are_complete(talk):
     status, info = talk(lambda c: c.json("GET", "/object_info"))
     ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
-    assert len(ours) == 9
+    assert len(ours) == 10
     for name, node in ours.items():
         assert node["description"], name
         for group in (node["input"].get("required", {}), node["input"].get("optional", {})):

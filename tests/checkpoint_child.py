@@ -1,0 +1,113 @@
+"""Run by test_checkpoints.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one JSON object.
+
+    python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
+"""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+PACK, COMFYUI, WORK, WHICH = sys.argv[1:5]
+sys.argv = [sys.argv[0], "--cpu"]
+sys.path.insert(0, COMFYUI)
+
+import comfy.options  # noqa: E402  ComfyUI reads sys.argv when told to, before its other modules are imported
+
+comfy.options.enable_args_parsing()
+import comfy.ldm.models.autoencoder  # noqa: E402
+import comfy.ldm.modules.diffusionmodules.openaimodel  # noqa: E402
+import comfy.ops  # noqa: E402
+import comfy.sd  # noqa: E402
+import comfy.supported_models  # noqa: E402
+import comfy.utils  # noqa: E402
+import torch  # noqa: E402
+
+UNET = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2], "channel_mult": [1, 2, 4, 4],
+        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1, "transformer_depth_output": [1] * 9 + [0] * 3,
+        "use_spatial_transformer": True, "use_checkpoint": False, "legacy": False, "adm_in_channels": None}
+KINDS = {"sd15": (comfy.supported_models.SD15, {"context_dim": 768, "num_heads": 8, "use_linear_in_transformer": False}),
+         "sd21": (comfy.supported_models.SD20, {"context_dim": 1024, "num_head_channels": 64, "num_heads": -1, "use_linear_in_transformer": True})}
+VAE = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2,
+       "attn_resolutions": [], "dropout": 0.0}
+
+
+def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    """Half-precision values that keep activations of unit size; norms get a bias wide enough for ComfyUI's test of v-prediction."""
+    generator, out = torch.Generator().manual_seed(len(prefix)), {}
+    for name, tensor in module.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        value = torch.randn(tensor.shape, generator=generator)
+        is_norm_weight = tensor.ndim == 1 and name.endswith("weight")
+        scale = 0.1 if is_norm_weight else 0.2 if tensor.ndim < 2 else 0.02 if "embedding" in name else 0.8 / tensor[0].numel() ** 0.5
+        out[prefix + name] = (value * scale + is_norm_weight).half()
+    return out
+
+
+def write_checkpoint(path: Path) -> None:
+    kind, options = KINDS[WHICH]
+    unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
+    state = random_tensors(unet, "model.diffusion_model.")
+    del unet
+    state |= random_tensors(comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), "first_stage_model.")
+    config = kind({**UNET, **options})
+    text = random_tensors(config.clip_target().clip(), "")
+    state |= {name: tensor.contiguous() for name, tensor in config.process_clip_state_dict_for_saving(text).items()}
+    comfy.utils.save_torch_file(state, str(path))
+
+
+def live_pack():
+    spec = importlib.util.spec_from_file_location("live_pack", Path(PACK) / "__init__.py", submodule_search_locations=[PACK])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["live_pack"] = module
+    spec.loader.exec_module(module)
+    from live_pack.live_core import checkpoints
+    from live_pack.nodes import host
+    return checkpoints, host
+
+
+def theirs(model, x, t, context):
+    comfy.model_management.load_models_gpu([model])
+    return model.model.diffusion_model(x, torch.tensor([float(t)]), context=context)
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference in units of the standard deviation."""
+    return float((a - b).abs().max() / b.std())
+
+
+@torch.no_grad()
+def main() -> None:
+    checkpoints, host = live_pack()
+    path = Path(WORK) / f"{WHICH}.safetensors"
+    write_checkpoint(path)
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
+    generator = torch.Generator().manual_seed(0)
+    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding"
+    context = clip.encode_from_tokens(clip.tokenize(prompt))
+    noise = theirs(model, x, t, context)
+    picture = torch.rand(1, 64, 48, 3, generator=generator)
+    latents = vae.encode(picture) * 0.18215
+
+    report = {"prediction": model.model.model_type.name, "std": float(noise.std())}
+
+    def compare(name, live, expected):
+        text = live.encode_text(prompt)
+        report[name] = {"unet": apart(live.unet(x[None], t, context.float())[0], expected), "text": apart(text, context[0]),
+                        "vae": apart(live.encode_frames(picture), latents), "prediction": live.schedule.prediction}
+
+    compare("file", checkpoints.load_checkpoint(path, host.tokenizer_folder()), noise)
+    compare("sockets", checkpoints.load_state_dict(host.state_dict_of(model, clip, vae), host.tokenizer_folder(), "sockets"), noise)
+
+    layer, width = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", (640, UNET["model_channels"] and KINDS[WHICH][1]["context_dim"])
+    lora = {f"{layer}.lora_up.weight": torch.randn(width[0], 4, generator=generator), f"{layer}.lora_down.weight": torch.randn(4, width[1], generator=generator) / 8,
+            f"{layer}.alpha": torch.tensor(4.0)}
+    patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
+    expected = theirs(patched, x, t, context)
+    report["lora_changes"] = apart(expected, noise)
+    compare("lora", checkpoints.load_state_dict(host.state_dict_of(patched, patched_clip, vae), host.tokenizer_folder(), "lora"), expected)
+    report["as_it_was"] = apart(theirs(model, x, t, context), noise)
+    print(json.dumps(report))
+
+
+main()

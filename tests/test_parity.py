@@ -5,20 +5,25 @@ attention by queries and keys that produce exactly these maps: keys one-hot, que
 """
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import ROOT
+from live_core import LiveError
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.diffusion import Schedule
 from live_core.masks import word_mask
 
+from live_core.pretrained import load_folder
 from live_core.prompts import Prompt, refine_words, replace_words, reweight
 from live_core.video_unet import VideoUNet
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference"
+DEMO = ROOT / "demo" / "model"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the golden data (../shared/reference) is not beside the project")
 
 TAV = FramePlan(("first", "previous"))
@@ -58,6 +63,26 @@ def test_the_inflated_unet():
     entry, data = case("tav_unet")
     noise = tune_a_video(entry)(frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV))
     close(frames_first(noise), data["out/sample"], entry)
+
+
+@pytest.mark.parametrize("scheme", ["_temp.", "_temporal."], ids=["Tune-A-Video's names", "FateZero's names"])
+def test_a_tune_a_video_folder_loads(scheme, tmp_path):
+    """A pipeline folder whose U-Net is a Tune-A-Video checkpoint, with 3-D class names, gives the golden forward."""
+    entry, data = case("tav_unet")
+    shutil.copytree(DEMO, tmp_path / "m", ignore=shutil.ignore_patterns("unet"))
+    (tmp_path / "m" / "unet").mkdir()
+    config = {**entry["options"]["unet2d_config"], "_class_name": "UNet3DConditionModel"}
+    (tmp_path / "m" / "unet" / "config.json").write_text(json.dumps(config).replace("2D", "3D"))
+    weights = load_file(FOLDER / entry["weights_file"])
+    file = tmp_path / "m" / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name.replace("_temp.", scheme): tensor for name, tensor in weights.items()}, file)
+    unet = load_folder(tmp_path / "m").unet
+    with torch.no_grad():
+        noise = unet(frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV))
+    close(frames_first(noise), data["out/sample"], entry)
+    file.rename(file.with_suffix(".bin"))
+    with pytest.raises(LiveError, match="convert the U-Net to safetensors"):
+        load_folder(tmp_path / "m")
 
 
 def test_zero_temporal_attention_is_no_temporal_attention():

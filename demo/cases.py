@@ -44,10 +44,11 @@ def make_case(name: str, seed: int, scene: str, source: Thing, target: Thing, in
     return Case(name, make_clip(seed, frames, (source,), scene, **options), target, make_reference(target, seed + 1), initial_word=initial_word)
 
 
+# The first two photos show what the model has words for, though no prompt says them; the last two show what it has none for.
 CASES = {case.name: case for case in (
-    make_case("ball-to-striped-fish", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("fish", "blue", "striped", "yellow"), "fish"),
+    make_case("ball-to-star", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("star", "blue"), "star"),
+    make_case("box-to-heart", 2_000_000_033, "snow", Thing("box", "green"), Thing("heart", "red"), "heart"),
     make_case("heart-to-banded-house", 2_000_000_022, "sea", Thing("heart", "purple"), Thing("house", "orange", "banded", "black")),
-    make_case("box-to-dotted-star", 2_000_000_033, "snow", Thing("box", "green"), Thing("star", "red", "dotted", "yellow"), "star"),
     make_case("fish-to-two-tone-gem", 2_000_000_044, "road", Thing("fish", "yellow"), Thing("gem", "purple", "two-tone", "pink")),
 )}
 

@@ -200,7 +200,7 @@ def client(server, *arguments):
 
 
 def test_headless_client_with_the_user_s_own_files(server, tmp_path):
-    case = ROOT / "demo" / "cases" / "box-to-dotted-star"
+    case = ROOT / "demo" / "cases" / "box-to-heart"
     sets = [f"--set={target}={value}" for target, value in FEW.items()]
     done = client(server, WORKFLOW, "--clip", case / "clip.mp4", "--photo", case / "photo.png", "--prompt", "a green box moving on the snow",
                   "--edit-prompt", "a <thing*> moving on the snow", "--seed", 5, "--out", tmp_path, *sets)

@@ -12,7 +12,7 @@ from live_core.methods import LIVE, TAV_DDIM
 from live_core.pretrained import load_tuning, save_tuning
 from live_core.tuning import TuneSettings, _photo_loss, tune, tuning_key
 
-CASE = CASES["ball-to-striped-fish"]
+CASE = CASES["ball-to-star"]
 FAST = TuneSettings(clip_steps=3, photo_steps=3, clip_rate=1e-3, latent_prompt_rate=1e-2, photo_rate=1e-2)
 
 

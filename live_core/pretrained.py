@@ -22,7 +22,8 @@ VERSION = "1"
 class Tuning:
     """What one-clip tuning learned: an overlay on the U-Net, the latent prompt, and the concepts' vectors.
 
-    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`: hash of the model it belongs to.
+    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`, `base_name`: hash and name of the model it
+    belongs to.
     """
     tensors: dict[str, torch.Tensor]
     latent_prompt: torch.Tensor | None
@@ -31,6 +32,7 @@ class Tuning:
     base: str
     settings: dict = field(default_factory=dict)
     losses: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    base_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class LiveModel:
 
     def with_tuning(self, tuning: Tuning | None) -> LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
-            raise LiveError(f"tuning: it was trained on a model with fingerprint {tuning.base}, and {self.name!r} has {self.fingerprint}; load the base model it was trained on")
+            raise LiveError(f"tuning: it was trained on {tuning.base_name!r} (fingerprint {tuning.base}), and this model is {self.name!r} (fingerprint "
+                            f"{self.fingerprint}); load the base model it was trained on")
         return replace(self, tuning=tuning)
 
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
@@ -157,8 +160,8 @@ def save_tuning(tuning: Tuning, path: Path) -> None:
         tensors["latent_prompt"] = tuning.latent_prompt
     for i, concept in enumerate(tuning.concepts):
         tensors |= {f"concept/{i}/vector": concept.vector, f"concept/{i}/reference": concept.reference}
-    metadata = {"format": "live-tuning", "version": VERSION, "base": tuning.base, "prompt": tuning.prompt, "settings": json.dumps(tuning.settings),
-                "losses": json.dumps(tuning.losses), "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
+    metadata = {"format": "live-tuning", "version": VERSION, "base": tuning.base, "base_name": tuning.base_name, "prompt": tuning.prompt,
+                "settings": json.dumps(tuning.settings), "losses": json.dumps(tuning.losses), "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
     write_safetensors(tensors, path, metadata)
 
 
@@ -180,14 +183,19 @@ def save_embedding(concept: Concept, path: Path) -> None:
 
 
 def load_tuning(path: Path) -> Tuning:
-    from safetensors import safe_open
+    """Raises LiveError for a file that is broken, or that is no tuning."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != "live-tuning" or metadata.get("version") != VERSION:
-            raise LiveError(f"tuning: {Path(path).name!r} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != "live-tuning" or metadata.get("version") != VERSION:
+                raise LiveError(f"tuning: {Path(path).name!r} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise LiveError(f"tuning: {Path(path).name!r} cannot be read ({error}); it is cut short or no safetensors file, so save the tuning again") from error
     concepts = tuple(Concept(placeholder, word, tensors[f"concept/{i}/reference"], tensors[f"concept/{i}/vector"])
                      for i, (placeholder, word) in enumerate(json.loads(metadata["concepts"])))
     return Tuning({name[5:]: t for name, t in tensors.items() if name.startswith("unet/")}, tensors.get("latent_prompt"), concepts, metadata["prompt"],
-                  metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])))
+                  metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])),
+                  metadata.get("base_name", ""))

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class TuneSettings:
 
 Callback = Callable[[int, int, float], None]
 SECONDS_BETWEEN_CHECKPOINTS = 60
+UNFINISHED_KEPT = 3                     # for Stable Diffusion 1.x each is 0.9 GB
 
 
 def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
@@ -52,7 +54,8 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
 
     `callback(step, total, loss)` runs after every step and may raise to stop; the model is then as it was before. In the folder
     `unfinished`, if given, a tuning that was stopped leaves a file named by its `tuning_key`, from which the same call goes on,
-    to the same bits as if it had never stopped; the file goes away with the last step.
+    to the same bits as if it had never stopped; the file goes away with the last step. The folder keeps the newest few. A file
+    that cannot be read or written costs a warning, never the tuning.
     """
     if settings.clip_steps + settings.photo_steps < 1:
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
@@ -65,8 +68,11 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
 
 def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings) -> str:
     """A hash of everything that a tuning depends on."""
-    digest = hashlib.sha256(json.dumps([model.fingerprint, str(model.unet.dtype), prompt, asdict(settings), [c.placeholder for c in concepts]]).encode())
-    for tensor in (clip, *(t for c in concepts for t in (c.reference, c.vector))):
+    facts = [model.fingerprint, str(model.unet.dtype), model.schedule.prediction, prompt, asdict(settings), [c.placeholder for c in concepts]]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    with torch.no_grad():
+        text = model.encode_text(prompt)                    # stands for the text encoder, which the model's fingerprint leaves out
+    for tensor in (clip, text, model.schedule.alphas_cumprod, *(t for c in concepts for t in (c.reference, c.vector))):
         digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:32]
 
@@ -133,10 +139,11 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
             p.grad = None
         _put(parameters, base)
     if file is not None:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):                                                         # one left behind costs only its space
+            file.unlink()
     learned_concepts = tuple(replace(c, vector=v.detach().cpu().clone()) for c, v in zip(concepts, vectors))
     return Tuning(tensors if settings.clip_steps else {}, None if latent_prompt is None else latent_prompt.detach().cpu().clone(), learned_concepts, prompt,
-                  model.fingerprint, asdict(settings), (tuple(losses[0]), tuple(losses[1])))
+                  model.fingerprint, asdict(settings), (tuple(losses[0]), tuple(losses[1])), model.name)
 
 
 class _State:
@@ -146,13 +153,21 @@ class _State:
         self.tensors, self.optimizers, self.losses = tensors, optimizers, losses
 
     def save(self, file: Path) -> None:
+        """Write `file`; a disk that cannot take it is warned of, and the tuning goes on."""
+        from safetensors import SafetensorError
         moments = {p: m for optimizer in self.optimizers for p, m in optimizer.state.items()}
         out = {f"losses/{i}": torch.tensor(losses, dtype=torch.float64) for i, losses in enumerate(self.losses)}
         for name, tensor in self.tensors.items():
             out[f"value/{name}"] = tensor.detach()
             out |= {f"{key}/{name}": moment for key, moment in moments.get(tensor, {}).items()}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_safetensors(out, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_safetensors(out, file)
+            ours = file.parent.glob("[0-9a-f]" * 32 + ".safetensors*")                  # with the drafts of a process that was killed
+            for old in sorted(ours, key=lambda path: path.stat().st_mtime, reverse=True)[UNFINISHED_KEPT:]:
+                old.unlink()
+        except (OSError, SafetensorError) as error:
+            logging.warning("LIVE: the unfinished tuning cannot be kept in %s (%s); if it is stopped it will start anew", file.parent, error)
 
     def load(self, file: Path) -> None:
         """Take up `file`; one that cannot be read is left out of account, with a warning."""
@@ -160,7 +175,10 @@ class _State:
         from safetensors.torch import load_file
         try:
             stored = load_file(file)
-        except SafetensorError as error:
+            misfit = next((name for name, t in self.tensors.items() if f"value/{name}" not in stored or stored[f"value/{name}"].shape != t.shape), None)
+            if misfit or not {"losses/0", "losses/1"} <= stored.keys():
+                raise ValueError(f"{misfit or 'losses'!r} is missing or of another shape")
+        except (OSError, SafetensorError, ValueError) as error:
             logging.warning("LIVE: the unfinished tuning %s cannot be read (%s); starting anew", file.name, error)
             return
         owner = {id(p): optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
@@ -168,7 +186,8 @@ class _State:
             for name, tensor in self.tensors.items():
                 tensor.copy_(stored[f"value/{name}"])
                 if f"exp_avg/{name}" in stored:
-                    owner[id(tensor)].state[tensor] = {"step": stored[f"step/{name}"]} | {key: stored[f"{key}/{name}"].to(tensor.device) for key in ("exp_avg", "exp_avg_sq")}
+                    moments = {key: stored[f"{key}/{name}"].to(tensor.device, copy=True) for key in ("exp_avg", "exp_avg_sq")}      # not views of the file
+                    owner[id(tensor)].state[tensor] = {"step": stored[f"step/{name}"].clone(), **moments}
         for i, losses in enumerate(self.losses):
             losses[:] = stored[f"losses/{i}"].tolist()
         logging.info("LIVE: going on with an unfinished tuning from step %d", len(self.losses[0]) + len(self.losses[1]))

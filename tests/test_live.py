@@ -1,4 +1,6 @@
 """The chain on the demo model: tuning, inversion and editing, with their identity cases exact."""
+import copy
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from live_core.inversion import invert, reconstruct
 from live_core.methods import LIVE, TAV_DDIM
 from live_core.pretrained import load_tuning, save_tuning
 from live_core.tuning import TuneSettings, _photo_loss, tune, tuning_key
+from safetensors.torch import save_file
 
 CASE = CASES["ball-to-star"]
 FAST = TuneSettings(clip_steps=3, photo_steps=3, clip_rate=1e-3, latent_prompt_rate=1e-2, photo_rate=1e-2)
@@ -93,14 +96,94 @@ def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tu
     tune(demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path)   # not this file's
     again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, loss: steps.append(step), tmp_path)
     assert steps == list(range(stop_at + 1, 7)) and not list(tmp_path.iterdir())
-    assert all(torch.equal(t, again.tensors[n]) for n, t in tuned.tuning.tensors.items()) and torch.equal(again.latent_prompt, tuned.tuning.latent_prompt)
-    assert torch.equal(again.concepts[0].vector, tuned.tuning.concepts[0].vector) and again.losses == tuned.tuning.losses
+    assert_same(again, tuned.tuning)
 
 
-def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, concept, tuned, tmp_path, caplog):
-    (tmp_path / f"{tuning_key(demo_model, clip, CASE.prompt, (concept,), FAST)}.safetensors").write_bytes(b"half a file")
+def assert_same(a, b):
+    assert a.tensors.keys() == b.tensors.keys() and all(torch.equal(t, b.tensors[n]) for n, t in a.tensors.items())
+    assert torch.equal(a.latent_prompt, b.latent_prompt) and torch.equal(a.concepts[0].vector, b.concepts[0].vector) and a.losses == b.losses
+
+
+def test_a_tuning_stopped_within_every_step_ends_on_the_same_bits(demo_model, clip, concept, tuned, tmp_path):
+    """Stopped as ComfyUI stops it, before a U-Net forward: first within step 0, then within the step after the one it went on with."""
+    forwards = []
+
+    def stop(*_):
+        forwards.append(len(forwards))
+        if len(forwards) > allowed:
+            raise KeyboardInterrupt
+    for run in range(7):
+        forwards.clear()
+        allowed = min(run, 1)
+        hook = demo_model.unet.unet.register_forward_pre_hook(stop)
+        try:
+            again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path)
+            assert run == 6
+        except KeyboardInterrupt:
+            assert run < 6 and len(list(tmp_path.iterdir())) == allowed
+        finally:
+            hook.remove()
+    assert_same(again, tuned.tuning)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("at", [1, 4, 6])
+def test_a_tuning_whose_process_was_killed_goes_on_from_its_last_file(demo_model, clip, concept, tuned, tmp_path, monkeypatch, at):
+    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
+    folder, left, steps = tmp_path / "a", tmp_path / "b", []
+
+    def keep(step, total, loss):
+        if step == at:
+            shutil.copytree(folder, left)
+    assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, keep, folder), tuned.tuning)
+    assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, *_: steps.append(step), left), tuned.tuning)
+    assert steps == list(range(at + 1, 7))
+
+
+def test_whatever_a_tuning_depends_on_is_in_its_key(demo_model, clip, concept):
+    def key(model=demo_model, latents=clip, prompt=CASE.prompt, bound=concept, settings=FAST):
+        return tuning_key(model, latents, prompt, (bound,), settings)
+    other_text = replace(demo_model, text_encoder=copy.deepcopy(demo_model.text_encoder))
+    with torch.no_grad():
+        list(other_text.text_encoder.parameters())[-1].add_(0.1)
+    others = [key(other_text), key(replace(demo_model, fingerprint="another")), key(replace(demo_model, schedule=replace(demo_model.schedule, prediction="v_prediction"))),
+              key(latents=clip + 1e-3), key(prompt="another"), key(bound=replace(concept, reference=concept.reference + 1e-3)), key(bound=replace(concept, placeholder="<b*>")),
+              key(settings=replace(FAST, clip_steps=4)), key(settings=replace(FAST, seed=1))]
+    assert key() == key() and len({key(), *others}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("broken", [b"", b"half a file", "no tensors", "cut"])
+def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, concept, tuned, tmp_path, caplog, broken):
+    file = tmp_path / f"{tuning_key(demo_model, clip, CASE.prompt, (concept,), FAST)}.safetensors"
+    if broken == "no tensors":                                             # as another version of this pack may have left it
+        save_file({"value/latent_prompt": torch.zeros(1)}, file)
+    elif broken == "cut":
+        with pytest.raises(ZeroDivisionError):
+            tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, *_: 1 // (step - 2), tmp_path)
+        file.write_bytes(file.read_bytes()[:-5])
+    else:
+        file.write_bytes(broken)
     again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path)
-    assert "starting anew" in caplog.text and all(torch.equal(t, again.tensors[n]) for n, t in tuned.tuning.tensors.items())
+    assert "starting anew" in caplog.text
+    assert_same(again, tuned.tuning)
+
+
+def test_a_tuning_that_cannot_be_kept_goes_on_with_a_warning(demo_model, clip, concept, tuned, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
+    (tmp_path / "file").write_text("in the way")
+    assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path / "file"), tuned.tuning)
+    assert "cannot be kept" in caplog.text
+
+
+def test_only_the_newest_unfinished_tunings_stay(demo_model, clip, tmp_path):
+    (tmp_path / "somebody's.safetensors").write_text("not ours")
+    first = []
+    for seed in range(5):
+        with pytest.raises(ZeroDivisionError):
+            tune(demo_model, clip, CASE.prompt, (), replace(FAST, photo_steps=0, seed=seed), lambda step, *_: 1 // (step - 1), tmp_path)
+        first = first or [p.name for p in tmp_path.glob("?" * 32 + ".safetensors")]
+    names = {p.name for p in tmp_path.iterdir()}
+    assert "somebody's.safetensors" in names and len(names) == 4 and first[0] not in names
 
 
 def test_longer_tuning_lowers_the_clip_s_loss(demo_model, clip):
@@ -131,10 +214,13 @@ def test_tunings_come_back_from_disk_as_they_were(tuned, demo_model, tmp_path):
     back = load_tuning(tmp_path / "t.safetensors")
     assert all(torch.equal(t, back.tensors[n]) for n, t in tuned.tuning.tensors.items()) and torch.equal(back.latent_prompt, tuned.tuning.latent_prompt)
     assert torch.equal(back.concepts[0].vector, tuned.tuning.concepts[0].vector) and back.concepts[0].placeholder == "<thing*>"
-    assert (back.prompt, back.base, back.losses) == (tuned.tuning.prompt, tuned.tuning.base, tuned.tuning.losses)
+    assert (back.prompt, back.base, back.losses, back.base_name) == (tuned.tuning.prompt, tuned.tuning.base, tuned.tuning.losses, demo_model.name)
     assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
-    with pytest.raises(LiveError, match="fingerprint"):
-        replace(demo_model, fingerprint="another").with_tuning(back)
+    with pytest.raises(LiveError, match=f"'{demo_model.name}'.*{demo_model.fingerprint}.*'else'.*another"):
+        replace(demo_model, name="else", fingerprint="another").with_tuning(back)
+    (tmp_path / "t.safetensors").write_bytes((tmp_path / "t.safetensors").read_bytes()[:-5])
+    with pytest.raises(LiveError, match="'t.safetensors' cannot be read"):
+        load_tuning(tmp_path / "t.safetensors")
 
 
 def test_inversion_and_sampling_come_back(tuned, clip):

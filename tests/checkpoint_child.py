@@ -2,13 +2,15 @@
 
     python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
 """
+import gc
 import importlib.util
 import json
+import resource
 import sys
 from pathlib import Path
 
 PACK, COMFYUI, WORK, WHICH = sys.argv[1:5]
-sys.argv = [sys.argv[0], "--cpu"]
+sys.argv = [sys.argv[0], "--cpu", "--fp16-unet"]                     # half-precision storage; on a CPU it computes in float32 all the same
 sys.path.insert(0, COMFYUI)
 
 import comfy.options  # noqa: E402  ComfyUI reads sys.argv when told to, before its other modules are imported
@@ -46,12 +48,12 @@ def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tens
 
 def write_checkpoint(path: Path) -> None:
     kind, options = KINDS[WHICH]
-    unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
-    state = random_tensors(unet, "model.diffusion_model.")
-    del unet
-    state |= random_tensors(comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), "first_stage_model.")
     config = kind({**UNET, **options})
-    text = random_tensors(config.clip_target().clip(), "")
+    with torch.device("meta"):                                           # names and shapes are all that is needed
+        unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
+        vae, text_encoder = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), config.clip_target().clip(device="meta")
+    state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
+    text = random_tensors(text_encoder, "")
     state |= {name: tensor.contiguous() for name, tensor in config.process_clip_state_dict_for_saving(text).items()}
     comfy.utils.save_torch_file(state, str(path))
 
@@ -61,9 +63,8 @@ def live_pack():
     module = importlib.util.module_from_spec(spec)
     sys.modules["live_pack"] = module
     spec.loader.exec_module(module)
-    from live_pack.live_core import checkpoints
-    from live_pack.nodes import host
-    return checkpoints, host
+    from live_pack.nodes import host, load
+    return host, load
 
 
 def theirs(model, x, t, context):
@@ -76,37 +77,57 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.std())
 
 
-@torch.no_grad()
+@torch.inference_mode()                                                 # as ComfyUI runs nodes
 def main() -> None:
-    checkpoints, host = live_pack()
+    import folder_paths
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    host, load = live_pack()
     path = Path(WORK) / f"{WHICH}.safetensors"
     write_checkpoint(path)
+    folder_paths.add_model_folder_path("checkpoints", WORK)
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
     generator = torch.Generator().manual_seed(0)
-    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding"
-    context = clip.encode_from_tokens(clip.tokenize(prompt))
-    noise = theirs(model, x, t, context)
+    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding!"
     picture = torch.rand(1, 64, 48, 3, generator=generator)
+    context = clip.encode_from_tokens(clip.tokenize(prompt))
     latents = vae.encode(picture) * 0.18215
-
+    noise = theirs(model, x, t, context)
     report = {"prediction": model.model.model_type.name, "std": float(noise.std())}
 
-    def compare(name, live, expected):
-        text = live.encode_text(prompt)
-        report[name] = {"unet": apart(live.unet(x[None], t, context.float())[0], expected), "text": apart(text, context[0]),
-                        "vae": apart(live.encode_frames(picture), latents), "prediction": live.schedule.prediction}
+    def compare(name, output, model, expected, text, context) -> None:
+        live, sampling = output.args[0], model.get_model_object("model_sampling")
+        report[name] = {"unet": apart(live.unet(x[None], t, context.float())[0], expected), "text": apart(live.encode_text(prompt), text[0]),
+                        "vae": apart(live.encode_frames(picture), latents), "prediction": live.schedule.prediction,
+                        "schedule": apart(((1 - live.schedule.alphas_cumprod) / live.schedule.alphas_cumprod).log(), 2 * sampling.sigmas.log()),
+                        "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
+        del live, output
+        gc.collect()                                                     # a network and its hooks refer to each other
 
-    compare("file", checkpoints.load_checkpoint(path, host.tokenizer_folder()), noise)
-    compare("sockets", checkpoints.load_state_dict(host.state_dict_of(model, clip, vae), host.tokenizer_folder(), "sockets"), noise)
+    compare("file", load.LoadModel.execute(path.name, "float32"), model, noise, context, context)
+    compare("sockets", load.FromComfy.execute(model, clip, vae, "float32"), model, noise, context, context)
 
-    layer, width = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", (640, UNET["model_channels"] and KINDS[WHICH][1]["context_dim"])
-    lora = {f"{layer}.lora_up.weight": torch.randn(width[0], 4, generator=generator), f"{layer}.lora_down.weight": torch.randn(4, width[1], generator=generator) / 8,
-            f"{layer}.alpha": torch.tensor(4.0)}
+    width = KINDS[WHICH][1]["context_dim"]
+    lora = {}
+    for layer, rows, columns in (("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", 640, width),
+                                 ("lora_te_text_model_encoder_layers_3_self_attn_q_proj", width, width)):
+        lora |= {f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator), f"{layer}.alpha": torch.tensor(4.0),
+                 f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8}
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
+    patched, = ModelSamplingDiscrete().patch(patched, "eps" if report["prediction"] == "V_PREDICTION" else "v_prediction", True)
+    patched_clip.clip_layer(-3)
+    text = patched_clip.encode_from_tokens(patched_clip.tokenize(prompt))
     expected = theirs(patched, x, t, context)
-    report["lora_changes"] = apart(expected, noise)
-    compare("lora", checkpoints.load_state_dict(host.state_dict_of(patched, patched_clip, vae), host.tokenizer_folder(), "lora"), expected)
+    report["lora_changes"] = min(apart(expected, noise), apart(text, context))
+    compare("patched", load.FromComfy.execute(patched, patched_clip, vae, "float32"), patched, expected, text, context)
+
+    whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae)["state"].items()}
+    comfy.model_management.unload_all_models()
+    comfy.model_management.load_models_gpu = lambda *_, **__: None      # as when nothing fits on the device: patched only when asked
+    unloaded = host.take_apart(patched, patched_clip, vae)["state"]
+    report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
+    del whole, unloaded
     report["as_it_was"] = apart(theirs(model, x, t, context), noise)
+    report["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps(report))
 
 

@@ -67,11 +67,6 @@ def live_pack():
     return host, load
 
 
-def theirs(model, x, t, context):
-    comfy.model_management.load_models_gpu([model])
-    return model.model.diffusion_model(x, torch.tensor([float(t)]), context=context)
-
-
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     """Largest difference in units of the standard deviation."""
     return float((a - b).abs().max() / b.std())
@@ -85,26 +80,34 @@ def main() -> None:
     path = Path(WORK) / f"{WHICH}.safetensors"
     write_checkpoint(path)
     folder_paths.add_model_folder_path("checkpoints", WORK)
-    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
     generator = torch.Generator().manual_seed(0)
     x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding!"
     picture = torch.rand(1, 64, 48, 3, generator=generator)
-    context = clip.encode_from_tokens(clip.tokenize(prompt))
-    latents = vae.encode(picture) * 0.18215
-    noise = theirs(model, x, t, context)
-    report = {"prediction": model.model.model_type.name, "std": float(noise.std())}
 
-    def compare(name, output, model, expected, text, context) -> None:
-        live, sampling = output.args[0], model.get_model_object("model_sampling")
-        report[name] = {"unet": apart(live.unet(x[None], t, context.float())[0], expected), "text": apart(live.encode_text(prompt), text[0]),
-                        "vae": apart(live.encode_frames(picture), latents), "prediction": live.schedule.prediction,
-                        "schedule": apart(((1 - live.schedule.alphas_cumprod) / live.schedule.alphas_cumprod).log(), 2 * sampling.sigmas.log()),
-                        "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
+    def ours(output) -> dict:
+        live = output.args[0]
+        text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
+        result = {"unet": live.unet(x[None], t, text)[0], "text": text, "vae": live.encode_frames(picture), "schedule": ((1 - alphas) / alphas).log() / 2,
+                  "prediction": live.schedule.prediction,
+                  "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
         del live, output
         gc.collect()                                                     # a network and its hooks refer to each other
+        return result
 
-    compare("file", load.LoadModel.execute(path.name, "float32"), model, noise, context, context)
-    compare("sockets", load.FromComfy.execute(model, clip, vae, "float32"), model, noise, context, context)
+    def theirs(model, clip) -> dict:
+        text = clip.encode_from_tokens(clip.tokenize(prompt))
+        comfy.model_management.load_models_gpu([model])
+        return {"unet": model.model.diffusion_model(x, torch.tensor([float(t)]), context=text), "text": text, "vae": vae.encode(picture) * 0.18215,
+                "schedule": model.get_model_object("model_sampling").sigmas.log()}
+
+    def compare(a: dict, b: dict) -> dict:
+        return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable")}
+
+    from_file = ours(load.LoadModel.execute(path.name, "float32"))         # before ComfyUI's, to hold one model at a time
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
+    plain = theirs(model, clip)
+    report = {"std": float(plain["unet"].std()), "file": compare(from_file, plain),
+              "sockets": compare(ours(load.FromComfy.execute(model, clip, vae, "float32")), plain)}
 
     width = KINDS[WHICH][1]["context_dim"]
     lora = {}
@@ -113,20 +116,20 @@ def main() -> None:
         lora |= {f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator), f"{layer}.alpha": torch.tensor(4.0),
                  f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8}
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
-    patched, = ModelSamplingDiscrete().patch(patched, "eps" if report["prediction"] == "V_PREDICTION" else "v_prediction", True)
+    patched, = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
     patched_clip.clip_layer(-3)
-    text = patched_clip.encode_from_tokens(patched_clip.tokenize(prompt))
-    expected = theirs(patched, x, t, context)
-    report["lora_changes"] = min(apart(expected, noise), apart(text, context))
-    compare("patched", load.FromComfy.execute(patched, patched_clip, vae, "float32"), patched, expected, text, context)
+    changed = theirs(patched, patched_clip)
+    report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
+    report["patched"] = compare(ours(load.FromComfy.execute(patched, patched_clip, vae, "float32")), changed)
 
     whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae)["state"].items()}
     comfy.model_management.unload_all_models()
-    comfy.model_management.load_models_gpu = lambda *_, **__: None      # as when nothing fits on the device: patched only when asked
-    unloaded = host.take_apart(patched, patched_clip, vae)["state"]
+    load_models_gpu, comfy.model_management.load_models_gpu = comfy.model_management.load_models_gpu, lambda *_, **__: None
+    unloaded = host.take_apart(patched, patched_clip, vae)["state"]          # as when nothing fits on the device: patched only when asked
     report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
+    comfy.model_management.load_models_gpu = load_models_gpu
     del whole, unloaded
-    report["as_it_was"] = apart(theirs(model, x, t, context), noise)
+    report["as_it_was"] = apart(theirs(model, clip)["unet"], plain["unet"])
     report["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps(report))
 

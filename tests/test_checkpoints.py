@@ -121,7 +121,7 @@ def test_a_folder_may_predict_v(tmp_path):
 def test_full_size_models_equal_comfyui_s_forward(which, prediction, comfyui, tmp_path):
     """860 M random weights through Load LIVE Model, and through MODEL, CLIP, VAE: plain, and with a LoRA, CLIP skip and another sampling.
 
-    U-Net, text and latents are within 1e-4 of the outputs' spread (measured: below 2e-5).
+    U-Net, text, latents and schedule are within 1e-4 of the outputs' spread (measured: below 2e-5), in less than 12 GB.
     """
     if shutil.disk_usage(tmp_path).free < 8 * 2 ** 30:
         absent("8 GiB of disk")
@@ -134,7 +134,7 @@ def test_full_size_models_equal_comfyui_s_forward(which, prediction, comfyui, tm
         (tmp_path / f"{which}.safetensors").unlink(missing_ok=True)
     report = json.loads(done.stdout.splitlines()[-1])
     other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[prediction]
-    assert report["std"] > 0.01 and report["lora_changes"] > 0.01
+    assert report["std"] > 0.01 and min(report["changes"].values()) > 0.01, report
     for name in ("file", "sockets", "patched"):
         assert report[name]["prediction"] == (other if name == "patched" else prediction), report
         assert max(report[name][part] for part in ("unet", "text", "vae", "schedule")) < 1e-4 and report[name]["trainable"], report

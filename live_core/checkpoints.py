@@ -13,35 +13,39 @@ import torch
 
 from . import LiveError
 from .diffusion import Schedule, scaled_linear
-from .pretrained import LiveModel, fingerprint_of
+from .pretrained import TAKES, LiveModel, check_channels, fingerprint_of
 from .video_unet import VideoUNet
 
 UNET = "model.diffusion_model."
 CONTEXT_KEY = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 LAST_NORM_KEY = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
-TAKES = "LIVE takes Stable Diffusion 1.x and 2.x text-to-image models"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`unet`, `text`: what differs from diffusers' and transformers' own defaults. `padding`: the token that fills a prompt up."""
+    """`unet`, `text`: what differs from diffusers' and transformers' own defaults. `padding`: the token that fills a prompt up.
+
+    `last_layer`: the text encoder's last layer that is read, counted from the end as ComfyUI's CLIP Set Last Layer does.
+    """
     name: str
     unet: dict
     text: dict
     padding: str
+    last_layer: int
 
 
 # By the width of the text that the U-Net reads. SD 2.x reads OpenCLIP's last layer but one, so its 24th is left out.
 ARCHITECTURES = {
     768: Architecture("Stable Diffusion 1.x", {"cross_attention_dim": 768, "attention_head_dim": 8},
-                      {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu"}, "<|endoftext|>"),
+                      {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu"}, "<|endoftext|>", -1),
     1024: Architecture("Stable Diffusion 2.x", {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
-                       {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"}, "!"),
+                       {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"}, "!", -2),
 }
 VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
 # Tensors that only another model has, and what it is.
-OTHERS = {"double_blocks.": "a Flux model", "joint_blocks.": "a Stable Diffusion 3 model", f"{UNET}label_emb.": "a Stable Diffusion XL model",
+OTHERS = {"double_blocks.": "a Flux model", "joint_blocks.": "a Stable Diffusion 3 model", "noise_augmentor.": "an unCLIP model",
+          ".time_stack.": "a Stable Video Diffusion model", f"{UNET}label_emb.": "a Stable Diffusion XL model",
           "conditioner.embedders.1.": "a Stable Diffusion XL model", "control_model.": "a ControlNet", "lora_unet_": "a LoRA"}
 
 
@@ -52,16 +56,10 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
             raise LiveError(f"model: {name!r} is {what}; {TAKES}")
     if CONTEXT_KEY not in shapes:
         raise LiveError(f"model: {name!r} holds no U-Net of Stable Diffusion; {TAKES}")
-    channels = shapes[f"{UNET}input_blocks.0.0.weight"][1]
-    if channels != 4:
-        what = {9: "an inpainting model", 8: "an InstructPix2Pix model", 5: "a depth model"}.get(channels, "a special model")
-        raise LiveError(f"model: {name!r} is {what} (its U-Net reads {channels} channels, not 4); {TAKES}")
+    check_channels(shapes[f"{UNET}input_blocks.0.0.weight"][1], name)
     width = shapes[CONTEXT_KEY][1]
     if width not in ARCHITECTURES:
         raise LiveError(f"model: {name!r} reads text of width {width}, not 768 or 1024; {TAKES}")
-    for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
-        if not any(key.startswith(part) for key in shapes):
-            raise LiveError(f"model: {name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
     return ARCHITECTURES[width]
 
 
@@ -73,33 +71,50 @@ def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch
     if path.suffix != ".safetensors":
         raise LiveError(f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew with ComfyUI's Save Checkpoint")
     with safe_open(path, "pt") as file:
-        architecture_of({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, path.name)
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+        architecture = architecture_of(shapes, path.name)
+        for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
+            if not any(key.startswith(part) for key in shapes):
+                raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
         state = {key: file.get_tensor(key) for key in file.keys()}
-    return load_state_dict(state, tokenizer_folder, path.stem, dtype)
+    schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
+    return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
 
 
-def load_state_dict(state: dict[str, torch.Tensor], tokenizer_folder: Path | str, name: str, dtype: torch.dtype = torch.float32) -> LiveModel:
-    """A model from the tensors of a single-file checkpoint, which are copied. Prediction: `predicts_v`."""
+def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenizer_folder: Path | str, name: str, dtype: torch.dtype = torch.float32,
+                    last_layer: int | None = None) -> LiveModel:
+    """A model on the CPU from the tensors of a single-file checkpoint, which are copied.
+
+    `last_layer` of the text encoder to read, -1 being the last ("CLIP skip"); None means the architecture's own.
+    """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
     from transformers import CLIPTokenizer
 
     architecture = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
-    schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     with torch.inference_mode(False), torch.no_grad():
+        text_encoder = _text_encoder(state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer)
         with torch.device("meta"):                                         # its random start would take longer than all the rest
             unet = UNet2DConditionModel(**architecture.unet)
             vae = AutoencoderKL(**VAE)
-        for network, convert in ((unet, convert_ldm_unet_checkpoint), (vae, convert_ldm_vae_checkpoint)):
-            converted = convert(dict(state), dict(network.config))
-            network.load_state_dict({key: tensor.to(dtype, copy=True) for key, tensor in converted.items()}, assign=True)
-        text_encoder = _text_encoder(state, architecture)
+        for network, convert, what in ((vae, convert_ldm_vae_checkpoint, "autoencoder"), (unet, convert_ldm_unet_checkpoint, "U-Net")):
+            _fill(network, convert(dict(state), dict(network.config)), f"model: the {what} of {name!r} is not that of {architecture.name}", dtype)
         for module in (unet, vae, text_encoder):
-            module.to(dtype).eval().requires_grad_(False)
+            module.eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
         tokenizer.model_max_length, tokenizer.pad_token = 77, architecture.padding
         fingerprint = fingerprint_of(unet)
         return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, fingerprint)
+
+
+def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:
+    """Give `network` copies of exactly these tensors; LiveError beginning with `complaint` when they are not its own."""
+    own = network.state_dict()
+    wrong = sorted(set(own) ^ set(tensors)) or [key for key in own if own[key].shape != tensors[key].shape]
+    if wrong:
+        what = "missing" if wrong[0] not in tensors else "too many" if wrong[0] not in own else f"of shape {tuple(tensors[wrong[0]].shape)}"
+        raise LiveError(f"{complaint} ({wrong[0]!r} is {what}, {len(wrong)} such tensors); {TAKES}")
+    network.load_state_dict({key: tensor.to("cpu", dtype, copy=True) for key, tensor in tensors.items()}, assign=True)
 
 
 def predicts_v(state: dict[str, torch.Tensor], architecture: Architecture) -> bool:
@@ -109,18 +124,21 @@ def predicts_v(state: dict[str, torch.Tensor], architecture: Architecture) -> bo
     return architecture is ARCHITECTURES[1024] and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
 
 
-def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture):
+def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int):
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    model = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, **architecture.text))
+    deepest = architecture.text["num_hidden_layers"]
+    layers = deepest + last_layer - architecture.last_layer
+    if not 1 <= layers <= deepest:
+        raise LiveError(f"clip: it stops at layer {last_layer}; {architecture.name} takes {architecture.last_layer - deepest + 1} to {architecture.last_layer}")
+    config = {**architecture.text, "num_hidden_layers": layers}
+    model = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, **config))
     is_open_clip = architecture is ARCHITECTURES[1024]
     converted = convert_open_clip_checkpoint(model, state) if is_open_clip else convert_ldm_clip_checkpoint(state)
     own = model.state_dict()
-    wrapped = any(key.startswith("text_model.") for key in own)            # transformers dropped this level in version 5
-    converted = {key if wrapped else key.removeprefix("text_model."): tensor for key, tensor in converted.items()}
-    missing = sorted(set(own) - set(converted))
-    if missing:
-        raise LiveError(f"model: its text encoder lacks {missing[0]!r} (and {len(missing) - 1} more tensors); {TAKES}")
-    model.load_state_dict({key: converted[key].float() for key in own})
+    level = "text_model." if any(key.startswith("text_model.") for key in own) else ""         # transformers dropped this level in version 5
+    converted = {level + key.removeprefix("text_model."): tensor for key, tensor in converted.items()}
+    # Left out: layers after the last that is read, and projections that the U-Net does not see.
+    _fill(model, {key: converted[key] for key in own if key in converted}, f"model: the text encoder of {name!r} is not that of {architecture.name}", dtype)
     return model

@@ -16,6 +16,7 @@ from .diffusion import Schedule, scaled_linear
 from .video_unet import VideoUNet
 
 VERSION = "1"
+TAKES = "LIVE takes Stable Diffusion 1.x and 2.x text-to-image models"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
     folder = Path(folder)
     missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / part).is_dir()]
     if missing:
-        raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x")
+        raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x or 2.x")
     options = {"local_files_only": True, "use_safetensors": True}
     with torch.inference_mode(False):
         unet, temporal = _unet(folder / "unet", options)
@@ -122,6 +123,10 @@ def _unet(folder: Path, options: dict) -> tuple[nn.Module, dict[str, torch.Tenso
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text())
+    for option, what in (("addition_embed_type", "a Stable Diffusion XL model"), ("class_embed_type", "an unCLIP model")):
+        if config.get(option):
+            raise LiveError(f"model: {folder.parent.name!r} is {what}; {TAKES}")
+    check_channels(config.get("in_channels", 4), folder.parent.name)
     if "3D" not in json.dumps(config):
         return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, **options), {}
     file = folder / "diffusion_pytorch_model.safetensors"
@@ -136,6 +141,13 @@ def _unet(folder: Path, options: dict) -> tuple[nn.Module, dict[str, torch.Tenso
     temporal = {key: tensor for key, tensor in state.items() if "_temp." in key}
     unet.load_state_dict({key: tensor for key, tensor in state.items() if key not in temporal})
     return unet, temporal
+
+
+def check_channels(channels: int, name: str) -> None:
+    """LiveError, saying what `name` is, when its U-Net reads more than the 4 channels of a latent."""
+    if channels != 4:
+        what = {9: "an inpainting model", 8: "an InstructPix2Pix model", 5: "a depth model", 7: "an upscaling model"}.get(channels, "a special model")
+        raise LiveError(f"model: {name!r} is {what} (its U-Net reads {channels} channels, not 4); {TAKES}")
 
 
 def _schedule(config: dict) -> Schedule:

@@ -42,11 +42,36 @@ def tokenizer_folder() -> Path:
     return Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
 
 
-def state_dict_of(model, clip, vae) -> dict:
-    """What ComfyUI's Save Checkpoint would write for these three: patches such as LoRAs worked in, the originals as they are."""
-    text_encoder = clip.load_model()
-    management.load_models_gpu([model, text_encoder])
-    return model.state_dict_for_saving(clip.state_dict_for_saving(), vae.get_sd(), None)
+def take_apart(model, clip, vae) -> dict:
+    """What `live_core.checkpoints.load_state_dict` needs of a MODEL, CLIP and VAE: `state`, `schedule` and `last_layer`.
+
+    `state` is what ComfyUI's Save Checkpoint would write: patches such as LoRAs worked in, the originals as they are.
+    """
+    from ..live_core import LiveError
+    for name, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
+        if part is None:
+            raise LiveError(f"{name}: nothing came, since the checkpoint has no {what}; connect one from Load {name.upper()}")
+    management.load_models_gpu([model, clip.load_model()])
+
+    def settle(tensors: dict) -> dict:
+        """What did not fit on the device is patched only when asked to move, and no other operation asks."""
+        return {key: tensor.to("cpu") for key, tensor in tensors.items()}
+    state = settle(model.state_dict_for_saving(settle(clip.state_dict_for_saving()), vae.get_sd(), None))
+    return {"state": state, "schedule": schedule_of(model), "last_layer": clip.layer_idx}
+
+
+def schedule_of(model):
+    """The noise schedule a MODEL samples with: its checkpoint's, or what Model Sampling Discrete put in its place."""
+    import comfy.model_sampling as sampling
+    from ..live_core import LiveError
+    from ..live_core.diffusion import Schedule
+    own = model.get_model_object("model_sampling")
+    kinds = {sampling.EPS: "epsilon", sampling.V_PREDICTION: "v_prediction"}
+    prediction = next((kinds[kind] for kind in type(own).__bases__ if kind in kinds), None)         # subclasses of these predict something else
+    if prediction is None or not isinstance(own, sampling.ModelSamplingDiscrete):
+        names = " and ".join(kind.__name__ for kind in type(own).__bases__)
+        raise LiveError(f"model: it samples by {names}; LIVE takes models that predict noise or v, so set Model Sampling Discrete to eps or v_prediction")
+    return Schedule(1 / (own.sigmas.float().cpu() ** 2 + 1), prediction)
 
 
 def demo_cases() -> list[str]:

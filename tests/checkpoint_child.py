@@ -2,13 +2,15 @@
 
     python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
 """
+import gc
 import importlib.util
 import json
+import resource
 import sys
 from pathlib import Path
 
 PACK, COMFYUI, WORK, WHICH = sys.argv[1:5]
-sys.argv = [sys.argv[0], "--cpu"]
+sys.argv = [sys.argv[0], "--cpu", "--fp16-unet"]                     # half-precision storage; on a CPU it computes in float32 all the same
 sys.path.insert(0, COMFYUI)
 
 import comfy.options  # noqa: E402  ComfyUI reads sys.argv when told to, before its other modules are imported
@@ -46,12 +48,12 @@ def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tens
 
 def write_checkpoint(path: Path) -> None:
     kind, options = KINDS[WHICH]
-    unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
-    state = random_tensors(unet, "model.diffusion_model.")
-    del unet
-    state |= random_tensors(comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), "first_stage_model.")
     config = kind({**UNET, **options})
-    text = random_tensors(config.clip_target().clip(), "")
+    with torch.device("meta"):                                           # names and shapes are all that is needed
+        unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
+        vae, text_encoder = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), config.clip_target().clip(device="meta")
+    state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
+    text = random_tensors(text_encoder, "")
     state |= {name: tensor.contiguous() for name, tensor in config.process_clip_state_dict_for_saving(text).items()}
     comfy.utils.save_torch_file(state, str(path))
 
@@ -61,14 +63,8 @@ def live_pack():
     module = importlib.util.module_from_spec(spec)
     sys.modules["live_pack"] = module
     spec.loader.exec_module(module)
-    from live_pack.live_core import checkpoints
-    from live_pack.nodes import host
-    return checkpoints, host
-
-
-def theirs(model, x, t, context):
-    comfy.model_management.load_models_gpu([model])
-    return model.model.diffusion_model(x, torch.tensor([float(t)]), context=context)
+    from live_pack.nodes import host, load
+    return host, load
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -76,37 +72,65 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.std())
 
 
-@torch.no_grad()
+@torch.inference_mode()                                                 # as ComfyUI runs nodes
 def main() -> None:
-    checkpoints, host = live_pack()
+    import folder_paths
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+    host, load = live_pack()
     path = Path(WORK) / f"{WHICH}.safetensors"
     write_checkpoint(path)
-    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
+    folder_paths.add_model_folder_path("checkpoints", WORK)
     generator = torch.Generator().manual_seed(0)
-    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding"
-    context = clip.encode_from_tokens(clip.tokenize(prompt))
-    noise = theirs(model, x, t, context)
+    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding!"
     picture = torch.rand(1, 64, 48, 3, generator=generator)
-    latents = vae.encode(picture) * 0.18215
 
-    report = {"prediction": model.model.model_type.name, "std": float(noise.std())}
+    def ours(output) -> dict:
+        live = output.args[0]
+        text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
+        result = {"unet": live.unet(x[None], t, text)[0], "text": text, "vae": live.encode_frames(picture), "schedule": ((1 - alphas) / alphas).log() / 2,
+                  "prediction": live.schedule.prediction,
+                  "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
+        del live, output
+        gc.collect()                                                     # a network and its hooks refer to each other
+        return result
 
-    def compare(name, live, expected):
-        text = live.encode_text(prompt)
-        report[name] = {"unet": apart(live.unet(x[None], t, context.float())[0], expected), "text": apart(text, context[0]),
-                        "vae": apart(live.encode_frames(picture), latents), "prediction": live.schedule.prediction}
+    def theirs(model, clip) -> dict:
+        text = clip.encode_from_tokens(clip.tokenize(prompt))
+        comfy.model_management.load_models_gpu([model])
+        return {"unet": model.model.diffusion_model(x, torch.tensor([float(t)]), context=text), "text": text, "vae": vae.encode(picture) * 0.18215,
+                "schedule": model.get_model_object("model_sampling").sigmas.log()}
 
-    compare("file", checkpoints.load_checkpoint(path, host.tokenizer_folder()), noise)
-    compare("sockets", checkpoints.load_state_dict(host.state_dict_of(model, clip, vae), host.tokenizer_folder(), "sockets"), noise)
+    def compare(a: dict, b: dict) -> dict:
+        return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable")}
 
-    layer, width = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", (640, UNET["model_channels"] and KINDS[WHICH][1]["context_dim"])
-    lora = {f"{layer}.lora_up.weight": torch.randn(width[0], 4, generator=generator), f"{layer}.lora_down.weight": torch.randn(4, width[1], generator=generator) / 8,
-            f"{layer}.alpha": torch.tensor(4.0)}
+    from_file = ours(load.LoadModel.execute(path.name, "float32"))         # before ComfyUI's, to hold one model at a time
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
+    plain = theirs(model, clip)
+    report = {"std": float(plain["unet"].std()), "file": compare(from_file, plain),
+              "sockets": compare(ours(load.FromComfy.execute(model, clip, vae, "float32")), plain)}
+
+    width = KINDS[WHICH][1]["context_dim"]
+    lora = {}
+    for layer, rows, columns in (("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", 640, width),
+                                 ("lora_te_text_model_encoder_layers_3_self_attn_q_proj", width, width)):
+        lora |= {f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator), f"{layer}.alpha": torch.tensor(4.0),
+                 f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8}
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
-    expected = theirs(patched, x, t, context)
-    report["lora_changes"] = apart(expected, noise)
-    compare("lora", checkpoints.load_state_dict(host.state_dict_of(patched, patched_clip, vae), host.tokenizer_folder(), "lora"), expected)
-    report["as_it_was"] = apart(theirs(model, x, t, context), noise)
+    patched, = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
+    patched_clip.clip_layer(-3)
+    changed = theirs(patched, patched_clip)
+    report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
+    report["patched"] = compare(ours(load.FromComfy.execute(patched, patched_clip, vae, "float32")), changed)
+
+    whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae)["state"].items()}
+    comfy.model_management.unload_all_models()
+    load_models_gpu, comfy.model_management.load_models_gpu = comfy.model_management.load_models_gpu, lambda *_, **__: None
+    unloaded = host.take_apart(patched, patched_clip, vae)["state"]          # as when nothing fits on the device: patched only when asked
+    report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
+    comfy.model_management.load_models_gpu = load_models_gpu
+    del whole, unloaded
+    report["as_it_was"] = apart(theirs(model, clip)["unet"], plain["unet"])
+    report["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps(report))
 
 

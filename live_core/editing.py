@@ -8,10 +8,10 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan, FramePlan, SelfInjection, WordInjection, WordTap
 from .inversion import Callback, Inversion, latent_prompt_of
-from .masks import word_mask
+from .masks import blend, blend_mask
 from .methods import Method
 from .pretrained import LiveModel
-from .prompts import read_prompt, swap_words
+from .prompts import Prompt, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .streams import Stream, batch_latent_prompts, batch_text
 
 
@@ -19,13 +19,19 @@ from .streams import Stream, batch_latent_prompts, batch_text
 class Edit:
     """What to change, in words.
 
-    `keep_words`: comma-separated words whose attention comes from the source, None for all shared ones. `source_words`,
-    `edit_words`: what local blend looks for in the source prompt and in `prompt`; empty means the words only one prompt has.
+    `keep_words`: comma-separated words whose attention comes from the source, None for all shared ones; only for a method that
+    swaps words. `source_words`, `edit_words`: what local blend looks for in the source prompt and in `prompt`; empty means the
+    words only one prompt has. `subtract_words`: what it spares, in either prompt. `weights`: (word of `prompt`, factor on its
+    attention) while words are injected. `windows`: (word of `prompt`, (start, end)), parts of the steps, in place of the
+    method's for that word.
     """
     prompt: str
     keep_words: str | None = None
     source_words: str = ""
     edit_words: str = ""
+    subtract_words: str = ""
+    weights: tuple[tuple[str, float], ...] = ()
+    windows: tuple[tuple[str, tuple[float, float]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,29 +60,33 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     x = inversion.latents[-1].to(unet.device)
     x_source = x
-    streams = _streams(model, inversion, change, method, x)
+    token_edits = word_edits(method, source_prompt, edit_prompt, change, steps)
+    needs_source = method.needs_source or any(token_edits)
+    streams = _streams(model, inversion, change, method, needs_source, x)
     rows = {stream.name: i for i, stream in enumerate(streams)}
     text, seats = batch_text(streams), batch_latent_prompts(streams)
     source_row, edit_row = rows.get("source"), rows["conditional"]
-    words, selves = _injections(method, source_prompt, edit_prompt, change, source_row, edit_row)
+    selves = (SelfInjection(edit_row, source_row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens),)
 
     map_size = unet.map_tokens(*x.shape[-2:])
     blending = method.blend_threshold is not None
     if blending:
-        source_tokens, edit_tokens = _blend_tokens(source_prompt, edit_prompt, change)
+        blend_tokens = _blend_tokens(source_prompt, edit_prompt, change)
+        spared_tokens = _spared_tokens(source_prompt, edit_prompt, change)
     tap = WordTap(map_size[0] * map_size[1]) if blending else None
     stored_maps = None
     shift = int(method.latent_prompt)
 
     def mask_of(size, smooth=False):
         source_maps = tap.maps[source_row] if source_row is not None else stored_maps
-        return torch.maximum(word_mask(source_maps[shift:], source_tokens, map_size, size, method.blend_threshold, smooth),
-                             word_mask(tap.maps[edit_row][shift:], edit_tokens, map_size, size, method.blend_threshold, smooth))
+        return blend_mask((source_maps[shift:], tap.maps[edit_row][shift:]), blend_tokens, spared_tokens, map_size, size,
+                          method.blend_threshold, method.subtract_threshold, smooth)
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(schedule.timesteps(steps)):
-            plan = AttentionPlan(FramePlan(method.frame_plan), words=words if i < method.cross_steps(steps) else (),
-                                 selves=selves if i < method.self_steps(steps) else (), tap=tap, store=inversion.store, step=i)
+            words = (WordInjection(edit_row, source_row, *token_edits[i]),) if token_edits[i] else ()
+            plan = AttentionPlan(FramePlan(method.frame_plan), words=words, selves=selves if i in method.self_steps(steps) else (),
+                                 tap=tap, store=inversion.store, step=i)
             batch = torch.stack([x_source if stream.latents == "source" else x for stream in streams])
             noise = unet(batch, t, text, seats, plan)
             guided = noise[edit_row]
@@ -85,48 +95,59 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             x = schedule.denoise(x, guided, t, steps)
             if source_row is not None:
                 x_source = schedule.denoise(x_source, noise[source_row], t, steps)
-            elif method.needs_source:
+            elif needs_source:
                 x_source = inversion.store.read(f"{i:04d}/latents").to(x)
                 maps = inversion.store.read(f"{i:04d}/maps").to(x)
                 stored_maps = maps if stored_maps is None else stored_maps + maps
-            if blending and i >= int(method.blend_start * steps):
-                x = x_source + mask_of(x.shape[-2:])[:, None] * (x - x_source)
+            if blending and i in method.blend_steps(steps):
+                x = blend(x_source, x, mask_of(x.shape[-2:]))
             callback(i + 1, steps, x)
     pixels = tuple(side * model.pixels_per_latent for side in x.shape[-2:])
     mask = mask_of(pixels, smooth=True) if blending else torch.ones(x.shape[0], *pixels)
     return Edited(x, mask.cpu())
 
 
-def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, x: torch.Tensor) -> list[Stream]:
+def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> list[Stream]:
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.latents[0].to(x))
     other = seat
     if method.latent_prompt and method.asymmetric_guidance and concepts:
         other = concepts[0].reference[0].to(x)
     streams = []
-    if method.needs_source and inversion.store is None:
+    if needs_source and inversion.store is None:
         streams.append(Stream("source", "source", model.encode_text(inversion.prompt), seat))
     if method.guidance_scale != 1:
         streams.append(Stream("unconditional", "edit", model.encode_text(""), other))
     return streams + [Stream("conditional", "edit", model.encode_text(change.prompt, concepts), seat)]
 
 
-def _injections(method, source_prompt, edit_prompt, change, source_row, edit_row):
-    words = selves = ()
-    if method.cross_ratio:
-        mapping, keep = swap_words(source_prompt, edit_prompt, change.keep_words)
-        words = (WordInjection(edit_row, source_row, mapping, keep),)
-    if method.self_ratio:
-        selves = (SelfInjection(edit_row, source_row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens),)
-    return words, selves
+def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+    """The word injection's (mapping, keep) at every step, weights and windows applied; None where no word's window is open."""
+    if change.keep_words is not None and method.word_edit != "swap":
+        raise LiveError(f"keep words: {change.keep_words!r}, but {method.word_edit!r} takes its words by itself; leave them out or choose word_edit 'swap'")
+    opened = word_windows(edit, steps, (0, method.cross_ratio), dict(change.windows))
+    if not opened.any():
+        return [None] * steps
+    token_edit = {"swap": lambda: swap_words(source, edit, change.keep_words), "replace": lambda: replace_words(source, edit),
+                  "refine": lambda: refine_words(source, edit)}[method.word_edit]()
+    factors = reweight(edit, dict(change.weights))
+    return [at_step(token_edit, factors, row) if row.any() else None for row in opened]
 
+
+def _spared_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int], list[int]]:
+    """Tokens of the subtracted words in either prompt; one that neither has is an error."""
+    phrases = split_phrases(change.subtract_words)
+    for phrase in phrases:
+        if not source.find(phrase):
+            edit.tokens_of(phrase, "subtract words")
+    return [t for phrase in phrases for t in source.find(phrase)], [t for phrase in phrases for t in edit.find(phrase)]
 
 def _blend_tokens(source_prompt, edit_prompt, change: Edit) -> tuple[list[int], list[int]]:
     """Tokens of the changed words in either prompt: those named, else those the other prompt lacks."""
     found = []
     for prompt, other, phrases, name in ((source_prompt, edit_prompt, change.source_words, "source words"), (edit_prompt, source_prompt, change.edit_words, "edit words")):
         if phrases.strip():
-            tokens = [t for phrase in phrases.split(",") if phrase.strip() for t in prompt.tokens_of(phrase.strip(), name)]
+            tokens = [t for phrase in split_phrases(phrases) for t in prompt.tokens_of(phrase, name)]
         else:
             others = {w.lower() for w in other.words}
             tokens = [t for word, (a, b) in zip(prompt.words, prompt.spans) if word.lower() not in others for t in range(a, b)]

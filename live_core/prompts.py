@@ -6,6 +6,7 @@ A *word* is a run of letters and digits, a placeholder token (any word that hold
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -27,16 +28,16 @@ class Prompt:
     words: tuple[str, ...]
     spans: tuple[tuple[int, int], ...]
 
-    def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
-        """Token positions of every occurrence of `phrase` (one or several consecutive words, any case).
-
-        Raises LiveError when the prompt does not contain it; `name` is the input the phrase came from.
-        """
-        wanted = split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w)))
+    def find(self, phrase: str) -> list[int]:
+        """Token positions of every occurrence of `phrase` (one or several consecutive words, any case), none when there is none."""
+        wanted = [w.lower() for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w)))]
         own = [w.lower() for w in self.words]
-        wanted_lower = [w.lower() for w in wanted]
-        found = [t for i in range(len(own) - len(wanted) + 1) if wanted and own[i:i + len(wanted)] == wanted_lower
-                 for t in range(self.spans[i][0], self.spans[i + len(wanted) - 1][1])]
+        return [t for i in range(len(own) - len(wanted) + 1) if wanted and own[i:i + len(wanted)] == wanted
+                for t in range(self.spans[i][0], self.spans[i + len(wanted) - 1][1])]
+
+    def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
+        """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came from."""
+        found = self.find(phrase)
         if not found:
             raise LiveError(f"{name}: {phrase!r} is not in the prompt {self.text!r}; choose from its words: {', '.join(self.words)}")
         return found
@@ -84,8 +85,8 @@ def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> tuple[t
     """
     pairs = align_words(source, edit)
     if keep is not None:
-        chosen = {t for phrase in _phrases(keep) for t in edit.tokens_of(phrase, "keep words")}
-        for phrase in _phrases(keep):
+        chosen = {t for phrase in split_phrases(keep) for t in edit.tokens_of(phrase, "keep words")}
+        for phrase in split_phrases(keep):
             source.tokens_of(phrase, "keep words")
         pairs = [(a, b) for a, b in pairs if edit.spans[b][0] in chosen]
     length = len(edit.ids)
@@ -162,5 +163,27 @@ def reweight(prompt: Prompt, weights: dict[str, float]) -> torch.Tensor:
     return factors
 
 
-def _phrases(text: str) -> list[str]:
+def word_windows(prompt: Prompt, steps: int, window: tuple[float, float], words: Mapping[str, tuple[float, float]] | None = None) -> torch.Tensor:
+    """(steps, L): 1 where the token edit acts on a token of `prompt`, else 0. `words` gives single words windows of their own.
+
+    A window (start, end), parts of the N steps, is open for int(start (N + 1)) <= step < int(end (N + 1)): N + 1 is
+    prompt-to-prompt's own count. Raises LiveError when a window is not in order within 0 to 1.
+    """
+    opened = torch.zeros(steps, len(prompt.ids))
+    for tokens, (start, end) in [(slice(None), window), *((prompt.tokens_of(phrase, "windows"), own) for phrase, own in (words or {}).items())]:
+        if not 0 <= start <= end <= 1:
+            raise LiveError(f"windows: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1")
+        opened[:, tokens] = 0
+        opened[int(start * (steps + 1)):int(end * (steps + 1)), tokens] = 1
+    return opened
+
+
+def at_step(token_edit: tuple[torch.Tensor, torch.Tensor], factors: torch.Tensor, opened: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The token edit of one step: multiplied by `factors` (L,) where `opened` (L,) is 1, the edit's own attention where it is 0."""
+    mapping, keep = token_edit
+    return mapping * (factors * opened), keep * factors * opened + (1 - opened)
+
+
+def split_phrases(text: str) -> list[str]:
+    """The phrases of a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -86,7 +86,8 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     with torch.no_grad():
         text = model.encode_text(prompt)[None]
     parameters = unet.trainable()
-    weights = {name: p.detach().float().clone() for name, p in parameters.items()}      # float32 masters, whatever the model's dtype
+    precision = torch.promote_types(unet.dtype, torch.float32)                          # of the masters, whatever half-precision type the model has
+    weights = {name: p.detach().to(precision, copy=True) for name, p in parameters.items()}
     latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
 
     groups = [{"params": list(weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2}]
@@ -225,10 +226,10 @@ def _photo_loss(model, reference, concepts, vectors, which, settings, generator)
 
 
 def _descend(loss, learned, masters, optimizer, scale) -> None:
-    """One clipped step of the optimiser's float32 tensors by the gradient at `learned`."""
+    """One clipped step of the optimiser's own tensors, `masters`, by the gradient at `learned`."""
     gradients = torch.autograd.grad(loss * scale, learned)
     for master, gradient in zip(masters, gradients):
-        master.grad = gradient.float() / scale
+        master.grad = gradient.to(master) / scale
     torch.nn.utils.clip_grad_norm_(masters, 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import ROOT
 from live_core import LiveError
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection, WordTap
-from live_core.diffusion import Schedule
-from live_core.masks import word_mask
-
-from live_core.pretrained import load_folder
-from live_core.prompts import Prompt, refine_words, replace_words, reweight
+from live_core.diffusion import Schedule, scaled_linear
+from live_core.editing import Edit, word_edits
+from live_core.masks import blend, blend_mask
+from live_core.methods import Method
+from live_core.pretrained import LiveModel, load_folder
+from live_core.prompts import Prompt, read_prompt, refine_words, replace_words, reweight, split_words, word_windows
+from live_core.tuning import TuneSettings, tune
 from live_core.video_unet import VideoUNet
 from safetensors.torch import load_file, save_file
 
@@ -39,9 +40,8 @@ def close(ours: torch.Tensor, theirs: torch.Tensor, entry: dict) -> None:
     torch.testing.assert_close(ours, theirs, atol=entry["tolerance"]["atol"], rtol=entry["tolerance"].get("rtol", 0.0))
 
 
-def schedule(offset: int = 1) -> Schedule:
-    betas = torch.linspace(0.00085 ** 0.5, 0.012 ** 0.5, 1000, dtype=torch.float32) ** 2
-    return Schedule(torch.cumprod(1 - betas, 0), offset=offset)
+def schedule(config: dict) -> Schedule:
+    return Schedule(scaled_linear(config["beta_start"], config["beta_end"]), offset=config.get("steps_offset", 1))
 
 
 def tune_a_video(entry: dict) -> VideoUNet:
@@ -98,43 +98,63 @@ def test_zero_temporal_attention_is_no_temporal_attention():
     close(frames_first(without), data["out/sample"], entry)
 
 
-def test_two_training_steps():
-    """The trainable set, the loss, its gradients, clipping and AdamW, in float64 where the small terms show."""
+class RecordedText(LiveModel):
+    """A model whose text encoder says what the case recorded, (L, d)."""
+    def encode_text(self, text, concepts=()):
+        return self.text_encoder
+
+
+class RecordedNoisyLatents(Schedule):
+    """The reference adds noise in float32 even where it trains in float64, so the noisy latents are the recorded ones."""
+    recorded = {}
+
+    def add_noise(self, x0, noise, t):
+        return self.recorded[t].to(x0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_two_training_steps(dtype, monkeypatch):
+    """Tuning itself: trainable set, noise, loss, gradients, clipping and AdamW, in float64 too, where the small terms show."""
     entry, data = case("tav_train_step")
-    options, tolerance = entry["options"], entry["tolerance"]
-    for dtype in (torch.float32, torch.float64):
-        unet = tune_a_video(entry)
-        for name, scale in options["weight_scale"].items():
-            unet.unet.get_parameter(name).mul_(scale)
-        unet.to(dtype)
-        trainable = unet.trainable()
-        assert set(trainable) == set(options["trainable_parameters"])
-        optimizer = torch.optim.AdamW(trainable.values(), options["learning_rate"], options["adam_betas"], options["adam_eps"], options["weight_decay"])
-        for p in trainable.values():
-            p.requires_grad_(True)
-        for step in range(options["num_steps"]):
-            t, noise = int(data[f"in/timesteps_{step}"]), data[f"in/noise_{step}"]
-            noisy = schedule().add_noise(data["in/latents"], noise, t)
-            torch.testing.assert_close(noisy, data[f"out/noisy_latents_{step}"], atol=1e-6, rtol=1e-6)
-            predicted = unet(frames_first(data[f"out/noisy_latents_{step}"].to(dtype)), t, data["in/encoder_hidden_states"].to(dtype), plan=AttentionPlan(TAV))
-            loss = F.mse_loss(frames_first(predicted), noise.to(dtype))
-            optimizer.zero_grad()
-            loss.backward()
-            if dtype == torch.float64:
-                assert abs(loss.item() / data[f"out/loss_{step}_f64"].item() - 1) < tolerance["parameters_f64"]["loss_rtol"]
-            else:
-                assert abs(loss.item() / data[f"out/loss_{step}"].item() - 1) < tolerance["loss"]["rtol"]
-                if step == 0:
-                    for name, p in trainable.items():
-                        theirs, limits = data[f"grad_0/{name}"], tolerance["gradients"]
-                        assert (p.grad - theirs).norm() <= limits["relative_frobenius_per_tensor"] * theirs.norm() + limits["atol"], name
-            total = torch.nn.utils.clip_grad_norm_(trainable.values(), options["max_grad_norm"])
-            torch.testing.assert_close(total.float().reshape(()), data[f"out/total_grad_norm_{step}"].reshape(()), atol=0, rtol=1e-4)
-            optimizer.step()
-            for name in options["tracked_parameters"]:
-                suffix, limit = ("_f64", tolerance["parameters_f64"]["atol"]) if dtype == torch.float64 else ("", tolerance["parameters"]["atol"])
-                theirs = data.get(f"after_step_{step + 1}{suffix}/{name}")
-                assert theirs is not None and (trainable[name].detach() - theirs).abs().max() <= limit, name
+    options, tolerance, double = entry["options"], entry["tolerance"], dtype == torch.float64
+    unet = tune_a_video(entry)
+    for name, scale in options["weight_scale"].items():
+        unet.unet.get_parameter(name).mul_(scale)
+    unet.to(dtype)
+    ours = schedule(options["scheduler"])
+    if double:
+        ours = RecordedNoisyLatents(ours.alphas_cumprod)
+        ours.recorded.update({int(data[f"in/timesteps_{step}"]): frames_first(data[f"out/noisy_latents_{step}"])[0] for step in (0, 1)})
+    model = RecordedText(unet, None, data["in/encoder_hidden_states"][0], None, ours, "recorded", "recorded")
+
+    timesteps, noises = (iter([data[f"in/{name}_{step}"] for step in (0, 1)]) for name in ("timesteps", "noise"))
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: next(timesteps)[0])
+    monkeypatch.setattr(torch, "randn", lambda *_, **__: frames_first(next(noises))[0])
+    before_clipping, clip = [], torch.nn.utils.clip_grad_norm_
+
+    def clip_and_tell(parameters, limit):
+        gradients = [p.grad.clone() for p in parameters]
+        before_clipping.append((gradients, clip(parameters, limit)))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_and_tell)
+    after = []
+
+    def look(step, total, loss):
+        after.append({name: p.detach().clone() for name, p in unet.trainable().items()})
+    settings = TuneSettings(clip_steps=2, photo_steps=0, latent_prompt=False, frame_plan=TAV.slots)
+    tuning = tune(model, frames_first(data["in/latents"])[0].to(dtype), "", (), settings, look)
+
+    assert set(tuning.tensors) == set(options["trainable_parameters"])
+    suffix, limit, loss_limit = ("_f64", tolerance["parameters_f64"]["atol"], tolerance["parameters_f64"]["loss_rtol"]) if double else \
+        ("", tolerance["parameters"]["atol"], tolerance["loss"]["rtol"])
+    for step in (0, 1):
+        assert abs(tuning.losses[0][step] / data[f"out/loss_{step}{suffix}"].item() - 1) < loss_limit
+        torch.testing.assert_close(before_clipping[step][1].float(), data[f"out/total_grad_norm_{step}"][0], atol=0, rtol=tolerance["loss"]["rtol"])
+        for name in options["tracked_parameters"]:
+            torch.testing.assert_close(after[step][name], data[f"after_step_{step + 1}{suffix}/{name}"], atol=limit, rtol=0)
+    for name, gradient in zip(unet.trainable(), before_clipping[0][0]):
+        theirs, limits = data[f"grad_0/{name}"], tolerance["gradients"]
+        assert (gradient - theirs).norm() <= limits["relative_frobenius_per_tensor"] * theirs.norm(), name
+        assert (gradient - theirs).abs().max() <= limits["atol"], name
 
 
 def attend(kind: str, weights: dict[str, torch.Tensor], heads: int, hidden: torch.Tensor, context: torch.Tensor | None, plan: AttentionPlan) -> torch.Tensor:
@@ -193,7 +213,7 @@ def test_the_transformer_block_s_order_and_parts():
 def test_ddim_inversion():
     entry, data = case("ddim_inversion")
     for run in entry["options"]["runs"]:
-        ours, steps = schedule(run["scheduler"]["steps_offset"]), run["num_inv_steps"]
+        ours, steps = schedule(run["scheduler"]), run["num_inv_steps"]
         assert ours.timesteps(steps)[::-1] == run["timesteps"]
         x = data["in/latent"]
         for k, t in enumerate(run["timesteps"]):
@@ -208,80 +228,140 @@ def queries_and_keys(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps.clamp_min(1e-35).log() * math.sqrt(size), torch.eye(size).expand(*maps.shape[:2], -1, -1)
 
 
-def read(text: str, ids: list[int] | None = None, pieces: list[str] | None = None) -> Prompt:
-    """A `Prompt` of SD 1's tokenizer from the case's own token ids; without ids every word is one token of its own."""
-    words = text.replace(",", " ,").split()
-    pieces = pieces or words
-    ids = ids or [49406, *(1000 + sum(map(ord, w)) for w in words), 49407]
-    spans, at = [], 0
-    for word in words:
-        start, spelt = at, ""
-        while spelt != word:
-            spelt, at = spelt + pieces[at], at + 1
-        spans.append((start + 1, at + 1))
-    return Prompt(text, (*ids, *[49407] * (77 - len(ids))), tuple(words), tuple(spans))
+class RecordedTokenizer:
+    """SD 1's tokenizer as far as the alignment case recorded it: ids word by word."""
+    model_max_length, bos_token_id, eos_token_id, pad_token_id = 77, 49406, 49407, 49407
+
+    def __init__(self):
+        self.ids = {}
+        for pair in case("p2p_align")[0]["options"]["pairs"]:
+            for text, ids, pieces in zip(pair["prompts"], pair["token_ids"], pair["tokens"]):
+                rest = list(zip(ids[1:-1], pieces, strict=True))
+                for word in split_words(text):
+                    count = next(n for n in range(1, 9) if "".join(piece for _, piece in rest[:n]) == word)
+                    self.ids[word], rest = [i for i, _ in rest[:count]], rest[count:]
+
+    def __call__(self, word, add_special_tokens):
+        return type("Encoding", (), {"input_ids": self.ids[word]})
 
 
-def test_alignment_of_prompts():
+@pytest.fixture(scope="module")
+def read():
+    tokenizer = RecordedTokenizer()
+    return lambda text: read_prompt(text, tokenizer)
+
+
+def test_prompts_are_tokenised_alike(read):
+    for pair in case("p2p_align")[0]["options"]["pairs"]:
+        for text, ids in zip(pair["prompts"], pair["token_ids"]):
+            assert list(read(text).ids) == ids + [49407] * (77 - len(ids))
+
+
+def check_table(entry: dict, data: dict[str, torch.Tensor], name: str, ours: torch.Tensor, table=lambda mapper: mapper) -> list[int]:
+    """Ours is the reference's table, or where that is wrong the corrected one. Returns the columns in which the published one
+    differs; there it runs down the diagonal, which is its mistake."""
+    published = table(data[name])
+    fixed = name.replace("/", "/derived/")
+    expected, valid = (table(data[fixed]), data[fixed.replace("mapper", "valid_columns")].bool()) if fixed in data else (published, torch.ones(77).bool())
+    torch.testing.assert_close(ours[:, valid], expected[:, valid], atol=entry["tolerance"]["atol"], rtol=0)
+    wrong = [j for j in range(77) if valid[j] and not torch.equal(published[:, j], expected[:, j])]
+    assert torch.equal(published[:, wrong], torch.eye(77)[:, wrong])
+    return wrong
+
+
+def test_replacement_of_words(read):
     entry, data = case("p2p_align")
     for pair in entry["options"]["pairs"]:
-        source, edit = (read(*parts) for parts in zip(pair["prompts"], pair["token_ids"], pair["tokens"]))
-
-        def expected(name):                                                # corrected where the reference is wrong, with the columns that count
-            fixed = f"{pair['id']}/derived/{name}_mapper"
-            table = data.get(fixed, data[f"{pair['id']}/{name}_mapper"])
-            return table, data.get(f"{pair['id']}/derived/{name}_valid_columns", torch.ones(77)).bool()
-
         if pair["replace"]:
-            mapping, keep = replace_words(source, edit)
-            table, valid = expected("replace")
-            assert not keep.any()
-            torch.testing.assert_close(mapping[:, valid], table[:, valid], atol=entry["tolerance"]["atol"], rtol=0)
+            mapping, keep = replace_words(*map(read, pair["prompts"]))
+            wrong = check_table(entry, data, f"{pair['id']}/replace_mapper", mapping)
+            said = pair.get("replace_wrong_columns", "0..-1").split()[0].split("..")
+            assert wrong == list(range(int(said[0]), int(said[1]) + 1)) and not keep.any()
+
+
+def test_refinement_of_words(read):
+    entry, data = case("p2p_align")
+    for pair in entry["options"]["pairs"]:
+        source, edit = map(read, pair["prompts"])
+        alphas = data[f"{pair['id']}/refine_alphas"]
         mapping, keep = refine_words(source, edit)
-        table, valid = expected("refine")
-        assert torch.equal(keep, 1 - data[f"{pair['id']}/refine_alphas"])
-        taken = valid & (keep == 0)
-        assert torch.equal(mapping.argmax(0)[taken], table[taken]) and torch.equal(mapping.sum(0), 1 - keep)
+        wrong = check_table(entry, data, f"{pair['id']}/refine_mapper", mapping, lambda mapper: torch.nn.functional.one_hot(mapper.clamp(min=0), 77).T * alphas)
+        assert torch.equal(keep, 1 - alphas)
+        assert [j for j in wrong if j <= source.spans[-1][1]] == pair.get("refine_wrong_columns", [])    # the rest read padding for padding
 
 
-def test_equalizer():
+def test_equalizer(read):
     entry, data = case("p2p_align")
     for run in entry["options"]["equalizer"]:
-        pair = next((p for p in entry["options"]["pairs"] if run["text"] in p["prompts"]), None)
-        which = pair["prompts"].index(run["text"])
-        prompt = read(run["text"], pair["token_ids"][which], pair["tokens"][which])
-        assert torch.equal(reweight(prompt, dict(zip(run["words"], run["values"]))), data[f"{run['id']}/equalizer"][0])
+        factors = reweight(read(run["text"]), dict(zip(run["words"], run["values"])))
+        torch.testing.assert_close(factors, data[f"{run['id']}/equalizer"][0], atol=entry["tolerance"]["atol"], rtol=0)
 
 
-def test_cross_attention_controllers():
-    """Replace, refine and reweight as token edits of our cross-attention: its output under identity values is the edited map."""
+def test_words_are_found(read):
+    """As in the reference, but for a word before a comma, which it does not find and we do."""
+    for look in case("p2p_align")[0]["options"]["word_indices"]:
+        prompt, word = read(look["text"]), look["word"]
+        found = list(range(*prompt.spans[word])) if isinstance(word, int) else prompt.find(word)
+        assert found == ([4] if word == "swimming" else look["indices"])
+
+
+def windows_of(setting) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
+    """The reference's cross_replace_steps, a ratio, a window or one of these for each word, as our default window and words' own."""
+    words = dict(setting) if isinstance(setting, dict) else {"default_": setting}
+    words = {word: tuple(window) if isinstance(window, list) else (0.0, window) for word, window in words.items()}
+    return words.pop("default_"), words
+
+
+def test_step_windows(read):
+    entry, data = case("p2p_align")
+    for run in entry["options"]["cross_replace"]:
+        ours = word_windows(read(run["prompts"][1]), run["num_steps"], *windows_of(run["cross_replace_steps"]))
+        theirs = data[f"{run['id']}/cross_replace_alpha"][:, 0, 0, 0]
+        torch.testing.assert_close(ours, theirs[:-1], atol=entry["tolerance"]["atol"], rtol=0)    # their last row is of no step
+
+
+def controller(run: dict, source: Prompt, edit: Prompt) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+    """A run's settings in our words: its token edit at every step. Reweighting alone is that of a prompt replaced by itself."""
+    (start, ratio), windows = windows_of(run["cross_replace_steps"])
+    equalizer = run.get("equalizer", {"words": [], "values": []})
+    change = Edit(edit.text, weights=tuple(zip(equalizer["words"], equalizer["values"])), windows=tuple(windows.items()))
+    assert start == 0
+    return word_edits(Method("run", ("self",), cross_ratio=ratio, word_edit="refine" if "refine" in run["controller"] else "replace"), source, edit, change, run["num_steps"])
+
+
+def cross(token_edit: tuple[torch.Tensor, torch.Tensor] | None, q: torch.Tensor, k: torch.Tensor, tap: WordTap | None = None) -> torch.Tensor:
+    """Maps of streams 0 .. s - 1 after our cross-attention, which has identity values; stream s - 2 is injected into s - 1."""
+    words = (WordInjection(len(q) - 1, len(q) - 2, *token_edit),) if token_edit else ()
+    values = torch.eye(k.shape[2]).expand(*k.shape[:3], -1)
+    return VideoAttention("layer", "cross", None)._cross(AttentionPlan(words=words, tap=tap, streams=len(q)), q, k, values)
+
+
+def test_cross_attention_controllers(read):
+    """Replace, refine and reweight with their windows, from our settings to the edited map and what the tap sums of it."""
     entry, data = case("p2p_controllers_cross")
-    layer = VideoAttention("layer", "cross", None)
+    heads = entry["options"]["heads"]
     for run in entry["options"]["runs"]:
-        source, edit = map(read, run["prompts"])
-        if run["controller"].endswith("refine"):
-            mapping, keep = refine_words(source, edit)
-        elif run["controller"].endswith("replace"):
-            mapping, keep = replace_words(source, edit)
-        else:
-            mapping, keep = torch.eye(77), torch.zeros(77)
-        if "equalizer" in run:
-            factors = reweight(edit, dict(zip(run["equalizer"]["words"], run["equalizer"]["values"])))
-            mapping, keep = mapping * factors, keep * factors
-        windows = run["cross_replace_steps"] if isinstance(run["cross_replace_steps"], dict) else {"default_": run["cross_replace_steps"]}
-        for step in range(run["num_steps"]):
-            opened = torch.zeros(77)
-            for words, window in windows.items():
-                start, end = (int(part * (run["num_steps"] + 1)) for part in (window if isinstance(window, list) else (0.0, window)))
-                tokens = slice(None) if words == "default_" else edit.tokens_of(words)
-                opened[tokens] = float(start <= step < end)
-            gated = WordInjection(1, 0, mapping * opened, keep * opened + 1 - opened)
-            for spec in entry["options"]["layers"]:
-                maps = data[f"in/step{step}/{spec['name']}"][1].unflatten(0, (2, entry["options"]["heads"]))
+        token_edits = controller(run, *map(read, run["prompts"]))
+        for spec in entry["options"]["layers"]:
+            tap = WordTap(spec["queries"])
+            for step in range(run["num_steps"]):
+                maps = data[f"in/step{step}/{spec['name']}"].unflatten(1, (2, heads)).flatten(0, 1)      # unconditional source and edit, then conditional
                 q, k = queries_and_keys(maps)
-                ours = layer._cross(AttentionPlan(words=(gated,), streams=2), q, k, k.clone())
-                close(ours[1], data[f"{run['id']}/out/step{step}/{spec['name']}"], entry)
-                close(ours[0], maps[0], entry)
+                ours = cross(token_edits[step], q, k, tap)
+                tap.end_of_forward()
+                close(ours[3], data[f"{run['id']}/out/step{step}/{spec['name']}"], entry)
+                close(ours, torch.cat([maps[:3], ours[3:]]), entry)
+                assert torch.equal(ours[:3], cross(None, q, k)[:3])
+            close(tap.maps[3, 0] * heads, data[f"{run['id']}/out/store_sum/{spec['name']}"].sum(0), entry)
+
+
+def test_cross_attention_of_more_queries_than_are_stored(read):
+    entry, data = case("p2p_controllers_cross")
+    big = entry["options"]["big"]
+    run = next(run for run in entry["options"]["runs"] if run["id"] == big["run"])
+    q, k = data["big/in/query"][:, None], data["big/in/key"][:, None]
+    ours = cross(controller(run, *map(read, run["prompts"]))[0], q * math.sqrt(q.shape[-1]), k)
+    close(ours[1, :, big["rows"]], data["big/out/rows"], entry)
 
 
 def test_self_attention_injection_and_its_query_limit():
@@ -289,36 +369,41 @@ def test_self_attention_injection_and_its_query_limit():
     entry, data = case("p2p_controllers_self")
     layer, copied = VideoAttention("layer", "self", None), 0
     for run in entry["options"]["runs"]:
-        start, end = (int(part * run["num_steps"]) for part in run["self_replace_steps"])
+        start, ratio = run["self_replace_steps"]
+        steps = Method("run", ("self",), self_start=start, self_ratio=ratio).self_steps(run["num_steps"])
         for step in range(run["num_steps"]):
             for spec in entry["options"]["layers"]:
                 maps = data[f"in/step{step}/{spec['name']}"][:, None]
                 q, k = queries_and_keys(maps)
-                v = torch.randn(1, 1, k.shape[2], 5, generator=torch.Generator().manual_seed(step)).expand(2, -1, -1, -1)
-                injections = (SelfInjection(1, 0, max_tokens=run["self_limit_queries"]),) if start <= step < end else ()
-                ours = layer._self(AttentionPlan(selves=injections, streams=2), q, k, v)[1]
+                v = torch.eye(k.shape[2]).expand(2, 1, -1, -1)
+                injections = (SelfInjection(1, 0, max_tokens=run["self_limit_queries"]),) if step in steps else ()
                 expected = data[f"{run['id']}/out/step{step}/{spec['name']}"]
-                which = 0 if torch.equal(expected, maps[0]) else 1
-                assert torch.equal(expected, maps[which]) and not torch.equal(maps[0], maps[1])
-                assert torch.equal(ours, layer._self(AttentionPlan(streams=2), q, k, v)[which])
-                copied += which == 0
+                theirs = queries_and_keys(torch.stack([maps[0], expected]))
+                ours, plain = layer._self(AttentionPlan(selves=injections, streams=2), q, k, v), layer._self(AttentionPlan(streams=2), *theirs, v)
+                assert torch.equal(ours, plain)
+                torch.testing.assert_close(ours[1], expected, atol=1e-6, rtol=0)      # the queries and keys do stand for the map
+                copied += torch.equal(expected, maps[0])
     assert copied == 2 + 2 * 3                                             # two late steps: one layer within 16x16, three within 32x32
 
 
-def test_local_blend_s_mask():
+def test_local_blend(read):
     entry, data = case("p2p_local_blend")
+    blended_steps = []
     for run in entry["options"]["runs"]:
-        if "substruct_words" in run:                                       # a second mask to take away: no method here asks for it
-            continue
-        tokens = [read(prompt).tokens_of(words[0]) for prompt, words in zip(run["prompts"], run["words"])]
-        threshold, starts_at = (run["threshold"], 0) if run["id"] == "stable" else (run["threshold"][0], int(run["start_blend"] * run["num_ddim_steps"]))
+        prompts = [read(text) for text in run["prompts"]]
+        tokens, spared = ([[t for word in words for t in prompt.tokens_of(word)] for prompt, words in zip(prompts, run.get(key, [[], []]))]
+                          for key in ("words", "substruct_words"))
+        threshold, subtract_threshold = run["threshold"] if isinstance(run["threshold"], list) else (run["threshold"], 0.3)
+        method = Method("run", ("self",), blend_threshold=threshold, subtract_threshold=subtract_threshold, blend_start=run.get("start_blend", 0.0))
         tap = WordTap(256)
         for step in range(entry["options"]["num_steps"]):
             for name in entry["options"]["map_names"]:
                 tap.record(data[f"in/maps/step{step}/{name}"][:, None])
             tap.end_of_forward()
             latents = data[f"in/latents/step{step}"]
-            mask = torch.maximum(*(word_mask(tap.maps[i], tokens[i], (16, 16), tuple(latents.shape[-2:]), threshold)[0] for i in (0, 1)))
-            assert torch.equal(mask, data[f"{run['id']}/out/mask/step{step}"])
-            blended = latents[:1] + mask * (latents[1:] - latents[:1]) if step >= starts_at else latents[1:]
-            close(blended, data[f"{run['id']}/out/latents/step{step}"], entry)
+            mask = blend_mask(tap.maps, tokens, spared, (16, 16), tuple(latents.shape[-2:]), method.blend_threshold, method.subtract_threshold)
+            assert torch.equal(mask[0], data[f"{run['id']}/out/mask/step{step}"])
+            blending = step in method.blend_steps(run.get("num_ddim_steps", entry["options"]["num_steps"]))
+            blended_steps.append(blending)
+            close(blend(latents[:1], latents[1:], mask) if blending else latents[1:], data[f"{run['id']}/out/latents/step{step}"], entry)
+    assert blended_steps == [True, True, True] + [False, False, True] + [False, True, True]

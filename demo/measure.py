@@ -17,38 +17,52 @@ from .world import COLOURS, SHAPES, centroid, random_thing
 
 
 def measure(case: Case, edited: np.ndarray) -> dict[str, float]:
-    """All measures of one edited clip; keys as in report.json."""
-    truth, source = case.truth.frames(), case.clip.frames()
-    true_masks, source_masks = case.truth.masks(0), case.clip.masks(0)
-    outside = (np.maximum(true_masks, source_masks) < 0.01)[..., None].repeat(3, -1)
-    error = (edited.astype(float) - source) ** 2
+    """All measures of one edited clip; keys as in report.json. Those of things are means over the swapped ones."""
+    truth, which = case.truth.frames(), range(len(case.swaps))
+    outside = ~touched(case)
     return {
-        "object_accuracy": float(np.mean(shown(case, edited))),
-        "object_error": float(np.mean([np.abs(edited[i].astype(float) - truth[i])[true_masks[i] > 0.5].mean() / 255 for i in range(len(truth))])),
-        "motion_error_px": motion_error(case, edited),
-        "background_psnr_db": float(10 * np.log10(255 ** 2 / max(error[outside].mean(), 1e-3))),
+        "object_accuracy": float(np.mean([shown(case, edited, k) for k in which])),
+        "object_error": float(np.mean([object_error(case.truth.masks(k) > 0.5, truth, edited) for k in which])),
+        "motion_error_px": float(np.mean([motion_error(case, edited, k) for k in which])),
+        "background_psnr_db": psnr(case.clip.frames(), edited, outside),
         "temporal_consistency": temporal_consistency(edited),
     }
 
 
-def candidates(case: Case) -> list[np.ndarray]:
-    """Renderings the judge chooses from, the true answer first."""
+def touched(case: Case) -> np.ndarray:
+    """(f, H, W) bool: where the true answer or the source has one of the swapped things. Nothing else may change."""
+    return np.max([np.maximum(case.truth.masks(k), case.clip.masks(k)) for k in range(len(case.swaps))], 0) >= 0.01
+
+
+def object_error(masks: np.ndarray, truth: np.ndarray, edited: np.ndarray) -> float:
+    """Mean absolute difference, 0..1, within `masks` (f, H, W) bool, frame by frame; frames without a mask are left out."""
+    return float(np.mean([np.abs(edited[i].astype(float) - truth[i])[masks[i]].mean() / 255 for i in range(len(truth)) if masks[i].any()]))
+
+
+def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of the pixels of `where` (f, H, W)."""
+    return float(10 * np.log10(255 ** 2 / max(((a.astype(float) - b) ** 2)[where].mean(), 1e-3)))
+
+
+def candidates(case: Case, which: int = 0) -> list[np.ndarray]:
+    """Renderings the judge of thing `which` chooses from, the true answer first."""
     rng = np.random.default_rng(len(case.name))
-    thing, first = case.target, case.clip.things[0]
+    thing, first = case.swaps[which].target, case.clip.things[which]
     other_shape = str(rng.choice([s for s in SHAPES if s not in (thing.shape, first.shape)]))
     c1, c2 = (str(c) for c in rng.choice([c for c in COLOURS if c not in (thing.colour, thing.other_colour)], 2, replace=False))
-    others = [replace(thing, shape=other_shape), replace(thing, colour=c1, other_colour=c2 if thing.pattern else None), replace(thing, pattern=None, other_colour=None)]
+    others = [first, replace(thing, shape=other_shape), replace(thing, colour=c1, other_colour=c2 if thing.pattern else None),
+              replace(thing, pattern=None, other_colour=None)]
     others += [random_thing(rng, wide=bool(i % 2)) for i in range(8)]
-    clips = [case.truth, case.clip, case.clip.without(0)] + [case.clip.swap(0, other) for other in others if other != thing]
+    clips = [case.truth, case.truth.without(which)] + [case.truth.swap(which, other) for other in others if other != thing]
     return [clip.frames() for clip in clips]
 
 
-def shown(case: Case, edited: np.ndarray) -> np.ndarray:
-    """(f,) bool: in which frames the judge says that the reference thing is there."""
-    window = np.maximum(case.truth.masks(0), case.clip.masks(0)) > 0.01
-    renderings = candidates(case)
+def shown(case: Case, edited: np.ndarray, which: int = 0) -> np.ndarray:
+    """Bool for every frame that has thing `which` in sight: whether the judge says that it is the one of the photo."""
+    window = np.maximum(case.truth.masks(which), case.clip.masks(which)) > 0.01
+    renderings = candidates(case, which)
     out = []
-    for i in range(len(edited)):
+    for i in np.flatnonzero(case.truth.masks(which).max((1, 2)) > 0.5):
         rows, columns = np.where(window[i])
         box = slice(rows.min() // 4 * 4, rows.max() // 4 * 4 + 4), slice(columns.min() // 4 * 4, columns.max() // 4 * 4 + 4)
         small = [_means(clip[i][box]) for clip in renderings]
@@ -62,15 +76,18 @@ def _means(picture: np.ndarray) -> np.ndarray:
     return picture[:4 * h, :4 * w].reshape(h, 4, w, 4, 3).astype(float).mean((1, 3))
 
 
-def motion_error(case: Case, edited: np.ndarray) -> float:
-    """Mean distance in pixels between the true centre and that of what differs from the empty scene (largest connected part).
-
-    A frame in which nothing differs counts as half the picture's width.
+def motion_error(case: Case, edited: np.ndarray, which: int = 0) -> float:
+    """Mean distance in pixels between thing `which`'s true centre and that of what differs from the clip without it (largest
+    connected part, other swapped things' places left out). A frame in which nothing differs counts as half the picture's width.
     """
     from scipy import ndimage
-    empty, centres, out = case.clip.without(0).frames().astype(float), case.truth.centres(0), []
-    for i in range(len(edited)):
-        labels, count = ndimage.label(np.abs(edited[i] - empty[i]).max(-1) > 30)
+    empty, centres, out = case.truth.without(which).frames().astype(float), case.truth.centres(which), []
+    others = np.zeros(edited.shape[:3], bool)
+    for k in range(len(case.swaps)):
+        if k != which:
+            others |= np.maximum(case.truth.masks(k), case.clip.masks(k)) >= 0.01
+    for i in np.flatnonzero(case.truth.masks(which).max((1, 2)) > 0.5):
+        labels, count = ndimage.label((np.abs(edited[i] - empty[i]).max(-1) > 30) & ~others[i])
         if count == 0:
             out.append(edited.shape[2] / 2)
             continue

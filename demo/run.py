@@ -47,7 +47,7 @@ async def edit_case(comfy, client, case: Case, changes: dict) -> tuple[bytes, di
     """Run the workflow on one case: the edited mp4 and the seconds of each stage."""
     workflow = json.loads(WORKFLOW.read_text())
     for target, value in {"LIVE Demo Clip and Photo.case": case.name, "Prompt.value": case.prompt, "Edit prompt.value": case.edit_prompt,
-                          "Bind Photo to Placeholder.initial_word": case.initial_word, **changes}.items():
+                          "Bind Photo to Placeholder.initial_word": case.swaps[0].initial_word, **changes}.items():
         comfy.override(workflow, *target.rsplit(".", 1), value)
     outcome, events, history = await client.run(workflow, _progress(workflow))
     if outcome != "success":

@@ -24,15 +24,17 @@ class Concept:
     vector: torch.Tensor
 
 
-def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder) -> Concept:
-    """A new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve."""
+def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder, others: tuple[Concept, ...] = ()) -> tuple[Concept, ...]:
+    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve."""
     check_placeholder(placeholder, tokenizer)
+    if placeholder in (other.placeholder for other in others):
+        raise LiveError(f"placeholder: {placeholder!r} already stands for another photo; give each photo one of its own, such as \"<thing{len(others) + 1}*>\"")
     ids = tokenizer(initial_word.strip(), add_special_tokens=False).input_ids
     if len(ids) != 1:
         tokens = ", ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
         raise LiveError(f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such as \"thing\" or \"cat\"")
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
-    return Concept(placeholder, initial_word, reference, vector)
+    return (*others, Concept(placeholder, initial_word, reference, vector))
 
 
 def check_placeholder(placeholder: str, tokenizer) -> None:

@@ -15,13 +15,14 @@ class BindConcept(io.ComfyNode):
                     io.Image.Input("photo", tooltip="One picture of the thing, without transparency. It is scaled and cropped to the clip's size."),
                     io.Image.Input("images", tooltip="The clip's frames, for their size."),
                     io.String.Input("placeholder", default="<thing*>", tooltip="A new token that stands for the thing in prompts: one string without spaces that the model does not know."),
-                    io.String.Input("initial_word", default="thing", tooltip="The word whose meaning the token starts from: one common word for what the photo shows.")],
+                    io.String.Input("initial_word", default="thing", tooltip="The word whose meaning the token starts from: one common word for what the photo shows."),
+                    Concept.Input("concept", optional=True, tooltip="From another Bind Photo to Placeholder: to put several things into one clip, bind them one after another.")],
             outputs=[Concept.Output(display_name="concept")])
 
     @classmethod
-    def execute(cls, model, photo, images, placeholder, initial_word) -> io.NodeOutput:
+    def execute(cls, model, photo, images, placeholder, initial_word, concept=()) -> io.NodeOutput:
         from ..live_core.concept import bind, check_photo, fit_photo
         check_photo(photo)
         with host.on_device(model):
             reference = model.encode_frames(fit_photo(photo, images.shape[1], images.shape[2])).cpu()
-            return io.NodeOutput(bind(placeholder, initial_word, reference, model.tokenizer, model.text_encoder))
+            return io.NodeOutput(bind(placeholder, initial_word, reference, model.tokenizer, model.text_encoder, concept))

@@ -13,7 +13,7 @@ class Tune(io.ComfyNode):
             search_aliases=["one-shot tuning", "tune-a-video", "latent prompt", "textual inversion"],
             inputs=[Model.Input("model", tooltip="From Load LIVE Model."),
                     io.Image.Input("images", tooltip="The clip's frames."),
-                    Concept.Input("concept", tooltip="From Bind Photo to Placeholder."),
+                    Concept.Input("concept", tooltip="From Bind Photo to Placeholder: one photo, or several bound one after another."),
                     io.String.Input("prompt", multiline=True, tooltip="What the clip shows, such as \"a man skiing in the snow\"."),
                     io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
                     io.Int.Input("photo_steps", default=500, min=0, max=100000, tooltip="Steps that learn the photo, in turn with the clip's."),
@@ -35,5 +35,5 @@ class Tune(io.ComfyNode):
                                 row.frame_plan, seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
-            tuning = tune(model, clip, prompt, (concept,), settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())
+            tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())
             return io.NodeOutput(model.with_tuning(tuning))

@@ -12,22 +12,35 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 import page as browser  # noqa: E402
 from comfy import Server  # noqa: E402
 
-COLUMNS = {  # where each node stands: column, order in it
-    "live_image_driven_edit": {"2": (0, 0), "1": (0, 1), "3": (0, 2), "4": (0, 3), "5": (1, 0), "6": (2, 0), "7": (3, 0), "8": (4, 0), "9": (5, 0), "10": (5, 1), "11": (6, 0)},
-}
 NOTES = {
     "live_image_driven_edit": """## LIVE: put the thing in a photo into a clip
 
 Press **Run**: the small demo model, clip and photo that ship with this pack need no download and take about two minutes on a CPU.
 
 **For your own clip and photo**
-1. In *Load LIVE Model* choose your Stable Diffusion 1.x model, a diffusers folder in `models/diffusers`.
+1. In *Load LIVE Model* choose your Stable Diffusion 1.x or 2.x model: a checkpoint or a diffusers folder. (With LoRAs: *Load Checkpoint* → *Load LoRA* → *LIVE Model from MODEL, CLIP, VAE*.)
 2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: `images`, `fps`, and the photo. 8 to 24 frames; width and height multiples of 8.
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
 
 **When the result is off**: motion or background not kept → more `cross_ratio` and `self_ratio`; thing not like the photo → more photo steps, less `self_ratio`; edit spills → higher `blend_threshold`.""",
+    "live_two_objects": """## LIVE: put two things from two photos into one clip
+
+Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit.
+
+Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *Local blend* keeps what no changed word points at.
+
+For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo. More things: one more *Bind Photo* each.""",
 }
+
+
+def columns(api: dict) -> dict[str, tuple[int, int]]:
+    """Where each node stands: column, as far right as its longest way from a start, and order in it."""
+    def depth(node: str) -> int:
+        return max((1 + depth(link[0]) for link in api[node]["inputs"].values() if isinstance(link, list)), default=0)
+    order = sorted(api, key=int)
+    depths = {node: depth(node) for node in order}
+    return {node: (d, [n for n in order if depths[n] == d].index(node)) for node, d in depths.items()}
 
 
 def main() -> None:
@@ -45,7 +58,7 @@ def main() -> None:
                     for (const n of at[c]) { n.pos = [x, y]; y += n.size[1] + 70; wide = Math.max(wide, n.size[0]) }
                     x += wide + 60; deepest = Math.max(deepest, y) }
                 const n = LiteGraph.createNode('MarkdownNote'); app.graph.add(n); n.pos = [360, 560]; n.setSize([640, 420]); n.widgets[0].value = note;
-            }""", [COLUMNS[path.stem], NOTES[path.stem]])
+            }""", [columns(api), NOTES[path.stem]])
             exported, ui = browser.export(page)
             browser.fit(page)
             page.screenshot(path=f"/tmp/{path.stem}.png")

@@ -25,8 +25,8 @@ def frames(count: int = 3, height: int = 128, width: int = 128) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def concept(demo_model):
-    photo = torch.from_numpy(CASE.photo.frames()).float() / 255
-    return bind("<thing*>", "thing", demo_model.encode_frames(fit_photo(photo, 128, 128)), demo_model.tokenizer, demo_model.text_encoder)
+    photo = torch.from_numpy(CASE.swaps[0].photo.frames()).float() / 255
+    return bind("<thing*>", "thing", demo_model.encode_frames(fit_photo(photo, 128, 128)), demo_model.tokenizer, demo_model.text_encoder)[0]
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +196,8 @@ def test_textual_inversion_learns_the_photo_and_no_other(demo_model, concept):
     """At timesteps and noises that tuning never drew, the learned vector must explain its own photo better than the word "thing" does,
     and better than the vector learned from another photo."""
     other = CASES["fish-to-two-tone-gem"]
-    photo = demo_model.encode_frames(torch.from_numpy(other.photo.frames()).float() / 255)
-    other = bind("<thing*>", "thing", photo, demo_model.tokenizer, demo_model.text_encoder)
+    photo = demo_model.encode_frames(torch.from_numpy(other.swaps[0].photo.frames()).float() / 255)
+    other = bind("<thing*>", "thing", photo, demo_model.tokenizer, demo_model.text_encoder)[0]
     settings = TuneSettings(clip_steps=0, photo_steps=60, photo_rate=5e-3, latent_prompt=False)
 
     @torch.no_grad()

@@ -23,10 +23,15 @@ def soften(mask: torch.Tensor, dilation: int = 0, blur: float = 0.0) -> torch.Te
 
 def composite(source: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """``mask * edited + (1 - mask) * source``: pictures (f, H, W, 3) under a mask (f, H, W), or (1, H, W) for all frames."""
-    if source.shape != edited.shape:
-        raise LiveError(f"edited images: shape {tuple(edited.shape)} differs from the source's {tuple(source.shape)}; both must be the same clip")
+    check_pair(edited, source)
     if mask.shape[-2:] != source.shape[1:3] or mask.shape[0] not in (1, source.shape[0]):
         raise LiveError(f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {source.shape[0]} frames of "
                         f"{source.shape[2]}x{source.shape[1]}, so give a mask of that size with 1 or {source.shape[0]} frames")
     weight = mask.to(source)[..., None]
     return source + weight * (edited.to(source) - source)
+
+
+def check_pair(edited: torch.Tensor, source: torch.Tensor) -> None:
+    """LiveError unless both clips have the same shape."""
+    if edited.shape != source.shape:
+        raise LiveError(f"edited images: shape {tuple(edited.shape)} differs from the source's {tuple(source.shape)}; both must be the same clip")

@@ -1,4 +1,4 @@
-"""Cheap pictures of latents: a linear map from latent channels to RGB, fitted to one decoded frame of the same model."""
+"""Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, and curves over frames."""
 from __future__ import annotations
 
 import numpy as np
@@ -24,3 +24,19 @@ def contact_sheet(latents: torch.Tensor, colours: torch.Tensor, most: int = 8, s
     height, width = chosen.shape[-2:]
     big = F.interpolate(rgb.permute(0, 3, 1, 2), (side, max(1, round(side * width / height))), mode="bilinear")
     return (torch.cat(list(big), -1).permute(1, 2, 0) * 255).byte().cpu().numpy()
+
+
+def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 160) -> torch.Tensor:
+    """One panel a curve, values over frames: a picture (1, H, W, 3), 0..1, `height` pixels a panel."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width / 100, height / 100 * len(curves)), dpi=100, layout="constrained")
+    for axes, (name, values) in zip(figure.subplots(len(curves), squeeze=False)[:, 0], curves.items()):
+        axes.plot(range(len(values)), values.float().cpu().numpy(), marker="o")
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("frame")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[None, ..., :3].astype(np.float32) / 255)

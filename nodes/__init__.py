@@ -5,6 +5,7 @@ from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
 from .composite import Composite
 from .edit import Edit
+from .evaluate import Measure
 from .host import register_folders
 from .invert import Invert
 from .load import DemoClip, FromComfy, LoadModel
@@ -16,4 +17,4 @@ class LiveExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, Edit, Composite, SaveTuning, LoadTuning]
+        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, Edit, Composite, Measure, SaveTuning, LoadTuning]

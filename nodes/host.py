@@ -74,6 +74,15 @@ def schedule_of(model):
     return Schedule(1 / (own.sigmas.float().cpu() ** 2 + 1), prediction)
 
 
+def clip_folders() -> list[str]:
+    """Every folder of models/clip_vision that holds a whole CLIP model in transformers layout."""
+    return [p.name for root in folder_paths.get_folder_paths("clip_vision") for p in sorted(Path(root).glob("*")) if (p / "tokenizer_config.json").is_file()]
+
+
+def clip_folder(name: str) -> Path:
+    return next(Path(root) / name for root in folder_paths.get_folder_paths("clip_vision") if (Path(root) / name / "config.json").is_file())
+
+
 def demo_cases() -> list[str]:
     return sorted(p.name for p in (PACK / "demo" / "cases").iterdir() if p.is_dir())
 

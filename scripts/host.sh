@@ -20,7 +20,7 @@ say() { printf '[host] %s\n' "$*" >&2; }
 if [ -n "${COMFYUI_DIR:-}" ]; then
   python=${COMFYUI_PYTHON:-python3}
   [ -f "$COMFYUI_DIR/main.py" ] || { say "COMFYUI_DIR=$COMFYUI_DIR holds no main.py; point it at a ComfyUI checkout"; exit 2; }
-  "$python" -c 'import diffusers, kornia, torch' 2>/dev/null || {
+  "$python" -c 'import diffusers, kornia, matplotlib, torch' 2>/dev/null || {
     say "$python cannot import this pack's requirements; run: $python -m pip install -r requirements.txt"; exit 2; }
   echo "COMFYUI_DIR='$COMFYUI_DIR'"; echo "COMFYUI_PYTHON='$python'"; exit 0
 fi

@@ -60,6 +60,20 @@ def demo_model():
 
 
 @pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """A small random CLIP in transformers layout, with the demo model's tokenizer."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
+    torch.manual_seed(0)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**tower, "vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    folder = tmp_path_factory.mktemp("clip") / "tiny-clip"
+    CLIPModel(CLIPConfig(text_config=text, vision_config={**tower, "image_size": 32, "patch_size": 8}, projection_dim=16)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def comfy():
     """scripts/comfy.py, the headless client."""
     sys.path.insert(0, str(ROOT / "scripts"))

@@ -1,6 +1,7 @@
 """The pack in a real ComfyUI server, through the real queue."""
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ def test_loads_without_complaint_and_fast(server):
 def test_schemas_are_complete(talk):
     status, info = talk(lambda c: c.json("GET", "/object_info"))
     ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
-    assert len(ours) == 10
+    assert len(ours) == 11
     for name, node in ours.items():
         assert node["description"], name
         for group in (node["input"].get("required", {}), node["input"].get("optional", {})):
@@ -193,6 +194,21 @@ def test_save_and_load_a_tuning(talk, workflow, server):
         outcome, events, _ = talk(lambda c: c.run(graph))
         assert outcome == "error" and "name:" in message(events)
     assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+
+
+def test_measures_of_an_edit(talk, workflow, server, clip_folder):
+    shutil.copytree(clip_folder, server.base / "models" / "clip_vision" / "tiny-clip", dirs_exist_ok=True)
+    measure = {"images": ["2", 0], "edited": ["9", 0], "mask": ["9", 1], "prompt": "a blue star moving on the meadow", "source_prompt": ["3", 0]}
+    graph = with_nodes(workflow(), {}, e=("LIVE_Measure", {**measure, "clip_folder": "tiny-clip"}), p=("PreviewImage", {"images": ["e", 6]}))
+    outcome, events, history = talk(lambda c: c.run(graph))
+    assert outcome == "success", message(events)
+    rows = dict(line.strip("| ").split(" | ") for line in history["outputs"]["e"]["text"][0].splitlines()[2:])
+    assert set(rows) == {"CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM"} and all(np.isfinite(float(v)) for v in rows.values())
+    assert float(rows["PSNR"]) > 30 and 0.9 < float(rows["SSIM"]) <= 1
+    assert history["outputs"]["p"]["images"]
+    graph = with_nodes(workflow(), {}, e=("LIVE_Measure", {**measure, "clip_folder": "none", "edited": ["2", 1]}))
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "both must be the same clip" in message(events)
 
 
 def client(server, *arguments):

@@ -1,0 +1,89 @@
+"""Numbers for an edited clip: FateZero's CLIP measures, and fidelity of what should not change.
+
+Frames are (f, H, W, 3), 0..1. CLIP is a transformers `CLIPModel` of any size; the papers use ViT-B/32.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from . import LiveError
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
+
+
+@dataclass(frozen=True)
+class Clip:
+    """CLIP's two towers, which end in one space. `tokenizer` may be anything that turns a text into its model's inputs."""
+    model: torch.nn.Module
+    tokenizer: object
+
+    @torch.no_grad()
+    def images(self, frames: torch.Tensor) -> torch.Tensor:
+        """(f, d), each of length 1: shorter side scaled to CLIP's size, then the middle."""
+        size = self.model.config.vision_config.image_size
+        scale = size / min(frames.shape[1:3])
+        shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]
+        x = F.interpolate(frames.permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(0, 1)
+        top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+        x = (x[..., top:top + size, left:left + size] - torch.tensor(MEAN)[:, None, None].to(x)) / torch.tensor(STD)[:, None, None].to(x)
+        pooled = self.model.vision_model(pixel_values=x).pooler_output
+        return F.normalize(self.model.visual_projection(pooled), dim=-1)
+
+    @torch.no_grad()
+    def text(self, text: str) -> torch.Tensor:
+        """(d,) of length 1"""
+        inputs = self.tokenizer(text, truncation=True, return_tensors="pt")
+        return F.normalize(self.model.text_projection(self.model.text_model(**inputs).pooler_output), dim=-1)[0]
+
+
+def load_clip(folder: Path | str) -> Clip:
+    """From a folder in transformers layout: config.json, model.safetensors and the tokenizer's files. Nothing is downloaded."""
+    from transformers import CLIPModel, CLIPTokenizer
+    options = {"local_files_only": True}
+    try:
+        return Clip(CLIPModel.from_pretrained(folder, use_safetensors=True, **options).eval(), CLIPTokenizer.from_pretrained(folder, **options))
+    except OSError as error:
+        raise LiveError(f"clip folder: {Path(folder).name!r} cannot be read ({error}); it needs config.json, model.safetensors and the tokenizer's files") from error
+
+
+def clip_score(images: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """(f,) 100 times the cosine of each frame with the prompt, 0 where that is negative (CLIPScore, Hessel et al. 2021)."""
+    return 100 * (images @ text).clamp(min=0)
+
+
+def temporal_consistency(images: torch.Tensor) -> torch.Tensor:
+    """(f - 1,) cosines of adjacent frames: Tem-Con is their mean (FateZero, section 4.2). Empty for one frame."""
+    return (images[1:] * images[:-1]).sum(-1)
+
+
+def frame_accuracy(images: torch.Tensor, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """(f,) bool: nearer to the target prompt than to the source prompt. Frame-Acc is the share of True (FateZero, section 4.2)."""
+    return images @ target >= images @ source
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """(f,) peak signal-to-noise ratio in dB, infinite where equal; `weight` (f, H, W), 0..1, says which pixels count.
+
+    NaN for a frame in which none does.
+    """
+    error = ((a - b) ** 2).mean(-1)
+    return -10 * _weighted_mean(error, weight).log10()
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """(f,) structural similarity, window of 11 pixels (Wang et al. 2004), up to 1; `weight` as for `psnr`."""
+    import kornia
+    similar = kornia.metrics.ssim(a.permute(0, 3, 1, 2).float(), b.permute(0, 3, 1, 2).float(), 11).mean(1)
+    return _weighted_mean(similar, weight)
+
+
+def _weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    if weight is None:
+        return x.mean((1, 2))
+    weight = weight.to(x).expand_as(x)
+    return (x * weight).sum((1, 2)) / weight.sum((1, 2))
+

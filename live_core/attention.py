@@ -88,6 +88,9 @@ class WordTap:
     def record(self, probabilities: torch.Tensor) -> None:
         self._layers.append(probabilities.float())
 
+    def forget_forward(self) -> None:
+        self._layers.clear()
+
     def end_of_forward(self) -> None:
         if self._layers:
             mean = torch.stack(self._layers).mean(0)
@@ -113,7 +116,8 @@ class AttentionPlan:
     store: QueryKeyStore | None = None                     # source attention comes from here when an injection's source is None
     record: tuple[QueryKeyStore, int] | None = None        # write the queries and keys of this stream
     step: int = 0                                          # names what is stored
-    streams: int = 1                                       # set by VideoUNet for the forward under way
+    rows_at_once: int | None = None                        # self-attention gathers keys and values of so many frames at a time; these
+    streams: int = 1                                       # four are set by VideoUNet for the forward under way
     frames: int = 1
     latent_prompt: bool = False
 
@@ -141,12 +145,13 @@ class VideoAttention:
         out = torch.empty_like(q)
         for length in {len(row) for row in rows}:          # the latent prompt may read fewer frames than the clip does
             here = [i for i, row in enumerate(rows) if len(row) == length]
-            index = torch.tensor([rows[i] for i in here], device=q.device)
-            gathered = (rearrange(x[:, index], "s i k h n c -> (s i) h (k n) c") for x in (k, v))
-            result = F.scaled_dot_product_attention(rearrange(q[:, here], "s i h n c -> (s i) h n c"), *gathered)
-            if len(here) == total:
-                return result
-            out[:, here] = rearrange(result, "(s i) h n c -> s i h n c", i=len(here))
+            for part in torch.tensor(here).split(plan.rows_at_once or len(here)):
+                index = torch.tensor([rows[i] for i in part], device=q.device)
+                gathered = (rearrange(x[:, index], "s i k h n c -> (s i) h (k n) c") for x in (k, v))
+                result = F.scaled_dot_product_attention(rearrange(q[:, part], "s i h n c -> (s i) h n c"), *gathered)
+                if len(part) == total:
+                    return result
+                out[:, part] = rearrange(result, "(s i) h n c -> s i h n c", i=len(part))
         return rearrange(out, "s f h n c -> (s f) h n c")
 
     def _temporal(self, plan, q, k, v):

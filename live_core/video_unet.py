@@ -6,6 +6,7 @@ processors that see other frames.
 """
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import contextmanager
 from dataclasses import replace
@@ -43,7 +44,9 @@ class VideoUNet(nn.Module):
         super().__init__()
         self.unet = unet
         self.joint_norm = joint_norm
+        self.rows_at_once: int | None = None                   # None: all at once; smaller once memory has run out
         self._plan = AttentionPlan()
+        self._blocks = []                                      # transformer blocks
         self._inflate()
 
     @property
@@ -83,6 +86,7 @@ class VideoUNet(nn.Module):
                 for attention, kind in ((module.attn1, "self"), (module.attn2, "cross"), (module.attn_temp, "temporal")):
                     attention.set_processor(VideoAttention(name, kind, lambda: self._plan))
                 module.register_forward_hook(self._temporal_hook)
+                self._blocks.append(module)
 
     def _temporal_hook(self, block: nn.Module, _inputs, hidden: torch.Tensor) -> torch.Tensor:
         plan = self._plan
@@ -98,13 +102,30 @@ class VideoUNet(nn.Module):
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
         `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
-        Computed in the model's dtype, returned in that of `latents`.
+        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is tried again, and from then on
+        done, with the largest tensors (gathered keys and values, feed-forward) made for half as many frames at a time.
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
             raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
+        while True:
+            try:
+                return self._predict(latents, timestep, text, latent_prompts, plan)
+            except torch.OutOfMemoryError:
+                rows = self.rows_at_once or latents.shape[1] + 1
+                if rows == 1:
+                    raise
+                self.rows_at_once = rows // 2
+            if plan.tap is not None:
+                plan.tap.forget_forward()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            logging.warning("LIVE: out of memory; trying again with %d frames at a time", self.rows_at_once)
+
+    def _predict(self, latents, timestep, text, latent_prompts, plan) -> torch.Tensor:
         streams, frames = latents.shape[:2]
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
-        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None)
+        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=self.rows_at_once)
+        self._chunk_feed_forward(streams * x.shape[1])
         try:
             noise = self.unet(rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype), timestep,
                               repeat_for_frames(text.to(self.dtype), x.shape[1])).sample
@@ -114,6 +135,12 @@ class VideoUNet(nn.Module):
             plan.tap.end_of_forward()
         noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
         return noise if latent_prompts is None else noise[:, 1:]
+
+    def _chunk_feed_forward(self, rows: int) -> None:
+        """Diffusers wants chunks of equal size: the largest divisor of `rows` that is small enough."""
+        size = None if self.rows_at_once is None else max(n for n in range(1, self.rows_at_once + 1) if rows % n == 0)
+        for block in self._blocks:
+            block.set_chunk_feed_forward(size, 0)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What LIVE and Tune-A-Video train on a clip: self and cross queries, and temporal attention (its norm stays)."""

@@ -78,3 +78,43 @@ def test_half_precision(video_unet, dtype):
     half = video_unet.to(dtype)(x, 100, text, plan=PLAN)
     assert half.dtype == torch.float32
     assert (half - full).std() < 0.05 * full.std()
+
+
+@pytest.mark.parametrize("latent_prompt", [False, True])
+def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_unet, monkeypatch, caplog, latent_prompt):
+    """A device that cannot hold the gathered keys and values of more than three frames, nor a feed-forward of more than six rows."""
+    from live_core import attention
+    x, text, seats = torch.randn(2, 5, 4, 16, 16), torch.randn(2, 7, 24), torch.randn(2, 4, 16, 16) if latent_prompt else None
+    plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")), tap=attention.WordTap(256))
+    expected, expected_maps = video_unet(x, 100, text, seats, plan), plan.tap.maps
+    fused, most = torch.nn.functional.scaled_dot_product_attention, []
+
+    def small(q, k, v):
+        if k.shape[2] > q.shape[2] > 7 and len(q) > 2 * 3:
+            raise torch.OutOfMemoryError("no room")
+        return fused(q, k, v)
+
+    def crowded(_module, inputs):
+        most.append(len(inputs[0]))
+        if most[-1] > 6:
+            raise torch.OutOfMemoryError("no room")
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", small)
+    for block in video_unet._blocks:
+        block.ff.register_forward_pre_hook(crowded)
+    again = AttentionPlan(plan.frame_plan, tap=attention.WordTap(256))
+    torch.testing.assert_close(video_unet(x, 100, text, seats, again), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(again.tap.maps, expected_maps, atol=1e-6, rtol=1e-4)
+    assert video_unet.rows_at_once <= 3 and most[-1] <= 6 and "out of memory" in caplog.text
+    tries = len(most)
+    video_unet(x, 100, text, seats, again)
+    assert all(n <= 6 for n in most[tries:])                               # remembered: no second failure
+
+
+def test_out_of_memory_for_one_frame_is_an_error(video_unet, monkeypatch):
+    from live_core import attention
+
+    def never(*_):
+        raise torch.OutOfMemoryError("no room")
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        video_unet(torch.randn(1, 3, 4, 16, 16), 100, torch.randn(1, 7, 24))

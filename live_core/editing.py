@@ -11,7 +11,7 @@ from .inversion import Callback, Inversion, latent_prompt_of
 from .masks import blend, blend_mask
 from .methods import Method
 from .pretrained import LiveModel
-from .prompts import Prompt, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
+from .prompts import Prompt, align_words, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .streams import Stream, batch_latent_prompts, batch_text
 
 
@@ -21,7 +21,7 @@ class Edit:
 
     `keep_words`: comma-separated words whose attention comes from the source, None for all shared ones; only for a method that
     swaps words. `source_words`, `edit_words`: what local blend looks for in the source prompt and in `prompt`; empty means the
-    words only one prompt has. `subtract_words`: what it spares, in either prompt. `weights`: (word of `prompt`, factor on its
+    words without a partner when the two prompts are aligned. `subtract_words`: what it spares, in either prompt. `weights`: (word of `prompt`, factor on its
     attention) while words are injected. `windows`: (word of `prompt`, (start, end)), parts of the steps, in place of the
     method's for that word.
     """
@@ -142,15 +142,16 @@ def _spared_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int
             edit.tokens_of(phrase, "subtract words")
     return [t for phrase in phrases for t in source.find(phrase)], [t for phrase in phrases for t in edit.find(phrase)]
 
+
 def _blend_tokens(source_prompt, edit_prompt, change: Edit) -> tuple[list[int], list[int]]:
-    """Tokens of the changed words in either prompt: those named, else those the other prompt lacks."""
+    """Tokens of the changed words in either prompt: those named, else those without a partner in the other prompt."""
     found = []
-    for prompt, other, phrases, name in ((source_prompt, edit_prompt, change.source_words, "source words"), (edit_prompt, source_prompt, change.edit_words, "edit words")):
+    shared = list(zip(*align_words(source_prompt, edit_prompt))) or [(), ()]
+    for prompt, kept, phrases, name in ((source_prompt, shared[0], change.source_words, "source words"), (edit_prompt, shared[1], change.edit_words, "edit words")):
         if phrases.strip():
             tokens = [t for phrase in split_phrases(phrases) for t in prompt.tokens_of(phrase, name)]
         else:
-            others = {w.lower() for w in other.words}
-            tokens = [t for word, (a, b) in zip(prompt.words, prompt.spans) if word.lower() not in others for t in range(a, b)]
+            tokens = [t for i, (a, b) in enumerate(prompt.spans) if i not in kept for t in range(a, b)]
         found.append(tokens)
     if not found[0] and not found[1]:
         raise LiveError(f"edit prompt: {edit_prompt.text!r} has the same words as the source prompt, so there is nothing to look for; "

@@ -29,7 +29,7 @@ from .prompts import read_prompt
 class TuneSettings:
     """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
 
-    `clip_steps` and `photo_steps` alternate until the shorter runs out. `latent_prompt` False is the paper's ablation (Fig. 6)
+    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt` False is the paper's ablation (Fig. 6)
     and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is that of Fig. 7.
     """
     clip_steps: int = 500
@@ -39,6 +39,7 @@ class TuneSettings:
     photo_rate: float = 5e-3
     latent_prompt: bool = True
     temporal_in_photo_steps: bool = False
+    alternate: bool = True
     frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
     seed: int = 0
 
@@ -98,7 +99,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     scale = 1024.0 if unet.dtype == torch.float16 else 1.0                              # keeps small half-precision gradients from vanishing
     losses: tuple[list[float], list[float]] = ([], [])
     base = {name: p.detach().clone() for name, p in parameters.items()}
-    order = _turns(settings.clip_steps, settings.photo_steps)
+    order = _turns(settings)
     state = _State({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
                    [clip_optimizer, *([photo_optimizer] if vectors else [])], losses)
     whole = True                                                                        # False while a step is half done
@@ -119,7 +120,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
                 _descend(loss, learned, [p for group in groups for p in group["params"]], clip_optimizer, scale)
                 _put(parameters, weights)
             else:
-                which = (step // 2) % len(concepts)
+                which = len(losses[1]) % len(concepts)
                 loss = _photo_loss(model, references[which], concepts, vectors, which, settings, generator)
                 whole = False
                 _descend(loss, [vectors[which]], [vectors[which]], photo_optimizer, scale)
@@ -200,10 +201,11 @@ def _put(parameters: dict[str, torch.nn.Parameter], values: dict[str, torch.Tens
         p.copy_(values[name])
 
 
-def _turns(clip_steps: int, photo_steps: int) -> list[int]:
+def _turns(settings: TuneSettings) -> list[int]:
     """0 for a clip step, 1 for a photo step: by turns, then the rest of the longer."""
-    shared = min(clip_steps, photo_steps)
-    return [0, 1] * shared + [0] * (clip_steps - shared) + [1] * (photo_steps - shared)
+    clip, photo = settings.clip_steps, settings.photo_steps
+    shared = min(clip, photo) if settings.alternate else 0
+    return [0, 1] * shared + [0] * (clip - shared) + [1] * (photo - shared)
 
 
 def _clip_loss(model, clip, text, latent_prompt, settings, generator) -> torch.Tensor:

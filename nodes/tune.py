@@ -32,7 +32,7 @@ class Tune(io.ComfyNode):
         from ..live_core.tuning import TuneSettings, tune
         row = METHODS[method]
         settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
-                                row.frame_plan, seed)
+                                frame_plan=row.frame_plan, seed=seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
             tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())

@@ -1,0 +1,62 @@
+"""Seeded cases over the demo world, each with its true answer. A kind asks one question; only "outside" leaves the vocabulary."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from demo.cases import Case, Swap
+from demo.world import OTHER_SHAPES, PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
+
+FIRST_SEED = 2_100_000_000                       # no seed of the training pictures, the held-out ones or the shipped cases
+KINDS = {"inside": 4, "outside": 4, "fast": 3, "slow": 3, "scale": 3, "exit": 3, "two": 3, "distractor": 3}
+MOTION = {"fast": {"speed": 1.6}, "slow": {"speed": 0.35}, "scale": {"growth": 0.6}, "two": {"speed": 0.6}, "distractor": {"speed": 0.6}}
+
+
+def make(kind: str, index: int, frames: int = 8) -> Case:
+    """Case `index` of a kind: "inside-0", ... The first thing is swapped; a second, in "two" and "distractor", must stay."""
+    seed = FIRST_SEED + 1000 * list(KINDS).index(kind) + 10 * index
+    rng = np.random.default_rng(seed)
+    source = random_thing(rng)
+    others = [thing for thing in (random_thing(rng) for _ in range(50)) if thing.shape != source.shape and thing.colour != source.colour]
+    target = _outside(rng, others[0], index) if kind == "outside" else others[0]
+    things = (source,)
+    if kind == "two":
+        things += (next(t for t in others if t.shape != target.shape and t.colour != target.colour),)
+    if kind == "distractor":
+        things += (Thing(source.shape, next(t.colour for t in others if t.colour != target.colour)),)
+    clip = _apart(seed, frames, things, MOTION.get(kind, {}))
+    if kind == "exit":
+        clip = _leaving(clip)
+    photo = make_reference(target, seed + 1)
+    return Case(f"{kind}-{index}", clip, (Swap(target, photo, initial_word=target.shape if target.shape in SHAPES else "thing"),))
+
+
+def all_cases() -> list[Case]:
+    return [make(kind, index) for kind, count in KINDS.items() for index in range(count)]
+
+
+def _outside(rng: np.random.Generator, like: Thing, index: int) -> Thing:
+    """By turns a known shape with a pattern, and a shape that has no word."""
+    other = str(rng.choice([c for c in ("white", "black", "yellow") if c != like.colour]))
+    if index % 2 == 0:
+        return Thing(like.shape, like.colour, str(rng.choice(PATTERNS)), other)
+    return Thing(str(rng.choice(list(OTHER_SHAPES))), like.colour)
+
+
+def _apart(seed: int, frames: int, things: tuple[Thing, ...], options: dict) -> Clip:
+    """The first seed from `seed` on in which the things do not touch."""
+    while True:
+        clip = make_clip(seed, frames, things, **options)
+        if len(things) == 1:
+            return clip
+        a, b = clip.tracks
+        if min(np.hypot(a.x[i] - b.x[i], a.y[i] - b.y[i]) - a.radius[i] - b.radius[i] for i in range(frames)) > 2:
+            return clip
+        seed += 1
+
+
+def _leaving(clip: Clip) -> Clip:
+    """Moved sideways so that in the last frame the thing's centre is on the picture's edge."""
+    track = clip.tracks[0]
+    edge = clip.width if track.x[-1] > track.x[0] else 0
+    return replace(clip, tracks=(replace(track, x=tuple(x + edge - track.x[-1] for x in track.x)),))

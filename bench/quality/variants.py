@@ -1,0 +1,55 @@
+"""What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines. Each is a row of settings."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from live_core.methods import LIVE, TAV_DDIM, Method
+from live_core.tuning import TuneSettings
+
+WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "api" / "live_image_driven_edit.json").read_text())
+NODES = {node["class_type"]: node["inputs"] for node in WORKFLOW.values()}
+
+
+def _settings(node: str, *names: str) -> dict:
+    return {name: NODES[node][name] for name in names}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`claim`: what the papers say of it, or what is asked."""
+    name: str
+    tuning: TuneSettings
+    method: Method
+    blur: float
+    dilation: int
+    claim: str = ""
+
+
+TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "seed"))
+METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "asymmetric_guidance"))
+SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
+PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
+
+
+def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Variant:
+    return replace(SHIPPED, name=name, claim=claim, tuning=replace(TUNING, **(tuning or {})), method=replace(METHOD, **method))
+
+
+VARIANTS = {variant.name: variant for variant in (
+    SHIPPED,
+    Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, "baseline: Tune-A-Video, DDIM inversion, textual inversion; no composite"),
+    replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, asymmetric_guidance=False, frame_plan=TAV_DDIM.frame_plan),
+            claim="Fig. 6: without the latent prompt worse"),
+    _live("temporal-in-objective-2", "Fig. 7: temporal attention acting while the photo is learned: worse", {"temporal_in_photo_steps": True}),
+    _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
+    _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
+    _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
+    _live("plain-guidance", "section 3.4: asymmetric guidance better than plain", asymmetric_guidance=False),
+    _live("self-temporal", "which self-attention to inject", self_target="temporal"),
+    _live("self-both", "which self-attention to inject", self_target="both"),
+    _live("self-0.3", "the papers' part of the steps, 0.3", self_ratio=0.3),
+    replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
+    replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
+)}

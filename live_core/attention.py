@@ -7,6 +7,7 @@ self-attention map: an injected map times values is again fused attention on the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from einops import rearrange, repeat
 from . import LiveError
 
 LATENT_PROMPT = "latent_prompt"
-SLOTS = ("self", "first", "previous", "middle", LATENT_PROMPT)
+SLOTS = ("self", "first", "previous", "middle", "all", LATENT_PROMPT)
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class FramePlan:
     """Which frames give keys and values to frame i, as a tuple of slots from `SLOTS`.
 
     Tune-A-Video is ``("first", "previous")``; LIVE is ``("latent_prompt", "first", "previous")``; ``("self",)`` is the
-    2-D model. The frame before the first is the first, as in Tune-A-Video.
+    2-D model; ``("all",)`` is vid2vid-zero's dense attention. The frame before the first is the first, as in Tune-A-Video.
+    `min_width`: layers narrower than this part of the model's widest see only the frame itself (FateZero's rule).
     """
     slots: tuple[str, ...] = ("self",)
+    min_width: float = 0.0
 
     def __post_init__(self):
         unknown = [slot for slot in self.slots if slot not in SLOTS]
@@ -41,11 +44,12 @@ class FramePlan:
         frame (DESIGN 4). A plan that names the latent prompt where there is none simply reads the others.
         """
         shift = int(latent_prompt)
-        where = {"self": lambda i: i, "first": lambda i: 0, "previous": lambda i: max(i - 1, 0), "middle": lambda i: (frames - 1) // 2}
+        where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(frames - 1) // 2],
+                 "all": lambda i: list(range(frames))}
         slots = [slot for slot in self.slots if slot != LATENT_PROMPT or latent_prompt]
         if not slots:
             raise LiveError(f"frame plan {self.slots!r} needs a latent prompt, and this stream has none")
-        rows = [[0 if slot == LATENT_PROMPT else shift + where[slot](i) for slot in slots] for i in range(frames)]
+        rows = [[j for slot in slots for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in where[slot](i)])] for i in range(frames)]
         return [[0, 1]] + rows if latent_prompt else rows
 
 
@@ -59,19 +63,22 @@ class WordInjection:
     source: int | None                  # a row of the batch, or None for the store
     mapping: torch.Tensor
     keep: torch.Tensor
+    max_tokens: int | None = None       # layers with more tokens are left alone
 
 
 @dataclass(frozen=True)
 class SelfInjection:
     """Self-attention of stream `target` uses the queries and keys of the source, with its own values.
 
-    `spatial` and `temporal` say which attention it touches, `max_tokens` up to what resolution the spatial one.
+    `spatial` and `temporal` say which attention it touches, `max_tokens` up to what resolution the spatial one. `masks`, spatial
+    only: number of tokens -> (F, tokens), 1 for queries that keep the target's own attention (FateZero's fusion, equation 7).
     """
     target: int
     source: int | None
     spatial: bool = True
     temporal: bool = False
     max_tokens: int = 1024
+    masks: Mapping[int, torch.Tensor] | None = None
 
 
 @dataclass
@@ -79,9 +86,10 @@ class WordTap:
     """A running sum of cross-attention probabilities at one resolution, mean over heads and layers.
 
     After n forwards `maps` is (s, F, tokens, L), the sum of n of them; a mask needs only ratios. Injected attention is
-    recorded as it acts, after the injection, as prompt-to-prompt's attention store does.
+    recorded as it acts, after the injection, as prompt-to-prompt's attention store does, or before it, as FateZero's does.
     """
     tokens: int
+    before_injection: bool = False
     maps: torch.Tensor | None = None
     _layers: list[torch.Tensor] = field(default_factory=list)
 
@@ -105,6 +113,25 @@ class QueryKeyStore(Protocol):
     def read(self, key: str) -> torch.Tensor: ...
 
 
+@dataclass(frozen=True)
+class Record:
+    """Write the queries and keys of stream `row` to `store`: of cross-attention if `cross`, of spatial self-attention if `spatial`,
+    of temporal attention if `temporal`, each in layers of at most `max_tokens` tokens (None: no limit; temporal: always)."""
+    store: QueryKeyStore
+    row: int = 0
+    cross: bool = True
+    spatial: bool = True
+    temporal: bool = True
+    cross_max_tokens: int | None = None
+    self_max_tokens: int | None = None
+
+    def takes(self, kind: str, tokens: int) -> bool:
+        if kind == "temporal":
+            return self.temporal
+        wanted, most = (self.cross, self.cross_max_tokens) if kind == "cross" else (self.spatial, self.self_max_tokens)
+        return wanted and (most is None or tokens <= most)
+
+
 @dataclass
 class AttentionPlan:
     """What attention does in one forward of the video U-Net. The default is the plain 2-D model."""
@@ -114,7 +141,7 @@ class AttentionPlan:
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
     store: QueryKeyStore | None = None                     # source attention comes from here when an injection's source is None
-    record: tuple[QueryKeyStore, int] | None = None        # write the queries and keys of this stream
+    record: Record | None = None
     step: int = 0                                          # names what is stored
     rows_at_once: int | None = None                        # self-attention gathers keys and values of so many frames at a time; these
     streams: int = 1                                       # four are set by VideoUNet for the forward under way
@@ -123,10 +150,11 @@ class AttentionPlan:
 
 
 class VideoAttention:
-    """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in force."""
+    """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in force;
+    `width` is the layer's part of the model's widest, 0..1."""
 
-    def __init__(self, name: str, kind: str, plan_of):
-        self.name, self.kind, self.plan_of = name, kind, plan_of
+    def __init__(self, name: str, kind: str, plan_of, width: float = 1.0):
+        self.name, self.kind, self.plan_of, self.width = name, kind, plan_of, width
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         plan: AttentionPlan = self.plan_of()
@@ -136,12 +164,29 @@ class VideoAttention:
         return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
 
     def _self(self, plan, q, k, v):
-        q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.spatial and q.shape[2] <= i.max_tokens], q, k)
-        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt)
+        injections = [i for i in plan.selves if i.spatial and q.shape[2] <= i.max_tokens]
+        q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k)
+        out = self._attend(plan, q_injected, k_injected, v)
+        stream = _stream_view(plan, q.shape[0])
+        for injection in injections:
+            if injection.masks is not None:
+                own = self._attend(plan, *(stream(x)[injection.target] for x in (q, k, v)))
+                fused, mask = stream(out)[injection.target], injection.masks[q.shape[2]][:, None, :, None].to(out)
+                stream(out)[injection.target] = mask * own + (1 - mask) * fused
+        return out
+
+    def _attend(self, plan, q, k, v):
+        """Self-attention over the frames of the plan, for whole streams."""
+        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt) if self.width >= plan.frame_plan.min_width else [[i] for i in range(plan.frames + plan.latent_prompt)]
         total = len(rows)
         if rows == [[i] for i in range(total)]:
             return F.scaled_dot_product_attention(q, k, v)
         q, k, v = (rearrange(x, "(s f) h n c -> s f h n c", f=total) for x in (q, k, v))
+        if all(row == rows[0] for row in rows):            # one set of keys and values for all frames: one long sequence of queries
+            k, v = (rearrange(x[:, rows[0]], "s k h n c -> s h (k n) c") for x in (k, v))
+            parts = q.split(plan.rows_at_once or total, 1)
+            return torch.cat([rearrange(F.scaled_dot_product_attention(rearrange(part, "s f h n c -> s h (f n) c"), k, v), "s h (f n) c -> s f h n c", n=q.shape[3])
+                              for part in parts], 1).flatten(0, 1)
         out = torch.empty_like(q)
         for length in {len(row) for row in rows}:          # the latent prompt may read fewer frames than the clip does
             here = [i for i, row in enumerate(rows) if len(row) == length]
@@ -162,7 +207,8 @@ class VideoAttention:
         stream = _stream_view(plan, q.shape[0])
         self._record(plan, stream, q, k)
         out = F.scaled_dot_product_attention(q, k, v)
-        for injection in plan.words:
+        words = [i for i in plan.words if i.max_tokens is None or q.shape[2] <= i.max_tokens]
+        for injection in words:
             q_source, k_source = self._source(plan, injection.source, stream, q, k)
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
@@ -170,7 +216,7 @@ class VideoAttention:
                                              + F.scaled_dot_product_attention(stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit))
         if plan.tap is not None and q.shape[2] == plan.tap.tokens:
             maps = stream(_probabilities(q, k)).clone()
-            for injection in plan.words:
+            for injection in () if plan.tap.before_injection else words:
                 source = _probabilities(*self._source(plan, injection.source, stream, q, k))
                 maps[injection.target] = source @ injection.mapping.to(source) + maps[injection.target] * injection.keep.to(source)
             plan.tap.record(maps.mean(2))
@@ -187,10 +233,9 @@ class VideoAttention:
         return q, k
 
     def _record(self, plan, stream, q, k):
-        if plan.record:
-            store, row = plan.record
-            store.write(self._key(plan, "q"), stream(q)[row])
-            store.write(self._key(plan, "k"), stream(k)[row])
+        if plan.record and plan.record.takes(self.kind, q.shape[2]):
+            for part, x in (("q", q), ("k", k)):
+                plan.record.store.write(self._key(plan, part), stream(x)[plan.record.row])
 
     def _source(self, plan, source, stream, q, k):
         if source is not None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from . import LiveError
-from .attention import AttentionPlan, FramePlan, SelfInjection, WordInjection, WordTap
-from .inversion import Callback, Inversion, latent_prompt_of
-from .masks import blend, blend_mask
+from .attention import AttentionPlan, SelfInjection, WordInjection, WordTap
+from .inversion import Callback, Inversion, latent_prompt_of, record_of
+from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel
 from .prompts import Prompt, align_words, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
+from .stores import RamStore
 from .streams import Stream, batch_latent_prompts, batch_text
 
 
@@ -43,68 +44,119 @@ class Edited:
 
 @torch.no_grad()
 def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | None = None,
-         callback: Callback = lambda step, total, latents: None) -> Edited:
+         callback: Callback = lambda step, total, latents: None, mask: torch.Tensor | None = None) -> Edited:
     """Run `method` (by default the one the clip was inverted for) from the inverted noise.
 
-    Rows of the batch: the source, where the method needs one and no store holds it, then the unconditional and the
-    conditional edit. The source is reconstructed by its conditional prediction alone (DESIGN 4).
+    Rows of the batch: the source where it is reconstructed beside the edit, guided too if the inversion has null text, else by its
+    conditional prediction alone (DESIGN 4); then the unconditional and the conditional edit. A source that is the inversion itself
+    runs by itself before each step, unless a store has kept it. `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may
+    change the clip, besides what local blend finds.
     """
     method = method or inversion.method
-    if (method.frame_plan, method.latent_prompt) != (inversion.method.frame_plan, inversion.method.latent_prompt):
+    if not method.sees_as(inversion.method):
         raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
     schedule, unet, steps = model.schedule, model.unet, inversion.steps
     concepts = model.tuning.concepts if model.tuning else ()
-    placeholders = tuple(c.placeholder for c in concepts)
     source_prompt = read_prompt(inversion.prompt, model.tokenizer)
-    edit_prompt = read_prompt(change.prompt, model.tokenizer, placeholders)
+    edit_prompt = read_prompt(change.prompt, model.tokenizer, tuple(c.placeholder for c in concepts))
 
     x = inversion.latents[-1].to(unet.device)
-    x_source = x
+    size, map_size = x.shape[-2:], unet.map_tokens(*x.shape[-2:])
+    pixels = tuple(side * model.pixels_per_latent for side in size)
+    given = None if mask is None else edit_mask(mask, len(x), pixels).to(x)
     token_edits = word_edits(method, source_prompt, edit_prompt, change, steps)
-    needs_source = method.needs_source or any(token_edits)
+    finding, blending = method.blend_threshold is not None, method.blend_threshold is not None or given is not None
+    finds_queries = method.self_blend_threshold is not None and len(method.self_steps(steps)) > 0
+    blend_tokens = _blend_tokens(source_prompt, edit_prompt, change) if finding or finds_queries else ([], [])
+    spared_tokens = _spared_tokens(source_prompt, edit_prompt, change)
+
+    injects = any(token_edits) or method.self_ratio > 0
+    needs_source = blending or injects
     streams = _streams(model, inversion, change, method, needs_source, x)
     rows = {stream.name: i for i, stream in enumerate(streams)}
-    text, seats = batch_text(streams), batch_latent_prompts(streams)
-    source_row, edit_row = rows.get("source"), rows["conditional"]
-    selves = (SelfInjection(edit_row, source_row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens),)
-
-    map_size = unet.map_tokens(*x.shape[-2:])
-    blending = method.blend_threshold is not None
-    if blending:
-        blend_tokens = _blend_tokens(source_prompt, edit_prompt, change)
-        spared_tokens = _spared_tokens(source_prompt, edit_prompt, change)
-    tap = WordTap(map_size[0] * map_size[1]) if blending else None
-    stored_maps = None
+    seats, edit_row = batch_latent_prompts(streams), rows["conditional"]
+    source = _Source(model, inversion, method, rows.get("source"), needs_source, injects)
+    tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion") if finding else None
     shift = int(method.latent_prompt)
 
-    def mask_of(size, smooth=False):
-        source_maps = tap.maps[source_row] if source_row is not None else stored_maps
-        return blend_mask((source_maps[shift:], tap.maps[edit_row][shift:]), blend_tokens, spared_tokens, map_size, size,
-                          method.blend_threshold, method.subtract_threshold, smooth)
+    def mask_of(size: tuple[int, int], smooth: bool = False) -> torch.Tensor:
+        found = torch.zeros(x.shape[0], *size).to(x)
+        if finding:
+            maps = (source.maps(tap)[shift:], tap.maps[edit_row][shift:])
+            found = blend_mask(maps, blend_tokens, spared_tokens, map_size, size, method.blend_threshold, method.subtract_threshold, smooth)
+        return found if given is None else torch.maximum(found, resize_mask(given, size))
+
+    def query_masks() -> dict[int, torch.Tensor] | None:
+        if not finds_queries:
+            return None
+        return {h * w: word_mask(source.step_maps, blend_tokens[0], map_size, (h, w), method.self_blend_threshold).flatten(1) for h, w in unet.sizes(*size)}
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(schedule.timesteps(steps)):
-            words = (WordInjection(edit_row, source_row, *token_edits[i]),) if token_edits[i] else ()
-            plan = AttentionPlan(FramePlan(method.frame_plan), words=words, selves=selves if i in method.self_steps(steps) else (),
-                                 tap=tap, store=inversion.store, step=i)
-            batch = torch.stack([x_source if stream.latents == "source" else x for stream in streams])
-            noise = unet(batch, t, text, seats, plan)
-            guided = noise[edit_row]
-            if "unconditional" in rows:
-                guided = noise[rows["unconditional"]] + method.guidance_scale * (guided - noise[rows["unconditional"]])
-            x = schedule.denoise(x, guided, t, steps)
-            if source_row is not None:
-                x_source = schedule.denoise(x_source, noise[source_row], t, steps)
-            elif needs_source:
-                x_source = inversion.store.read(f"{i:04d}/latents").to(x)
-                maps = inversion.store.read(f"{i:04d}/maps").to(x)
-                stored_maps = maps if stored_maps is None else stored_maps + maps
+            source.before(i, t)
+            words = (WordInjection(edit_row, source.row, *token_edits[i], method.cross_max_tokens),) if token_edits[i] else ()
+            selves = ()
+            if i in method.self_steps(steps):
+                selves = (SelfInjection(edit_row, source.row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens, query_masks()),)
+            plan = AttentionPlan(method.frames, words=words, selves=selves, tap=tap, store=source.store, step=i)
+            batch = torch.stack([source.x if stream.latents == "source" else x for stream in streams])
+            noise = unet(batch, t, batch_text(streams, i), seats, plan)
+            x = schedule.denoise(x, guided(noise, rows, "unconditional", "conditional", method.guidance_scale), t, steps)
+            source.after(i, t, noise, rows)
             if blending and i in method.blend_steps(steps):
-                x = blend(x_source, x, mask_of(x.shape[-2:]))
+                x = blend(source.x, x, mask_of(size))
             callback(i + 1, steps, x)
-    pixels = tuple(side * model.pixels_per_latent for side in x.shape[-2:])
-    mask = mask_of(pixels, smooth=True) if blending else torch.ones(x.shape[0], *pixels)
-    return Edited(x, mask.cpu())
+    return Edited(x, (mask_of(pixels, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu())
+
+
+class _Source:
+    """The source beside an edit: its latents `x` at the edit's step, its word maps, and where its queries and keys are to be read."""
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, row: int | None, needed: bool, injects: bool):
+        self.model, self.inversion, self.method, self.row, self.needed, self.injects = model, inversion, method, row, needed, injects
+        self.x = inversion.latents[-1].to(model.unet.device)
+        self.store = inversion.store
+        self.step_maps: torch.Tensor | None = None                # (F, tokens, L) of the step, where they do not come from the batch
+        self._sum: torch.Tensor | None = None
+
+    def before(self, i: int, t: int) -> None:
+        """A source that is the inversion: its latents and attention of the step, from the store or computed now."""
+        if not self.needed or self.row is not None:
+            return
+        if self.method.source == "inversion":
+            self.x = self.inversion.latents[self.inversion.steps - 1 - i].to(self.x)
+            if self.inversion.store is None:
+                self.store = RamStore()                           # holds one step
+                height, width = self.model.unet.map_tokens(*self.x.shape[-2:])
+                seat = latent_prompt_of(self.model, self.method, self.inversion.latents[0].to(self.x))
+                tap = WordTap(height * width)
+                plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.store) if self.injects else None, step=i)
+                self.model.unet(self.x[None], t, self.model.encode_text(self.inversion.prompt)[None], None if seat is None else seat[None], plan)
+                self.step_maps = tap.maps[0]
+                return
+        self.step_maps = self.store.read(f"{i:04d}/maps").to(self.x)
+        self._sum = self.step_maps if self._sum is None else self._sum + self.step_maps
+
+    def after(self, i: int, t: int, noise: torch.Tensor, rows: dict[str, int]) -> None:
+        """A source that is reconstructed: its latents after the step."""
+        if self.row is not None:
+            predicted = guided(noise, rows, "source unconditional", "source", self.method.guidance_scale)
+            self.x = self.model.schedule.denoise(self.x, predicted, t, self.inversion.steps)
+        elif self.needed and self.method.source == "reconstruction":
+            self.x = self.store.read(f"{i:04d}/latents").to(self.x)
+
+    def maps(self, tap: WordTap) -> torch.Tensor:
+        """What a mask reads: a reconstruction's maps so far, the inversion's of this step alone (FateZero)."""
+        if self.row is not None:
+            return tap.maps[self.row]
+        return self.step_maps if self.method.source == "inversion" else self._sum
+
+
+def guided(noise: torch.Tensor, rows: dict[str, int], unconditional: str, conditional: str, guidance_scale: float) -> torch.Tensor:
+    """Classifier-free guidance of two rows; the conditional one alone where there is no other."""
+    if unconditional not in rows:
+        return noise[rows[conditional]]
+    return noise[rows[unconditional]] + guidance_scale * (noise[rows[conditional]] - noise[rows[unconditional]])
 
 
 def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> list[Stream]:
@@ -113,11 +165,15 @@ def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Metho
     other = seat
     if method.latent_prompt and method.asymmetric_guidance and concepts:
         other = concepts[0].reference[0].to(x)
+    empty = model.encode_text("")
+    null = empty if inversion.null_text is None else inversion.null_text.to(empty)
     streams = []
-    if needs_source and inversion.store is None:
+    if needs_source and inversion.store is None and method.source == "reconstruction":
         streams.append(Stream("source", "source", model.encode_text(inversion.prompt), seat))
+        if inversion.null_text is not None and method.guidance_scale != 1:
+            streams.append(Stream("source unconditional", "source", null, seat))
     if method.guidance_scale != 1:
-        streams.append(Stream("unconditional", "edit", model.encode_text(""), other))
+        streams.append(Stream("unconditional", "edit", empty if method.decoupled_guidance else null, other))
     return streams + [Stream("conditional", "edit", model.encode_text(change.prompt, concepts), seat)]
 
 

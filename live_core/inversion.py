@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from . import LiveError
-from .attention import AttentionPlan, FramePlan, WordTap
+from .attention import AttentionPlan, Record, WordTap
 from .methods import Method
 from .pretrained import LiveModel
 from .stores import STORES, DiskStore, RamStore
@@ -18,14 +18,21 @@ Callback = Callable[[int, int, torch.Tensor], None]
 
 @dataclass(frozen=True)
 class Inversion:
-    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds the source's queries, keys, word
-    maps and latents of every step when `attention` is "ram" or "disk"; with "recompute" it is None and 0 bytes are kept.
+    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds the source's queries, keys and word
+    maps (and latents, when they are a reconstruction's) by step of the edit when `attention` is "ram" or "disk"; with "recompute"
+    it is None and 0 bytes are kept. `null_text` (N, L, d): the unconditional text of every step of the edit, once optimised.
+
+    Bytes kept for attention, of b bytes a value: for each kept step, f frames and the layers of at most 1,024 tokens that the
+    method injects, ``2 f n d b`` a self-attention layer of n tokens and width d, ``(f n + f L) d b`` a cross-attention layer, and
+    ``4 f n L`` for the word maps at 16 x 16. Stable Diffusion 1.x, 8 x 512 x 512, half precision, 50 steps: self-attention 8.0 GB,
+    for the part r of the steps r times that.
     """
     latents: torch.Tensor
     prompt: str
     method: Method
     attention: str = "recompute"
     store: RamStore | DiskStore | None = None
+    null_text: torch.Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -49,11 +56,12 @@ def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> to
 
 @torch.no_grad()
 def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, steps: int = 50, attention: str = "recompute",
-           folder: Path | None = None, callback: Callback = lambda step, total, latents: None) -> Inversion:
+           folder: Path | None = None, callback: Callback = lambda step, total, latents: None, kept_steps: float = 1.0) -> Inversion:
     """Walk `clip` (f, c, h, w), scaled latents, to noise in `steps` DDIM steps at guidance 1.
 
-    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) run the source once more from its noise and keep its
-    queries and keys, 2 f n d values a layer and step, so that edits need not run it again.
+    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's queries and keys, so that edits need
+    not run it again: those of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
+    noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose queries and keys are kept.
     """
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
@@ -63,25 +71,80 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     text = model.encode_text(prompt)[None]
     seat = latent_prompt_of(model, method, x)
     seats = None if seat is None else seat[None]
-    plan = AttentionPlan(FramePlan(method.frame_plan))
-    total = steps * (1 if attention == "recompute" else 2)
+    store = {"recompute": lambda: None, "ram": RamStore, "disk": lambda: DiskStore(folder)}[attention]()
+    again = store is not None and method.source == "reconstruction"
+    total = steps * (2 if again else 1)
     path = [x]
+
+    def predict(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
+        """The noise at step i of the edit, its attention kept."""
+        if not keep:
+            return model.unet(x[None], timesteps[i], text, seats, AttentionPlan(method.frames))[0]
+        tap = WordTap(_tap_tokens(model, x))
+        record = record_of(method, store) if i < kept_steps * steps else None
+        noise = model.unet(x[None], timesteps[i], text, seats, AttentionPlan(method.frames, tap=tap, record=record, step=i))[0]
+        store.write(f"{i:04d}/maps", tap.maps[0])
+        return noise
+
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
-        for i, t in enumerate(reversed(timesteps)):
-            x = schedule.invert(x, model.unet(x[None], t, text, seats, plan)[0], t, steps)
+        for i in reversed(range(steps)):
+            x = schedule.invert(x, predict(x, i, store is not None and not again), timesteps[i], steps)
             path.append(x)
-            callback(i + 1, total, x)
-        store = {"recompute": lambda: None, "ram": RamStore, "disk": lambda: DiskStore(folder)}[attention]()
-        if store is not None:
-            tokens = _tap_tokens(model, x)
-            for i, t in enumerate(timesteps):
-                tap = WordTap(tokens)
-                noise = model.unet(x[None], t, text, seats, AttentionPlan(FramePlan(method.frame_plan), tap=tap, record=(store, 0), step=i))[0]
-                store.write(f"{i:04d}/maps", tap.maps[0])
-                x = schedule.denoise(x, noise, t, steps)
-                store.write(f"{i:04d}/latents", x)
-                callback(steps + i + 1, total, x)
+            callback(steps - i, total, x)
+        for i in range(steps) if again else ():
+            x = schedule.denoise(x, predict(x, i, True), timesteps[i], steps)
+            store.write(f"{i:04d}/latents", x)
+            callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path).cpu(), prompt, method, attention, store)
+
+
+def record_of(method: Method, store: RamStore | DiskStore) -> Record:
+    """What an edit by `method` will want to read, its ratios aside."""
+    return Record(store, spatial=method.self_target != "temporal", temporal=method.self_target != "spatial",
+                  cross_max_tokens=method.cross_max_tokens, self_max_tokens=method.self_max_tokens)
+
+
+@torch.no_grad()
+def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float = 7.5, inner_steps: int = 10,
+                   callback: Callback = lambda step, total, latents: None) -> Inversion:
+    """Null-text inversion (Mokady et al. 2022): the inversion with an unconditional text for every step, under which guided
+    sampling follows the inversion's own path. One embedding for all frames.
+
+    Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N), until the
+    squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
+    """
+    if guidance_scale <= 1:
+        raise LiveError(f"guidance scale: {guidance_scale}; null text acts on guidance only, so give more than 1, such as 7.5")
+    method, steps = inversion.method, inversion.steps
+    timesteps = model.schedule.timesteps(steps)
+    with torch.inference_mode(False):
+        path = inversion.latents.to(model.unet.device, copy=True)
+        text = model.encode_text(inversion.prompt)[None].clone()
+        null = model.encode_text("")[None].clone()
+        seat = latent_prompt_of(model, method, path[0])
+        seats = None if seat is None else seat[None].clone()
+        plan = AttentionPlan(method.frames)
+        found, x = [], path[-1]
+        with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
+            for i, t in enumerate(timesteps):
+                conditional = model.unet(x[None], t, text, seats, plan)[0]
+                null = null.detach().clone().requires_grad_()
+                optimizer = torch.optim.Adam([null], lr=1e-2 * (1 - i / (2 * steps)))
+
+                def stepped(null: torch.Tensor) -> torch.Tensor:
+                    unconditional = model.unet(x[None], t, null, seats, plan)[0]
+                    return model.schedule.denoise(x, unconditional + guidance_scale * (conditional - unconditional), t, steps)
+                for _ in range(inner_steps):
+                    with torch.enable_grad():
+                        loss = torch.nn.functional.mse_loss(stepped(null), path[steps - 1 - i])
+                        null.grad, = torch.autograd.grad(loss, null)
+                    if float(loss) < 1e-5 + 2e-5 * i:
+                        break
+                    optimizer.step()
+                found.append(null.detach()[0].cpu())
+                x = stepped(null.detach())
+                callback(i + 1, steps, x)
+    return replace(inversion, null_text=torch.stack(found))
 
 
 def _tap_tokens(model: LiveModel, x: torch.Tensor) -> int:
@@ -90,15 +153,24 @@ def _tap_tokens(model: LiveModel, x: torch.Tensor) -> int:
 
 
 @torch.no_grad()
-def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lambda step, total, latents: None) -> torch.Tensor:
-    """Sample from the inverted noise with the source prompt at guidance 1: (f, c, h, w), the inversion's own check."""
+def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lambda step, total, latents: None, guidance_scale: float = 1.0) -> torch.Tensor:
+    """Sample from the inverted noise with the source prompt: (f, c, h, w), the inversion's own check.
+
+    At `guidance_scale` 1 by the conditional prediction alone; above, guided, by the null text if there is one.
+    """
     steps = inversion.steps
     x = inversion.latents[-1].to(model.unet.device)
-    text = model.encode_text(inversion.prompt)[None]
+    text, empty = model.encode_text(inversion.prompt)[None], model.encode_text("")
     seat = latent_prompt_of(model, inversion.method, inversion.latents[0].to(x))
-    plan = AttentionPlan(FramePlan(inversion.method.frame_plan))
+    seats = None if seat is None else seat[None]
+    plan = AttentionPlan(inversion.method.frames)
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(model.schedule.timesteps(steps)):
-            x = model.schedule.denoise(x, model.unet(x[None], t, text, None if seat is None else seat[None], plan)[0], t, steps)
+            noise = model.unet(x[None], t, text, seats, plan)[0]
+            if guidance_scale != 1:
+                null = (empty if inversion.null_text is None else inversion.null_text[i].to(text))[None]
+                unconditional = model.unet(x[None], t, null, seats, plan)[0]
+                noise = unconditional + guidance_scale * (noise - unconditional)
+            x = model.schedule.denoise(x, noise, t, steps)
             callback(i + 1, steps, x)
     return x

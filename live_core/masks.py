@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from . import LiveError
+
 
 def word_mask(maps: torch.Tensor, tokens: list[int], map_size: tuple[int, int], size: tuple[int, int], threshold: float, smooth: bool = False,
               grow: bool = True) -> torch.Tensor:
@@ -36,3 +38,16 @@ def blend_mask(maps: Sequence[torch.Tensor], words: Sequence[list[int]], subtrac
 def blend(source: torch.Tensor, edit: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Latents (f, c, h, w): the edit's inside `mask` (f, h, w), the source's outside."""
     return source + mask[:, None] * (edit - source)
+
+
+def edit_mask(mask: torch.Tensor, frames: int, size: tuple[int, int]) -> torch.Tensor:
+    """A given mask (f or 1, H, W), 0..1, as (frames, H, W) of zeros and ones: half and more counts. LiveError when it does not fit."""
+    if tuple(mask.shape[-2:]) != tuple(size) or mask.shape[0] not in (1, frames):
+        raise LiveError(f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {frames} frames of {size[1]}x{size[0]}, "
+                        f"so give a mask of that size with 1 or {frames} frames")
+    return (mask >= 0.5).float().expand(frames, -1, -1)
+
+
+def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(f, H, W) to (f, *size) by the pixel nearest each centre, as blended latent diffusion does."""
+    return F.interpolate(mask[:, None], size, mode="nearest-exact")[:, 0]

@@ -8,59 +8,76 @@ from .attention import FramePlan
 
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
+SOURCES = ("reconstruction", "inversion")
 
 
 @dataclass(frozen=True)
 class Method:
     """Everything that tells one method from another.
 
-    `frame_plan`: slots of keys and values. `latent_prompt`: whether streams carry one; with `asymmetric_guidance` the
-    unconditional stream's is the reference photo's latent, otherwise the trained one. `guidance_scale`: w of classifier-free
-    guidance, 1 turns it off. `cross_ratio`, `self_ratio`: the part of the steps, from the noisiest, under word injection and
-    under self-attention injection (`self_target`), the latter from `self_start` on. `word_edit`: which tokens take the
-    source's attention, LIVE's chosen words ("swap") or prompt-to-prompt's "replace" and "refine". `blend_threshold`: local
-    blend's, 0..1, None turns it off; `subtract_threshold`: that of the words it spares; `blend_start`: the part of the steps
-    before it sets in.
+    What attention sees: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest (see `FramePlan`);
+    `latent_prompt`, whether streams carry one.
+    Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; with `asymmetric_guidance` the unconditional stream's
+    latent prompt is the reference photo's latent, otherwise the trained one; with `decoupled_guidance` the edit's unconditional
+    text stays "" where the inversion has null text for the source.
+    The source: `source` says where its attention and latents come from, its "reconstruction" beside the edit, or the "inversion"
+    itself, step by step (FateZero).
+    Injections, as parts of the steps from the noisiest: `cross_ratio` under word injection, `self_start` to `self_ratio` under
+    self-attention injection into `self_target`. `word_edit`: which tokens take the source's attention, LIVE's chosen words
+    ("swap") or prompt-to-prompt's "replace" and "refine". `cross_max_tokens`, `self_max_tokens`: layers with more tokens are left
+    alone; None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
+    keep the edit's self-attention; None injects everywhere.
+    Local blend: `blend_threshold`, 0..1, None turns it off; `subtract_threshold`, that of the words it spares; from `blend_start`
+    to `blend_end` of the steps.
     """
     name: str
     frame_plan: tuple[str, ...]
+    min_width: float = 0.0
     latent_prompt: bool = False
     asymmetric_guidance: bool = False
+    decoupled_guidance: bool = False
     guidance_scale: float = 12.5
+    source: str = "reconstruction"
     cross_ratio: float = 0.0
+    cross_max_tokens: int | None = None
     word_edit: str = "swap"
     self_ratio: float = 0.0
     self_start: float = 0.0
     self_target: str = "spatial"
     self_max_tokens: int = 1024
+    self_blend_threshold: float | None = None
     blend_threshold: float | None = None
     subtract_threshold: float = 0.3
     blend_start: float = 0.0
+    blend_end: float = 1.0
 
     def __post_init__(self):
         FramePlan(self.frame_plan)
-        for name in ("cross_ratio", "self_ratio", "self_start", "blend_start"):
+        for name in ("min_width", "cross_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
             if not 0 <= getattr(self, name) <= 1:
-                raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1, a part of the steps")
-        for name in ("blend_threshold", "subtract_threshold"):
+                raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1")
+        for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")
-        if self.self_target not in SELF_TARGETS:
-            raise LiveError(f"self_target: {self.self_target!r}; choose {', '.join(SELF_TARGETS)}")
-        if self.word_edit not in WORD_EDITS:
-            raise LiveError(f"word_edit: {self.word_edit!r}; choose {', '.join(WORD_EDITS)}")
+        for name, choices in (("self_target", SELF_TARGETS), ("word_edit", WORD_EDITS), ("source", SOURCES)):
+            if getattr(self, name) not in choices:
+                raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
+
+    @property
+    def frames(self) -> FramePlan:
+        return FramePlan(self.frame_plan, self.min_width)
+
+    def sees_as(self, other: Method) -> bool:
+        """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("frame_plan", "min_width", "latent_prompt", "source"))
 
     def self_steps(self, steps: int) -> range:
         """Steps under self-attention injection: bounds times N, prompt-to-prompt's own count."""
         return range(int(self.self_start * steps), int(self.self_ratio * steps))
 
     def blend_steps(self, steps: int) -> range:
-        """Steps after which local blend acts."""
-        return range(int(self.blend_start * steps), steps)
-
-    @property
-    def needs_source(self) -> bool:
-        return bool(self.cross_ratio or self.self_ratio or self.blend_threshold is not None)
+        """Steps after which local blend acts. An end before the last step is itself left out, FateZero's own count."""
+        return range(int(self.blend_start * steps), steps if self.blend_end == 1 else int(self.blend_end * steps) - 1)
 
 
 # Papers 000 and 001, section 4; thresholds from prompt-to-prompt.
@@ -68,5 +85,23 @@ LIVE = Method("live", ("latent_prompt", "first", "previous"), latent_prompt=True
               cross_ratio=0.6, self_ratio=0.3, blend_threshold=0.3)
 # Tune-A-Video from inverted noise, nothing injected: the baseline LIVE's papers compare with.
 TAV_DDIM = Method("tav-ddim", ("first", "previous"), guidance_scale=12.5)
+# Paper 003 and its published configurations: style, attribute, and shape (the last on a tuned model).
+_FATEZERO = {"min_width": 0.5, "guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
+FATEZERO_STYLE = Method("fatezero-style", ("middle",), **_FATEZERO, word_edit="refine", cross_ratio=0.8, self_ratio=0.8)
+FATEZERO_ATTRIBUTE = Method("fatezero-attribute", ("middle",), **_FATEZERO, word_edit="replace", cross_ratio=0.7, self_ratio=0.7, self_blend_threshold=0.3)
+FATEZERO_SHAPE = Method("fatezero-shape", ("previous", "first"), **_FATEZERO, word_edit="replace", cross_ratio=0.5, self_ratio=0.5, self_blend_threshold=0.3,
+                        blend_threshold=0.3, blend_start=0.2, blend_end=0.8)
+# Paper 002: inverted background latents outside a mask that the words' own attention gives.
+BLENDED_LATENT = Method("blended-latent", ("first", "previous"), guidance_scale=7.5, source="inversion", blend_threshold=0.3)
+# Prompt-to-prompt frame by frame (Hertz et al. 2022; values of its notebooks); one picture is a clip of one frame.
+PROMPT_TO_PROMPT = Method("prompt-to-prompt", ("self",), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4, self_max_tokens=256,
+                          blend_threshold=0.3, blend_start=0.2)
+# Video-P2P (Liu et al. 2023): full with null text, fast without. Its self-attention injection acts on temporal attention.
+VIDEO_P2P = Method("video-p2p", ("first",), guidance_scale=7.5, decoupled_guidance=True, word_edit="refine", cross_ratio=0.2, self_ratio=0.5, self_target="temporal",
+                   blend_threshold=0.3, blend_start=0.2)
+# vid2vid-zero (Wang et al. 2023): every frame sees every frame. Its own ratios are not known here; prompt-to-prompt's stand in.
+VID2VID_ZERO = Method("vid2vid-zero", ("all",), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4)
+DDIM = Method("ddim", ("self",), guidance_scale=7.5)
 
-METHODS = {method.name: method for method in (LIVE, TAV_DDIM)}
+METHODS = {method.name: method for method in (LIVE, TAV_DDIM, FATEZERO_STYLE, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, BLENDED_LATENT, PROMPT_TO_PROMPT, VIDEO_P2P,
+                                              VID2VID_ZERO, DDIM)}

@@ -12,7 +12,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from . import LiveError
+
 STORES = ("recompute", "ram", "disk")
+
+
+def _missing(key: str) -> LiveError:
+    step = int(key.split("/")[0])
+    return LiveError(f"inversion: the attention of step {step + 1} was not kept; invert the clip again with more kept steps, or with attention \"recompute\"")
 
 
 class RamStore:
@@ -23,6 +30,8 @@ class RamStore:
         self._tensors[key] = value.detach().to("cpu", copy=True)
 
     def read(self, key: str) -> torch.Tensor:
+        if key not in self._tensors:
+            raise _missing(key)
         return self._tensors[key]
 
     def nbytes(self) -> int:
@@ -48,6 +57,8 @@ class DiskStore:
         self._bytes += value.nbytes
 
     def read(self, key: str) -> torch.Tensor:
+        if not self._path(key).exists():
+            raise _missing(key)
         return load_file(self._path(key))["value"]
 
     def nbytes(self) -> int:

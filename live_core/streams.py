@@ -8,16 +8,17 @@ import torch
 
 @dataclass(frozen=True)
 class Stream:
-    """`latents` names whose latents this stream denoises ("source" or "edit"); `text` (L, d); `latent_prompt` (c, h, w) or None."""
+    """`latents` names whose latents this stream denoises ("source" or "edit"); `text` (L, d), or (N, L, d) when every step has its own;
+    `latent_prompt` (c, h, w) or None."""
     name: str
     latents: str
     text: torch.Tensor
     latent_prompt: torch.Tensor | None = None
 
 
-def batch_text(streams: list[Stream]) -> torch.Tensor:
+def batch_text(streams: list[Stream], step: int) -> torch.Tensor:
     """(s, L, d)"""
-    return torch.stack([stream.text for stream in streams])
+    return torch.stack([stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams])
 
 
 def batch_latent_prompts(streams: list[Stream]) -> torch.Tensor | None:

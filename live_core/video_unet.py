@@ -70,6 +70,7 @@ class VideoUNet(nn.Module):
             setattr(owner, name, joined)
 
         join(self.unet, "conv_norm_out")
+        widest = max(m.attn1.to_q.in_features for m in self.unet.modules() if isinstance(m, BasicTransformerBlock))
         for name, module in self.unet.named_modules():
             if isinstance(module, ResnetBlock2D):
                 join(module, "norm1")
@@ -84,7 +85,7 @@ class VideoUNet(nn.Module):
                 for part in (module.norm_temp, module.attn_temp):
                     part.to(like.to_q.weight)
                 for attention, kind in ((module.attn1, "self"), (module.attn2, "cross"), (module.attn_temp, "temporal")):
-                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan))
+                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan, width / widest))
                 module.register_forward_hook(self._temporal_hook)
                 self._blocks.append(module)
 
@@ -162,13 +163,18 @@ class VideoUNet(nn.Module):
         finally:
             _copy(parameters, base)
 
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(height, width) of every level, for latents of height x width."""
+        out = [(height, width)]
+        for _ in self.unet.config.block_out_channels[1:]:
+            height, width = -(-height // 2), -(-width // 2)
+            out.append((height, width))
+        return out
+
     def map_tokens(self, height: int, width: int, resolution: int = 16) -> tuple[int, int]:
         """(height, width) of the attention level whose longer side is nearest `resolution`, for latents of height x width."""
         level = max(0, round(math.log2(max(height, width) / resolution)))
-        level = min(level, len(self.unet.config.block_out_channels) - 1)
-        for _ in range(level):
-            height, width = -(-height // 2), -(-width // 2)
-        return height, width
+        return self.sizes(height, width)[min(level, len(self.unet.config.block_out_channels) - 1)]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Injection by fused attention equals the explicit-map formula, layer by layer."""
 import torch
 from einops import rearrange
-from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.attention import AttentionPlan, FramePlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.stores import DiskStore, RamStore
 
 
@@ -64,7 +64,7 @@ def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
     hidden, mapping, keep = torch.randn(2, 16, 32), torch.rand(9, 9), torch.rand(9)
     live = run(attn, "cross", AttentionPlan(words=(WordInjection(1, 0, mapping, keep),), streams=2), hidden, text)[1]
     for store in (RamStore(), DiskStore(tmp_path / "store")):
-        run(attn, "cross", AttentionPlan(record=(store, 0)), hidden[:1], text[:1])
+        run(attn, "cross", AttentionPlan(record=Record(store)), hidden[:1], text[:1])
         stored = run(attn, "cross", AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store), hidden[1:], text[1:])[0]
         torch.testing.assert_close(stored, live, atol=1e-6, rtol=1e-5)
         assert store.nbytes() == 4 * (16 * 32 + 9 * 32)

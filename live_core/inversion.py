@@ -138,7 +138,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                     with torch.enable_grad():
                         loss = torch.nn.functional.mse_loss(stepped(null), path[steps - 1 - i])
                         null.grad, = torch.autograd.grad(loss, null)
-                    if float(loss) < 1e-5 + 2e-5 * i:
+                    if float(loss.detach()) < 1e-5 + 2e-5 * i:
                         break
                     optimizer.step()
                 found.append(null.detach()[0].cpu())

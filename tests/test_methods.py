@@ -1,0 +1,179 @@
+"""Every row of METHODS through the one loop: stored and recomputed attention give one edit, and the limits are exact."""
+from dataclasses import replace
+
+import pytest
+import torch
+from demo.cases import CASES
+from live_core import LiveError
+from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention
+from live_core.editing import Edit, edit
+from live_core.inversion import find_null_text, invert, reconstruct
+from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, METHODS, PROMPT_TO_PROMPT, VIDEO_P2P
+from live_core.video_unet import VideoUNet
+
+CASE = CASES["ball-to-star"]
+CHANGE = Edit("a blue star moving on the meadow")
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def clip(demo_model):
+    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3]).float() / 255)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.cross_ratio or m.blend_threshold], ids=lambda m: m.name)
+def test_stored_and_recomputed_attention_give_one_edit(demo_model, clip, tmp_path, method):
+    """To 1e-5 over a whole edit where the source is the inversion. A reconstruction is computed in one batch with the edit or alone,
+    and convolutions of another batch size round otherwise: 3e-5 measured at guidance 7.5."""
+    tolerance = 1e-5 if method.source == "inversion" else 1e-4
+    edits = []
+    for attention in ("recompute", "ram", "disk"):
+        inversion = invert(demo_model, clip, CASE.prompt, method, STEPS, attention, tmp_path)
+        assert (inversion.store is None) == (attention == "recompute")
+        edits.append(edit(demo_model, inversion, CHANGE))
+    for other in edits[1:]:
+        torch.testing.assert_close(other.latents, edits[0].latents, atol=tolerance, rtol=0)
+        assert torch.equal(other.mask, edits[0].mask)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
+def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
+    inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
+    result = edit(demo_model, inversion, CHANGE)
+    assert result.latents.shape == clip.shape and result.latents.isfinite().all() and result.latents.abs().max() < 12
+    assert not torch.allclose(result.latents, edit(demo_model, inversion, Edit("a green box moving on the meadow")).latents, atol=1e-2)
+
+
+def bytes_of_attention(model: VideoUNet, frames: int, height: int, width: int, words: int, most: int, cross: bool, temporal: bool) -> int:
+    """The docstring's formula, from the layers' own sizes."""
+    total, seen = 0, {}
+    for name, module in model.unet.named_modules():
+        if name.endswith(("attn1", "attn2", "attn_temp")):
+            module.register_forward_pre_hook(lambda m, args, name=name: seen.__setitem__(name, args[0].shape), with_kwargs=False)
+    model(torch.zeros(1, frames, 4, height, width), 1, torch.zeros(1, words, model.unet.config.cross_attention_dim))
+    for name, shape in seen.items():
+        d = dict(model.unet.named_modules())[name].inner_dim
+        if name.endswith("attn1") and shape[1] <= most:
+            total += 2 * frames * shape[1] * d * 4
+        if name.endswith("attn2") and cross and shape[1] <= most:
+            total += (frames * shape[1] + frames * words) * d * 4
+        if name.endswith("attn_temp") and temporal:
+            total += 2 * frames * shape[0] * d * 4
+    return total
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_bytes_kept_are_the_formula_s(demo_model, clip, kept):
+    words = demo_model.encode_text("").shape[0]
+    store = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, STEPS, "ram", kept_steps=kept).store
+    height, width = clip.shape[-2:]
+    step = bytes_of_attention(demo_model.unet, len(clip), height, width, words, 1024, True, False)
+    maps = 4 * len(clip) * 16 * 16 * words
+    assert store.nbytes() == int(kept * STEPS) * step + STEPS * maps
+
+
+def test_attention_that_was_not_kept_is_named(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, STEPS, "ram", kept_steps=0.3)
+    with pytest.raises(LiveError, match="attention of step 3 was not kept"):
+        edit(demo_model, inversion, CHANGE, replace(FATEZERO_SHAPE, self_ratio=0.9))
+
+
+@pytest.mark.parametrize("frame_plan,rows", [(("all",), [[0, 1, 2]] * 3), (("middle",), [[1]] * 3), (("first",), [[0]] * 3)])
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2 * 3, 2, 5, 4)
+    ours = VideoAttention("layer", "self", None)._self(AttentionPlan(FramePlan(frame_plan), streams=2, frames=3, rows_at_once=at_once), q, k, v)
+    for s in range(2):
+        for i, row in enumerate(rows):
+            gathered = (torch.cat([x[3 * s + j] for j in row], 1) for x in (k, v))
+            expected = torch.nn.functional.scaled_dot_product_attention(q[3 * s + i], *gathered)
+            torch.testing.assert_close(ours[3 * s + i], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_narrow_layers_see_only_their_own_frame():
+    q, k, v = torch.randn(3, 3, 2, 5, 4)
+    plan = AttentionPlan(FramePlan(("first",), min_width=0.5), frames=3)
+    narrow, wide = (VideoAttention("layer", "self", None, width)._self(plan, q, k, v) for width in (0.25, 0.5))
+    assert torch.equal(narrow, torch.nn.functional.scaled_dot_product_attention(q, k, v)) and not torch.allclose(narrow, wide)
+
+
+def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
+    """Equation 7 of FateZero as explicit maps; all ones is the edit alone, all zeros the source's map everywhere."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
+    maps = (q @ k.transpose(-1, -2) / 2).softmax(-1)
+    for mask in (torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]), torch.ones(2, 5), torch.zeros(2, 5)):
+        b = mask[:, None, :, None]
+        ours = VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks={5: mask}),), streams=2, frames=2), q, k, v)
+        torch.testing.assert_close(ours[2:], (b * maps[2:] + (1 - b) * maps[:2]) @ v[2:], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)
+
+
+def test_a_given_mask_bounds_the_edit(demo_model, clip):
+    """Outside it the inverted background, exactly; everywhere allowed, an edit without blending; added to what the words find."""
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, STEPS)
+    nothing, everything, left = torch.zeros(1, 128, 128), torch.ones(3, 128, 128), torch.zeros(3, 128, 128)
+    left[..., :64] = 1
+    alone = replace(BLENDED_LATENT, blend_threshold=None)
+    assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, clip)
+    free = edit(demo_model, inversion, CHANGE, alone)
+    torch.testing.assert_close(edit(demo_model, inversion, CHANGE, alone, mask=everything).latents, free.latents, atol=1e-4, rtol=0)      # s + 1 (e - s) rounds
+    half = edit(demo_model, inversion, CHANGE, alone, mask=left)
+    assert torch.equal(half.latents[..., 8:], clip[..., 8:]) and not torch.allclose(half.latents[..., :8], clip[..., :8], atol=1e-2)
+    found, union = (edit(demo_model, inversion, CHANGE, mask=m).mask for m in (None, left))
+    assert 0 < found.mean() < 1 and torch.equal(union, torch.maximum(union, left)) and union.sum() > left.sum()
+    with pytest.raises(LiveError, match="mask: 2 frames of 128x128"):
+        edit(demo_model, inversion, CHANGE, mask=torch.zeros(2, 128, 128))
+
+
+def test_a_word_map_that_is_nowhere_or_everywhere(demo_model, clip):
+    """Above the threshold there is always the word's strongest place, so a mask is never empty; at a threshold near 0 it is full."""
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
+    assert (edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, blend_threshold=0.99)).mask.amax((1, 2)) == 1).all()
+    assert edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, blend_threshold=1e-6)).mask.min() == 1
+
+
+def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, PROMPT_TO_PROMPT, 10)
+    found = find_null_text(demo_model, inversion, 4.0, 5)
+    assert found.null_text.shape == (10, *demo_model.encode_text("").shape)
+    errors = [float((reconstruct(demo_model, i, guidance_scale=4.0) - clip).square().mean()) for i in (inversion, found)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("method", [PROMPT_TO_PROMPT, VIDEO_P2P, LIVE], ids=lambda m: m.name)
+def test_null_text_works_under_other_methods(demo_model, clip, method):
+    """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or not."""
+    found = find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, method, 4), 4.0, 2)
+    whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, asymmetric_guidance=False, cross_ratio=1.0, self_ratio=1.0, self_target="both",
+                    self_max_tokens=4096, blend_threshold=None)
+    torch.testing.assert_close(edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,
+                               reconstruct(demo_model, found, guidance_scale=4.0), atol=1e-4, rtol=1e-4)
+    coupled, decoupled = (edit(demo_model, found, CHANGE, replace(method, decoupled_guidance=d)).latents for d in (False, True))
+    assert not torch.allclose(coupled, decoupled, atol=1e-3)
+
+
+def test_null_text_needs_guidance(demo_model, clip):
+    with pytest.raises(LiveError, match="guidance scale: 1"):
+        find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, DDIM, 2), 1.0)
+
+
+def test_words_that_are_not_there_are_named(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2)
+    for change, method, says in (
+        (Edit(CHANGE.prompt, weights=(("unicorn", 2.0),)), FATEZERO_ATTRIBUTE, "equaliser: 'unicorn'"),
+        (Edit(CHANGE.prompt, windows=(("unicorn", (0.0, 1.0)),)), FATEZERO_ATTRIBUTE, "windows: 'unicorn'"),
+        (Edit("a blue shiny star moving on the meadow"), FATEZERO_ATTRIBUTE, "choose refine"),
+        (Edit(CHANGE.prompt, keep_words="moving"), FATEZERO_ATTRIBUTE, "keep words: 'moving'"),
+        (Edit(CASE.prompt), FATEZERO_ATTRIBUTE, "same words"),
+    ):
+        with pytest.raises(LiveError, match=says):
+            edit(demo_model, inversion, change, method)
+
+
+def test_refining_identical_prompts_is_the_source_s_attention(demo_model, clip):
+    """Nothing to refine: every token takes the source's attention, and without masks that need a changed word the edit runs."""
+    inversion = invert(demo_model, clip, CASE.prompt, DDIM, 4)
+    method = replace(DDIM, guidance_scale=1.0, cross_ratio=1.0, word_edit="refine")
+    torch.testing.assert_close(edit(demo_model, inversion, Edit(CASE.prompt), method).latents, reconstruct(demo_model, inversion), atol=1e-4, rtol=1e-4)

@@ -48,7 +48,7 @@ async def edit_case(comfy, client, case: Case, changes: dict) -> tuple[bytes, di
     workflow = json.loads(WORKFLOW.read_text())
     for target, value in {"LIVE Demo Clip and Photo.case": case.name, "Prompt.value": case.prompt, "Edit prompt.value": case.edit_prompt,
                           "Bind Photo to Placeholder.initial_word": case.swaps[0].initial_word, **changes}.items():
-        comfy.override(workflow, *target.rsplit(".", 1), value)
+        comfy.override(workflow, target, value)
     outcome, events, history = await client.run(workflow, _progress(workflow))
     if outcome != "success":
         raise SystemExit(f"the workflow ended with {outcome}: {events[-1][2].get('exception_message')}")

@@ -163,7 +163,13 @@ def find_node(workflow: dict, name: str) -> str:
     return found[0]
 
 
-def override(workflow: dict, name: str, field: str, value) -> None:
+def override(workflow: dict, target: str, value) -> None:
+    """Set `target`, "node.input" by the node's id or title, to `value`. Inputs may have dots in their names, and so may titles."""
+    splits = [(target[:i], target[i + 1:]) for i, letter in enumerate(target) if letter == "."]
+    if not splits:
+        raise ValueError(f"--set: {target!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
+    named = {*workflow, *(node.get("_meta", {}).get("title") for node in workflow.values())}
+    name, field = next((split for split in splits if split[0] in named), splits[-1])
     node = workflow[find_node(workflow, name)]
     if field not in node["inputs"]:
         raise ValueError(f"--set: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}")
@@ -197,17 +203,16 @@ async def _run(args) -> int:
     async with Client(args.server) as client:
         if args.clip or args.photo:
             replace_loader(workflow, *[await client.upload(path) if path else None for path in (args.clip, args.photo)])
-        for node, field, value in (("Prompt", "value", args.prompt), ("Edit prompt", "value", args.edit_prompt), ("Tune Video", "seed", args.seed)):
+        for target, value in (("Prompt.value", args.prompt), ("Edit prompt.value", args.edit_prompt), ("Tune Video.seed", args.seed)):
             if value is not None:
-                override(workflow, node, field, value)
+                override(workflow, target, value)
         for text in args.set:
             target, separator, value = text.partition("=")
-            node, dot, field = target.rpartition(".")
-            if not (separator and dot):
+            if not separator:
                 raise ValueError(f"--set: {text!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
             with contextlib.suppress(json.JSONDecodeError):
                 value = json.loads(value)
-            override(workflow, node, field, value)
+            override(workflow, target, value)
         with tqdm(unit="step", disable=args.quiet) as bar:
             def show(kind, data):
                 if kind == "progress":

@@ -22,7 +22,7 @@ def workflow(comfy):
     def make(**changes):
         graph = json.loads(WORKFLOW.read_text())
         for target, value in {**FEW, **changes}.items():
-            comfy.override(graph, *target.rsplit(".", 1), value)
+            comfy.override(graph, target, value)
         return graph
     return make
 

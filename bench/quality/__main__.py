@@ -30,7 +30,7 @@ from live_core.tuning import TuneSettings, tune
 from PIL import Image
 
 from .cases import KINDS, all_cases
-from .report import write_report
+from .report import UNEDITED, key_of, write_report
 from .variants import VARIANTS, Variant
 
 
@@ -120,25 +120,23 @@ def main() -> None:
     (args.out / "frames").mkdir(parents=True, exist_ok=True)
     log = args.out / "rows.jsonl"
     model = load_folder(MODEL)
-    key = {"model": model.fingerprint, "steps": args.steps}
-    done = {(r["case"], r["variant"], r["settings"]) for r in map(json.loads, log.read_text().splitlines() if log.exists() else ())}
+    done = {(r["case"], r["key"]) for r in map(json.loads, log.read_text().splitlines() if log.exists() else ())}
     for case in cases:
         bench = Bench(model, case, args.steps)
-        unedited = case.clip.frames()
-        todo = {"unedited": (unedited, "")} | {name: (None, repr(VARIANTS[name])) for name in args.variants}
-        for name, (frames, settings) in todo.items():
-            settings = json.dumps({**key, "variant": settings})
-            if (case.name, name, settings) in done:
+        for name in (UNEDITED, *args.variants):
+            key = key_of(name, model.fingerprint, args.steps)
+            if (case.name, key) in done:
                 continue
-            if frames is None:
-                measures, frames = bench.run(VARIANTS[name])
-            else:
+            if name == UNEDITED:
+                frames = case.clip.frames()
                 measures = row(case, frames, frames, np.zeros(frames.shape[:3], bool))
-            Image.fromarray(np.concatenate(list(frames), 1)).save(args.out / "frames" / f"{case.name}-{name}.png")
+            else:
+                measures, frames = bench.run(VARIANTS[name])
+            Image.fromarray(np.concatenate(list(frames), 1)).save(args.out / "frames" / f"{case.name}-{key}.png")
             with log.open("a") as file:
-                file.write(json.dumps({"case": case.name, "variant": name, "settings": settings, **measures}) + "\n")
+                file.write(json.dumps({"case": case.name, "key": key, "variant": name, **measures}) + "\n")
             print(f"{case.name:14} {name:24} " + "  ".join(f"{k} {v:.3f}" for k, v in measures.items()), flush=True)
-    write_report(args.out, key, {case.name: case for case in all_cases()})
+    write_report(args.out, model.fingerprint, args.steps, {case.name: case for case in all_cases()})
     print(f"wrote {args.out / 'RESULTS.md'}")
 
 

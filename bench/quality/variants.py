@@ -1,6 +1,7 @@
 """What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines. Each is a row of settings."""
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,11 @@ class Variant:
     blur: float
     dilation: int
     claim: str = ""
+
+    def key(self, model: str, steps: int) -> str:
+        """Names a measurement by all that it depends on, and by nothing else."""
+        facts = (model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "seed"))

@@ -1,8 +1,7 @@
 """One-clip tuning by turns (paper 000, section 3.3): even steps fit the clip, odd steps fit the photo.
 
 Objective 1 learns the latent prompt, the attention queries and temporal attention from the clip. Objective 2 is textual
-inversion: it learns the placeholder's vector from the photo, with the photo's latent in the latent prompt's seat and
-temporal attention bypassed. Their parameters are disjoint, each has its own optimiser.
+inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. Their parameters are disjoint, each has its own optimiser.
 """
 from __future__ import annotations
 
@@ -29,8 +28,11 @@ from .prompts import read_prompt
 class TuneSettings:
     """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
 
-    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt` False is the paper's ablation (Fig. 6)
+    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt`
+    False is the paper's ablation (Fig. 6)
     and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is that of Fig. 7.
+    `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
+    then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md).
     """
     clip_steps: int = 500
     photo_steps: int = 500
@@ -40,6 +42,7 @@ class TuneSettings:
     latent_prompt: bool = True
     temporal_in_photo_steps: bool = False
     alternate: bool = True
+    photo_latent_prompt: bool = False
     frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
     seed: int = 0
 
@@ -223,7 +226,8 @@ def _photo_loss(model, reference, concepts, vectors, which, settings, generator)
     text = encode(prompt, model.text_encoder, tuple(vectors))[None]
     noise = torch.randn(reference.shape, generator=generator).to(reference)
     plan = AttentionPlan(FramePlan(settings.frame_plan), temporal=settings.temporal_in_photo_steps)
-    predicted = model.unet(model.schedule.add_noise(reference, noise, t)[None], t, text, reference if settings.latent_prompt else None, plan)
+    seat = reference if settings.latent_prompt and settings.photo_latent_prompt else None
+    predicted = model.unet(model.schedule.add_noise(reference, noise, t)[None], t, text, seat, plan)
     return F.mse_loss(predicted[0], model.schedule.target(reference, noise, t))
 
 

@@ -22,17 +22,19 @@ class Tune(io.ComfyNode):
                     io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),
                     io.Float.Input("latent_prompt_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the latent prompt."),
                     io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding."),
-                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act while the photo is learned: the paper's ablation (Fig. 7).")],
+                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act while the photo is learned: the paper's ablation (Fig. 7)."),
+                    io.Boolean.Input("photo_latent_prompt", default=False, advanced=True, optional=True,
+                                     tooltip="Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder learns more without.")],
             outputs=[Model.Output(display_name="tuned model")])
 
     @classmethod
     def execute(cls, model, images, concept, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
-                temporal_in_photo_steps) -> io.NodeOutput:
+                temporal_in_photo_steps, photo_latent_prompt=False) -> io.NodeOutput:
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
         row = METHODS[method]
         settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
-                                frame_plan=row.frame_plan, seed=seed)
+                                photo_latent_prompt=photo_latent_prompt, frame_plan=row.frame_plan, seed=seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
             tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())

@@ -33,7 +33,7 @@ class Variant:
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
-TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "seed"))
+TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
 METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "asymmetric_guidance"))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
@@ -52,7 +52,8 @@ VARIANTS = {variant.name: variant for variant in (
     _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
     _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
     _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
-    _live("plain-guidance", "section 3.4: asymmetric guidance better than plain", asymmetric_guidance=False),
+    _live("asymmetric-guidance", "section 3.4: asymmetric guidance better than plain, the shipped one", asymmetric_guidance=True),
+    _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("self-0.3", "the papers' part of the steps, 0.3", self_ratio=0.3),

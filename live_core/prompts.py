@@ -187,3 +187,17 @@ def at_step(token_edit: tuple[torch.Tensor, torch.Tensor], factors: torch.Tensor
 def split_phrases(text: str) -> list[str]:
     """The phrases of a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def read_weights(text: str) -> tuple[tuple[str, float], ...]:
+    """"watercolor=10, road=0.5" as pairs. Raises LiveError for a part that is no word, equals sign and number."""
+    out = []
+    for part in split_phrases(text):
+        word, _, number = part.rpartition("=")
+        try:
+            out.append((word.strip(), float(number)))
+        except ValueError:
+            word = ""
+        if not word.strip():
+            raise LiveError(f"word weights: {part!r}; write word=number, separated by commas, such as \"watercolor=10, road=0.5\"")
+    return tuple(out)

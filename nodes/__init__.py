@@ -7,8 +7,9 @@ from .composite import Composite
 from .edit import Edit
 from .evaluate import Measure
 from .host import register_folders
-from .invert import Invert
+from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
+from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
 from .tune import Tune
 
 
@@ -17,4 +18,5 @@ class LiveExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, Edit, Composite, Measure, SaveTuning, LoadTuning]
+        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Measure, SaveTuning, LoadTuning,
+                MethodFrames, MethodWords, MethodSelf, MethodBlend]

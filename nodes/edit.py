@@ -1,41 +1,34 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .methods import method_input, method_of
 from .sockets import Inversion, Model
 
 
 class Edit(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        ratio = {"min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
-            node_id="LIVE_Edit", display_name="Edit Video (Word Swap, Local Blend)", category="LIVE",
-            description="Make the clip again from its noise under another prompt: motion and background from the clip, the thing from the photo, changes only where the words point.",
-            search_aliases=["prompt-to-prompt", "word swap", "local blend"],
-            inputs=[Model.Input("model", tooltip="The tuned model that the clip was inverted with."),
-                    Inversion.Input("inversion", tooltip="From Invert Video."),
-                    io.String.Input("prompt", multiline=True, tooltip="The clip's prompt with the placeholder in the place of the thing to replace."),
-                    io.Float.Input("guidance_scale", default=12.5, min=0.0, max=100.0, step=0.1, tooltip="How strongly the edit follows its prompt."),
-                    io.Float.Input("cross_ratio", default=0.6, **ratio, tooltip="Part of the steps whose cross-attention comes from the clip, for the kept words."),
-                    io.Float.Input("self_ratio", default=0.3, **ratio, tooltip="Part of the steps whose self-attention comes from the clip."),
-                    io.Float.Input("blend_threshold", default=0.3, **ratio, tooltip="Local blend: below this part of a word's strongest attention the clip stays as it is. 0 turns local blend off."),
-                    io.String.Input("keep_words", default="", tooltip="Words whose attention comes from the clip, separated by commas. Empty: every word both prompts share."),
-                    io.String.Input("source_words", default="", advanced=True, tooltip="Words of the clip's prompt to replace. Empty: the words only it has."),
-                    io.String.Input("edit_words", default="", advanced=True, tooltip="Words of this prompt to put in. Empty: the words only it has."),
-                    io.Combo.Input("self_target", options=["spatial", "temporal", "both"], default="spatial", advanced=True, tooltip="Which self-attention comes from the clip."),
-                    io.Float.Input("blend_start", default=0.0, **ratio, advanced=True, tooltip="Part of the steps before local blend sets in."),
-                    io.Boolean.Input("asymmetric_guidance", default=True, advanced=True,
-                                     tooltip="Give the unconditional stream the photo's latent as its latent prompt, as the paper does; otherwise the trained one.")],
+            node_id="LIVE_Edit", display_name="Edit Video", category="LIVE",
+            description="Make the clip again from its noise under another prompt, by the method you choose: what is kept of the clip's attention and background is the method's affair.",
+            search_aliases=["prompt-to-prompt", "word swap", "local blend", "FateZero", "blended latent diffusion", "Video-P2P", "vid2vid-zero"],
+            inputs=[Model.Input("model", tooltip="The model that the clip was inverted with."),
+                    Inversion.Input("inversion", tooltip="From Invert Video, for the same method, or from Null-Text Inversion."),
+                    io.String.Input("prompt", multiline=True, tooltip="What the edited clip shall show: the clip's prompt with words replaced or added, or with a placeholder for the thing in a photo."),
+                    method_input(),
+                    io.String.Input("source_words", default="", advanced=True, tooltip="Where to look for what changes: words of the clip's prompt, separated by commas. Empty: the words without a partner in the other prompt."),
+                    io.String.Input("edit_words", default="", advanced=True, tooltip="The same for words of this prompt."),
+                    io.String.Input("spare_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
+                    io.String.Input("word_weights", default="", advanced=True, tooltip="More or less attention to words of this prompt while attention is injected, such as \"watercolor=10, road=0.5\"."),
+                    io.Mask.Input("mask", optional=True, tooltip="Where the edit may change the clip, besides what local blend finds; one frame, or one for each of the clip's.")],
             outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")])
 
     @classmethod
-    def execute(cls, model, inversion, prompt, guidance_scale, cross_ratio, self_ratio, blend_threshold, keep_words, source_words, edit_words,
-                self_target, blend_start, asymmetric_guidance) -> io.NodeOutput:
-        from dataclasses import replace
+    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, word_weights, mask=None) -> io.NodeOutput:
         from ..live_core.editing import Edit as Change, edit
-        method = replace(inversion.method, guidance_scale=guidance_scale, cross_ratio=cross_ratio, self_ratio=self_ratio, self_target=self_target,
-                         blend_threshold=blend_threshold or None, blend_start=blend_start,
-                         asymmetric_guidance=asymmetric_guidance)
+        from ..live_core.prompts import read_weights
+        row = method_of(method)
+        change = Change(prompt, method.get("keep_words", "").strip() or None, source_words, edit_words, spare_words, read_weights(word_weights))
         with host.on_device(model):
-            edited = edit(model, inversion, Change(prompt, keep_words.strip() or None, source_words, edit_words), method, host.Progress(model, inversion.steps))
+            edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask))

@@ -13,7 +13,7 @@ class Tune(io.ComfyNode):
             search_aliases=["one-shot tuning", "tune-a-video", "latent prompt", "textual inversion"],
             inputs=[Model.Input("model", tooltip="From Load LIVE Model."),
                     io.Image.Input("images", tooltip="The clip's frames."),
-                    Concept.Input("concept", tooltip="From Bind Photo to Placeholder: one photo, or several bound one after another."),
+                    Concept.Input("concept", optional=True, tooltip="From Bind Photo to Placeholder: one photo, or several bound one after another. Without one set photo steps to 0."),
                     io.String.Input("prompt", multiline=True, tooltip="What the clip shows, such as \"a man skiing in the snow\"."),
                     io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
                     io.Int.Input("photo_steps", default=500, min=0, max=100000, tooltip="Steps that learn the photo, in turn with the clip's."),
@@ -28,8 +28,8 @@ class Tune(io.ComfyNode):
             outputs=[Model.Output(display_name="tuned model")])
 
     @classmethod
-    def execute(cls, model, images, concept, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
-                temporal_in_photo_steps, photo_latent_prompt=False) -> io.NodeOutput:
+    def execute(cls, model, images, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
+                temporal_in_photo_steps, photo_latent_prompt=False, concept=()) -> io.NodeOutput:
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
         row = METHODS[method]

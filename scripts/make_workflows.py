@@ -31,6 +31,38 @@ Press **Run**: the ball becomes the star of one photo and the box the heart of a
 Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *Local blend* keeps what no changed word points at.
 
 For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo. More things: one more *Bind Photo* each.""",
+    "fatezero_style": """## FateZero: another style, by words alone
+
+Press **Run**: the meadow becomes snow. Nothing is trained; attention kept from the inversion holds motion and layout.
+
+For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", `word_edit` refine). `word_weights` such as `watercolor=10` makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
+    "fatezero_attribute": """## FateZero: another attribute, by words alone
+
+Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (`self_blend_threshold`), so the rest stays.
+
+Prompts of as many words: `word_edit` replace; otherwise refine. The paper's guidance is 7.5.""",
+    "fatezero_shape": """## FateZero: another shape, on a tuned model
+
+Press **Run**: the ball becomes a star. *Tune Video* first learns the clip (Tune-A-Video), since an untuned model cannot move a new shape steadily.
+
+For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower `cross_ratio` and `self_ratio` when the shape does not change.""",
+    "fatezero_removal": """## FateZero: take a thing out
+
+Press **Run**: the ball goes. The *Edit prompt* does without the thing's word; where its word's attention was, the edit keeps its own self-attention, elsewhere the clip's.
+
+For your own: leave the word out, `word_edit` refine, and name the thing in *source_words* of *Edit Video*.""",
+    "blended_latent": """## A local edit whose mask the model finds itself
+
+Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above `blend_threshold`: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
+    "blended_latent_mask": """## A local edit within a drawn mask
+
+Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. `blend_threshold` 0 means that mask alone; above 0, what the words point at is added.""",
+    "video_p2p": """## Video-P2P: tuned model, null text, decoupled guidance
+
+Press **Run**: the ball turns blue. *Null-Text Inversion* finds the unconditional text that gives the clip back under guidance; the edit keeps the empty one. Leave it out for the paper's fast mode.""",
+    "prompt_to_prompt_image": """## Prompt-to-prompt on one picture
+
+Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. `word_edit` refine adds or drops words, replace swaps them, `word_weights` such as `blue=2` weighs them, all in one edit.""",
 }
 
 

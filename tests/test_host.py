@@ -52,7 +52,7 @@ def test_loads_without_complaint_and_fast(server):
 def test_schemas_are_complete(talk):
     status, info = talk(lambda c: c.json("GET", "/object_info"))
     ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
-    assert len(ours) == 11
+    assert len(ours) == 16
     for name, node in ours.items():
         assert node["description"], name
         for group in (node["input"].get("required", {}), node["input"].get("optional", {})):
@@ -125,7 +125,7 @@ def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy)
             if kind == "progress" and data["node"] == "6" and data["value"] >= 3:
                 await client.json("POST", "/interrupt")
         await client.run(workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 14, "Tune Video.clip_rate": 0.1}), on)
-        graph = workflow(**{"Tune Video.seed": 13, "Edit Video (Word Swap, Local Blend).blend_start": 0.21})      # past the cache, the same step
+        graph = workflow(**{"Tune Video.seed": 13, "Edit Video.method.blend_start": 0.21})      # past the cache, the same step
         outcome, _, history = await client.run(graph)
         assert outcome == "success"
         return before, await client.fetch(history["outputs"]["11"]["images"][0])
@@ -141,8 +141,8 @@ def _frames(video: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("changes,says", [
-    ({"Edit Video (Word Swap, Local Blend).keep_words": "elephant"}, "'elephant' is not in the prompt"),
-    ({"Edit Video (Word Swap, Local Blend).source_words": "elephant"}, "source words: 'elephant'"),
+    ({"Edit Video.method.keep_words": "elephant"}, "'elephant' is not in the prompt"),
+    ({"Edit Video.source_words": "elephant"}, "source words: 'elephant'"),
     ({"Bind Photo to Placeholder.placeholder": "ball"}, "'ball' is already a token"),
     ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
     ({"Bind Photo to Placeholder.initial_word": "hippopotamus"}, "choose one common word of one token"),
@@ -194,6 +194,50 @@ def test_save_and_load_a_tuning(talk, workflow, server):
         outcome, events, _ = talk(lambda c: c.run(graph))
         assert outcome == "error" and "name:" in message(events)
     assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
+def test_every_shipped_workflow_runs(talk, comfy, name):
+    graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
+    titles = {node["_meta"]["title"] for node in graph.values()}
+    for target, value in {**FEW, "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0, "Null-Text Inversion.inner_steps": 1}.items():
+        if target.split(".")[0] in titles:
+            comfy.override(graph, target, value)
+    outcome, events, history = talk(lambda c: c.run(graph))
+    assert outcome == "success", message(events)
+    assert history["outputs"]["11"]["images"]
+
+
+def test_a_method_of_one_s_own(talk, workflow):
+    """FateZero's attribute row put together from small nodes gives the row's own edit, frame by frame."""
+    graph = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
+    graph["7"]["inputs"]["steps"] = 4
+    custom = json.loads(json.dumps(graph))
+    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "min_width": 0.5, "decoupled_guidance": False}},
+               "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "cross_max_tokens": 1024}},
+               "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
+    for node in ("7", "8"):
+        inputs = custom[node]["inputs"]
+        for field in [f for f in inputs if f.startswith("method")]:
+            del inputs[field]
+        inputs |= {"method": "custom", "method.row": ["c", 0]}
+
+    async def both(client):
+        videos = []
+        for g in (graph, custom):
+            outcome, events, history = await client.run(g)
+            assert outcome == "success", message(events)
+            videos.append(await client.fetch(history["outputs"]["11"]["images"][0]))
+        return videos
+    a, b = talk(both)
+    assert np.array_equal(_frames(a), _frames(b))
+    custom["d"] = {"class_type": "LIVE_MethodBlend", "inputs": {"method": ["c", 0], "blend_threshold": 0.3, "subtract_threshold": 0.3, "blend_start": 0.0, "blend_end": 1.0}}
+    custom["8"]["inputs"]["method.row"] = ["d", 0]
+    outcome, events, history = talk(lambda c: c.run(custom))
+    assert outcome == "success", message(events)
+    custom["a"]["inputs"]["frame_plan"] = "sideways"
+    outcome, events, _ = talk(lambda c: c.run(custom))
+    assert outcome == "error" and "each slot must be one of" in message(events)
 
 
 def test_measures_of_an_edit(talk, workflow, server, clip_folder):

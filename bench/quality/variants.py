@@ -13,8 +13,8 @@ WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "api"
 NODES = {node["class_type"]: node["inputs"] for node in WORKFLOW.values()}
 
 
-def _settings(node: str, *names: str) -> dict:
-    return {name: NODES[node][name] for name in names}
+def _settings(node: str, *names: str, prefix: str = "") -> dict:
+    return {name: NODES[node][prefix + name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Variant:
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
-METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "asymmetric_guidance"))
+METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "asymmetric_guidance", prefix="method."))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 

@@ -60,15 +60,19 @@ def candidates(case: Case, which: int = 0) -> list[np.ndarray]:
 def shown(case: Case, edited: np.ndarray, which: int = 0) -> np.ndarray:
     """Bool for every frame that has thing `which` in sight: whether the judge says that it is the one of the photo."""
     window = np.maximum(case.truth.masks(which), case.clip.masks(which)) > 0.01
-    renderings = candidates(case, which)
-    out = []
-    for i in np.flatnonzero(case.truth.masks(which).max((1, 2)) > 0.5):
+    return nearest(candidates(case, which), edited, window)[case.truth.masks(which).max((1, 2)) > 0.5]
+
+
+def nearest(renderings: list[np.ndarray], edited: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """(f,) bool: whether the first rendering is the nearest to the edit, by squared error of 4x4-pixel means over the box around
+    `window` (f, H, W); False where the window is empty."""
+    out = np.zeros(len(edited), bool)
+    for i in np.flatnonzero(window.any((1, 2))):
         rows, columns = np.where(window[i])
         box = slice(rows.min() // 4 * 4, rows.max() // 4 * 4 + 4), slice(columns.min() // 4 * 4, columns.max() // 4 * 4 + 4)
-        small = [_means(clip[i][box]) for clip in renderings]
-        distances = [((_means(edited[i][box]) - s) ** 2).mean() for s in small]
-        out.append(int(np.argmin(distances)) == 0)
-    return np.array(out)
+        distances = [((_means(edited[i][box]) - _means(clip[i][box])) ** 2).mean() for clip in renderings]
+        out[i] = int(np.argmin(distances)) == 0
+    return out
 
 
 def _means(picture: np.ndarray) -> np.ndarray:

@@ -60,7 +60,10 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     source_prompt = read_prompt(inversion.prompt, model.tokenizer)
     edit_prompt = read_prompt(change.prompt, model.tokenizer, tuple(c.placeholder for c in concepts))
 
-    x = inversion.latents[-1].to(unet.device)
+    first = method.first_step(steps)
+    if first == steps:
+        raise LiveError(f"start: {method.start} skips all {steps} steps; give less than 1")
+    x = inversion.latents[steps - first].to(unet.device)
     size, map_size = x.shape[-2:], unet.map_tokens(*x.shape[-2:])
     pixels = tuple(side * model.pixels_per_latent for side in size)
     given = None if mask is None else edit_mask(mask, len(x), pixels).to(x)
@@ -83,7 +86,9 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
         found = torch.zeros(x.shape[0], *size).to(x)
         if finding:
             maps = (source.maps(tap)[shift:], tap.maps[edit_row][shift:])
-            found = blend_mask(maps, blend_tokens, spared_tokens, map_size, size, method.blend_threshold, method.subtract_threshold, smooth)
+            use = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
+            found = blend_mask(maps[use], blend_tokens[use], spared_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
+                               method.mask_grow, method.mask_neighbours)
         return found if given is None else torch.maximum(found, resize_mask(given, size))
 
     def query_masks() -> dict[int, torch.Tensor] | None:
@@ -92,7 +97,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
         return {h * w: word_mask(source.step_maps, blend_tokens[0], map_size, (h, w), method.self_blend_threshold).flatten(1) for h, w in unet.sizes(*size)}
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
-        for i, t in enumerate(schedule.timesteps(steps)):
+        for i, t in list(enumerate(schedule.timesteps(steps)))[first:]:
             source.before(i, t)
             words = (WordInjection(edit_row, source.row, *token_edits[i], method.cross_max_tokens),) if token_edits[i] else ()
             selves = ()
@@ -114,7 +119,7 @@ class _Source:
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method, row: int | None, needed: bool, injects: bool):
         self.model, self.inversion, self.method, self.row, self.needed, self.injects = model, inversion, method, row, needed, injects
-        self.x = inversion.latents[-1].to(model.unet.device)
+        self.x = inversion.latents[inversion.steps - method.first_step(inversion.steps)].to(model.unet.device)
         self.store = inversion.store
         self.step_maps: torch.Tensor | None = None                # (F, tokens, L) of the step, where they do not come from the batch
         self._sum: torch.Tensor | None = None

@@ -10,29 +10,32 @@ from . import LiveError
 
 
 def word_mask(maps: torch.Tensor, tokens: list[int], map_size: tuple[int, int], size: tuple[int, int], threshold: float, smooth: bool = False,
-              grow: bool = True) -> torch.Tensor:
+              grow: int = 1, neighbours: int = 0) -> torch.Tensor:
     """Where the words are: (f, *size), 0 or 1, from `maps` (f, n, L), running sums of cross-attention.
 
-    Sum over the words' tokens, 3x3 maximum if `grow`, resize, divide by each frame's maximum, threshold. `smooth` interpolates
-    between map cells; otherwise they are copied, as the reference does. No tokens, no mask: all zeros.
+    Sum over the words' tokens, mean over `neighbours` frames on either side, maximum over `grow` cells on every side, resize, divide
+    by each frame's maximum, threshold. `smooth` interpolates between map cells; otherwise they are copied, as the reference does.
+    No tokens, no mask: all zeros.
     """
     heat = maps[..., tokens].sum(-1).unflatten(-1, map_size)[:, None]
+    if neighbours:
+        heat = torch.stack([heat[max(0, i - neighbours):i + neighbours + 1].mean(0) for i in range(len(heat))])
     if grow:
-        heat = F.max_pool2d(heat, 3, 1, 1)
+        heat = F.max_pool2d(heat, 2 * grow + 1, 1, grow)
     heat = F.interpolate(heat, size, mode="bilinear", align_corners=False) if smooth else F.interpolate(heat, size, mode="nearest")
     heat = heat / heat.amax((-1, -2), keepdim=True).clamp_min(1e-12)
     return (heat[:, 0] > threshold).float()
 
 
 def blend_mask(maps: Sequence[torch.Tensor], words: Sequence[list[int]], subtract: Sequence[list[int]], map_size: tuple[int, int], size: tuple[int, int],
-               threshold: float, subtract_threshold: float, smooth: bool = False) -> torch.Tensor:
+               threshold: float, subtract_threshold: float, smooth: bool = False, grow: int = 1, neighbours: int = 0) -> torch.Tensor:
     """Local blend's mask (f, *size), 0 or 1: where any prompt's `words` are, less where any prompt's `subtract` words are.
 
     `maps`, `words` and `subtract` have one entry a prompt. Subtracted words are not grown, as in prompt-to-prompt.
     """
     def anywhere(tokens, threshold, grow):
-        return torch.stack([word_mask(m, t, map_size, size, threshold, smooth, grow) for m, t in zip(maps, tokens)]).amax(0)
-    return anywhere(words, threshold, True) * (1 - anywhere(subtract, subtract_threshold, False))
+        return torch.stack([word_mask(m, t, map_size, size, threshold, smooth, grow, neighbours) for m, t in zip(maps, tokens)]).amax(0)
+    return anywhere(words, threshold, grow) * (1 - anywhere(subtract, subtract_threshold, 0))
 
 
 def blend(source: torch.Tensor, edit: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from .attention import FramePlan
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
 SOURCES = ("reconstruction", "inversion")
+MASKS = ("both", "source", "edit")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Method:
     Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; with `asymmetric_guidance` the unconditional stream's
     latent prompt is the reference photo's latent, otherwise the trained one; with `decoupled_guidance` the edit's unconditional
     text stays "" where the inversion has null text for the source.
+    `start`: the part of the steps, from the noisiest, that is skipped; the edit begins with the inversion's latents there.
     The source: `source` says where its attention and latents come from, its "reconstruction" beside the edit, or the "inversion"
     itself, step by step (FateZero).
     Injections, as parts of the steps from the noisiest: `cross_ratio` under word injection, `self_start` to `self_ratio` under
@@ -28,7 +30,8 @@ class Method:
     alone; None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
     keep the edit's self-attention; None injects everywhere.
     Local blend: `blend_threshold`, 0..1, None turns it off; `subtract_threshold`, that of the words it spares; from `blend_start`
-    to `blend_end` of the steps.
+    to `blend_end` of the steps. Its mask comes from the maps of `mask_from`, the "source", the "edit" or "both", grown by `mask_grow`
+    cells and averaged over `mask_neighbours` frames on either side.
     """
     name: str
     frame_plan: tuple[str, ...]
@@ -37,6 +40,7 @@ class Method:
     asymmetric_guidance: bool = False
     decoupled_guidance: bool = False
     guidance_scale: float = 12.5
+    start: float = 0.0
     source: str = "reconstruction"
     cross_ratio: float = 0.0
     cross_max_tokens: int | None = None
@@ -50,16 +54,19 @@ class Method:
     subtract_threshold: float = 0.3
     blend_start: float = 0.0
     blend_end: float = 1.0
+    mask_from: str = "both"
+    mask_grow: int = 1
+    mask_neighbours: int = 0
 
     def __post_init__(self):
         FramePlan(self.frame_plan)
-        for name in ("min_width", "cross_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
+        for name in ("min_width", "start", "cross_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1")
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")
-        for name, choices in (("self_target", SELF_TARGETS), ("word_edit", WORD_EDITS), ("source", SOURCES)):
+        for name, choices in (("self_target", SELF_TARGETS), ("word_edit", WORD_EDITS), ("source", SOURCES), ("mask_from", MASKS)):
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
 
@@ -70,6 +77,9 @@ class Method:
     def sees_as(self, other: Method) -> bool:
         """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
         return all(getattr(self, name) == getattr(other, name) for name in ("frame_plan", "min_width", "latent_prompt", "source"))
+
+    def first_step(self, steps: int) -> int:
+        return int(self.start * steps)
 
     def self_steps(self, steps: int) -> range:
         """Steps under self-attention injection: bounds times N, prompt-to-prompt's own count."""
@@ -91,8 +101,10 @@ FATEZERO_STYLE = Method("fatezero-style", ("middle",), **_FATEZERO, word_edit="r
 FATEZERO_ATTRIBUTE = Method("fatezero-attribute", ("middle",), **_FATEZERO, word_edit="replace", cross_ratio=0.7, self_ratio=0.7, self_blend_threshold=0.3)
 FATEZERO_SHAPE = Method("fatezero-shape", ("previous", "first"), **_FATEZERO, word_edit="replace", cross_ratio=0.5, self_ratio=0.5, self_blend_threshold=0.3,
                         blend_threshold=0.3, blend_start=0.2, blend_end=0.8)
-# Paper 002: inverted background latents outside a mask that the words' own attention gives.
-BLENDED_LATENT = Method("blended-latent", ("first", "previous"), guidance_scale=7.5, source="inversion", blend_threshold=0.3)
+# Paper 002: inverted background latents outside a mask that the words' own attention gives. Only its abstract is known here. With
+# nothing injected the edit's own maps wander over the picture, so the mask is the source words'. A quarter of the steps is skipped,
+# as in blended latent diffusion's script (Avrahami et al. 2023).
+BLENDED_LATENT = Method("blended-latent", ("first", "previous"), guidance_scale=7.5, start=0.25, source="inversion", blend_threshold=0.3, mask_from="source")
 # Prompt-to-prompt frame by frame (Hertz et al. 2022; values of its notebooks); one picture is a clip of one frame.
 PROMPT_TO_PROMPT = Method("prompt-to-prompt", ("self",), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4, self_max_tokens=256,
                           blend_threshold=0.3, blend_start=0.2)

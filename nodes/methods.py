@@ -2,7 +2,7 @@
 from comfy_api.v0_0_2 import io
 
 from ..live_core.attention import SLOTS
-from ..live_core.methods import METHODS, SELF_TARGETS, WORD_EDITS, Method
+from ..live_core.methods import MASKS, METHODS, SELF_TARGETS, WORD_EDITS, Method
 from .sockets import MethodRow
 
 CUSTOM = "custom"
@@ -13,7 +13,7 @@ SHOWN = {
     "fatezero-style": ("cross_ratio", "self_ratio", "self_start", "word_edit"),
     "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
     "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
-    "blended-latent": ("blend_threshold", "blend_start"),
+    "blended-latent": ("start", "blend_threshold", "blend_start", "mask_from", "mask_grow", "mask_neighbours"),
     "prompt-to-prompt": ("word_edit", "cross_ratio", "self_ratio", "blend_threshold", "blend_start", "decoupled_guidance"),
     "video-p2p": ("word_edit", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "decoupled_guidance"),
     "vid2vid-zero": ("word_edit", "cross_ratio", "self_ratio", "decoupled_guidance"),
@@ -31,7 +31,12 @@ def _field(name: str, row: Method) -> io.Input:
                               tooltip="replace: word by word, for prompts of as many words. refine: words may be added or left out; what both prompts share comes from the clip.")
     if name == "self_target":
         return io.Combo.Input(name, options=list(SELF_TARGETS), default=value, advanced=True, tooltip="Which self-attention comes from the clip.")
+    if name == "mask_from":
+        return io.Combo.Input(name, options=list(MASKS), default=value, advanced=True, tooltip="Whose word maps give the mask: the clip's own, the edit's, or both.")
     tips = {
+        "mask_grow": "Cells of the 16x16 map by which the mask grows on every side.",
+        "mask_neighbours": "Frames on either side over which the maps are averaged, so that the mask does not flicker.",
+        "start": "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip.",
         "cross_ratio": "Part of the steps, from the noisiest, whose cross-attention comes from the clip.",
         "self_ratio": "Part of the steps, from the noisiest, whose self-attention comes from the clip.",
         "self_start": "Part of the steps before self-attention starts to come from the clip.",
@@ -41,6 +46,8 @@ def _field(name: str, row: Method) -> io.Input:
         "asymmetric_guidance": "Give the unconditional stream the photo's latent as its latent prompt, as the paper does; otherwise the trained one.",
         "decoupled_guidance": "With null text: it guides the clip's own stream only, the edit keeps the empty prompt.",
     }
+    if isinstance(value, int) and not isinstance(value, bool):
+        return io.Int.Input(name, default=value, min=0, max=64, advanced=True, tooltip=tips[name])
     if isinstance(value, bool):
         return io.Boolean.Input(name, default=value, advanced=True, tooltip=tips[name])
     return io.Float.Input(name, default=value or 0.0, **_PART, advanced=name in ("self_start", "blend_start"), tooltip=tips[name])
@@ -71,16 +78,17 @@ class MethodFrames(io.ComfyNode):
             inputs=[io.String.Input("frame_plan", default="first, previous", tooltip=f"Slots separated by commas: {', '.join(SLOTS)}."),
                     io.Combo.Input("source", options=["inversion", "reconstruction"], tooltip="The source's attention and background: the inversion's own (FateZero), or a reconstruction beside the edit (prompt-to-prompt)."),
                     io.Float.Input("guidance_scale", default=7.5, min=0.0, max=100.0, step=0.1, tooltip="How strongly the edit follows its prompt."),
+                    io.Float.Input("start", default=0.0, min=0.0, max=0.99, step=0.01, advanced=True, tooltip="Part of the steps, from the noisiest, that is skipped. More: nearer to the clip."),
                     io.Float.Input("min_width", default=0.0, **_PART, advanced=True, tooltip="Layers narrower than this part of the widest see only their own frame."),
                     io.Boolean.Input("decoupled_guidance", default=False, advanced=True, tooltip="With null text: it guides the clip's own stream only.")],
             outputs=[MethodRow.Output(display_name="method")])
 
     @classmethod
-    def execute(cls, frame_plan, source, guidance_scale, min_width, decoupled_guidance) -> io.NodeOutput:
+    def execute(cls, frame_plan, source, guidance_scale, start, min_width, decoupled_guidance) -> io.NodeOutput:
         from ..live_core.prompts import split_phrases
         slots = tuple(split_phrases(frame_plan))
         return io.NodeOutput(Method(CUSTOM, slots, min_width, latent_prompt="latent_prompt" in slots, decoupled_guidance=decoupled_guidance,
-                                    guidance_scale=guidance_scale, source=source))
+                                    guidance_scale=guidance_scale, start=start, source=source))
 
 
 class _Step(io.ComfyNode):
@@ -130,5 +138,8 @@ class MethodBlend(_Step):
                     io.Float.Input("blend_threshold", default=0.3, **_PART, tooltip="Part of a word's strongest attention above which a place counts."),
                     io.Float.Input("subtract_threshold", default=0.3, min=0.01, max=0.99, step=0.01, tooltip="The same for words to spare."),
                     io.Float.Input("blend_start", default=0.2, **_PART, tooltip="From this part of the steps."),
-                    io.Float.Input("blend_end", default=1.0, **_PART, tooltip="To this part of the steps.")],
+                    io.Float.Input("blend_end", default=1.0, **_PART, tooltip="To this part of the steps."),
+                    io.Combo.Input("mask_from", options=list(MASKS), tooltip="Whose word maps give the mask: the clip's own, the edit's, or both."),
+                    io.Int.Input("mask_grow", default=1, min=0, max=64, tooltip="Cells of the 16x16 map by which the mask grows on every side."),
+                    io.Int.Input("mask_neighbours", default=0, min=0, max=64, tooltip="Frames on either side over which the maps are averaged.")],
             outputs=[MethodRow.Output(display_name="method")])

@@ -213,7 +213,7 @@ def test_a_method_of_one_s_own(talk, workflow):
     graph = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
     graph["7"]["inputs"]["steps"] = 4
     custom = json.loads(json.dumps(graph))
-    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "min_width": 0.5, "decoupled_guidance": False}},
+    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False}},
                "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "cross_max_tokens": 1024}},
                "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
     for node in ("7", "8"):
@@ -231,7 +231,8 @@ def test_a_method_of_one_s_own(talk, workflow):
         return videos
     a, b = talk(both)
     assert np.array_equal(_frames(a), _frames(b))
-    custom["d"] = {"class_type": "LIVE_MethodBlend", "inputs": {"method": ["c", 0], "blend_threshold": 0.3, "subtract_threshold": 0.3, "blend_start": 0.0, "blend_end": 1.0}}
+    custom["d"] = {"class_type": "LIVE_MethodBlend", "inputs": {"method": ["c", 0], "blend_threshold": 0.3, "subtract_threshold": 0.3, "blend_start": 0.0, "blend_end": 1.0,
+                                                             "mask_from": "both", "mask_grow": 1, "mask_neighbours": 0}}
     custom["8"]["inputs"]["method.row"] = ["d", 0]
     outcome, events, history = talk(lambda c: c.run(custom))
     assert outcome == "success", message(events)

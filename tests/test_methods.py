@@ -130,8 +130,18 @@ def test_a_given_mask_bounds_the_edit(demo_model, clip):
 def test_a_word_map_that_is_nowhere_or_everywhere(demo_model, clip):
     """Above the threshold there is always the word's strongest place, so a mask is never empty; at a threshold near 0 it is full."""
     inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
-    assert (edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, blend_threshold=0.99)).mask.amax((1, 2)) == 1).all()
+    assert (edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, mask_from="both", blend_threshold=0.99)).mask.amax((1, 2)) == 1).all()
     assert edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, blend_threshold=1e-6)).mask.min() == 1
+
+
+def test_masks_from_one_prompt_grown_and_averaged(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 3)
+    masks = {k: edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, **dict(k))).mask for k in
+             ((("mask_from", "source"),), (("mask_from", "source"), ("mask_grow", 0)), (("mask_from", "source"), ("mask_neighbours", 2)), (("mask_from", "edit"),), (("mask_from", "both"),))}
+    plain, thin, steady, edits, union = masks.values()
+    assert thin.sum() < plain.sum() and (thin <= plain).all()
+    assert float((steady[1:] - steady[:-1]).abs().mean()) < float((plain[1:] - plain[:-1]).abs().mean())
+    assert not torch.equal(edits, plain) and union.sum() >= plain.sum()
 
 
 def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):

@@ -55,6 +55,7 @@ def test_schemas_are_complete(talk):
     assert len(ours) == 16
     for name, node in ours.items():
         assert node["description"], name
+        assert (ROOT / "web" / "docs" / f"{name}.md").is_file(), f"{name} has no help page"
         for group in (node["input"].get("required", {}), node["input"].get("optional", {})):
             for field, spec in group.items():
                 assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"

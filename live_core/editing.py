@@ -167,9 +167,7 @@ def guided(noise: torch.Tensor, rows: dict[str, int], unconditional: str, condit
 def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> list[Stream]:
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.latents[0].to(x))
-    other = seat
-    if method.latent_prompt and method.asymmetric_guidance and concepts:
-        other = concepts[0].reference[0].to(x)
+    seats = {"trained": seat, "reference": concepts[0].reference[0].to(x) if method.latent_prompt and concepts else seat}
     empty = model.encode_text("")
     null = empty if inversion.null_text is None else inversion.null_text.to(empty)
     streams = []
@@ -178,8 +176,8 @@ def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Metho
         if inversion.null_text is not None and method.guidance_scale != 1:
             streams.append(Stream("source unconditional", "source", null, seat))
     if method.guidance_scale != 1:
-        streams.append(Stream("unconditional", "edit", empty if method.decoupled_guidance else null, other))
-    return streams + [Stream("conditional", "edit", model.encode_text(change.prompt, concepts), seat)]
+        streams.append(Stream("unconditional", "edit", empty if method.decoupled_guidance else null, seats[method.unconditional_latent_prompt]))
+    return streams + [Stream("conditional", "edit", model.encode_text(change.prompt, concepts), seats[method.edit_latent_prompt])]
 
 
 def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[tuple[torch.Tensor, torch.Tensor] | None]:

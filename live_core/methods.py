@@ -10,6 +10,7 @@ SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
 SOURCES = ("reconstruction", "inversion")
 MASKS = ("both", "source", "edit")
+SEATS = ("trained", "reference")
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Method:
 
     What attention sees: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest (see `FramePlan`);
     `latent_prompt`, whether streams carry one.
-    Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; with `asymmetric_guidance` the unconditional stream's
-    latent prompt is the reference photo's latent, otherwise the trained one; with `decoupled_guidance` the edit's unconditional
+    Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
+    what the edit's two streams have in the latent prompt's seat, the "trained" one or the "reference" photo's latent (the paper's
+    asymmetric guidance is trained and reference); with `decoupled_guidance` the edit's unconditional
     text stays "" where the inversion has null text for the source.
     `start`: the part of the steps, from the noisiest, that is skipped; the edit begins with the inversion's latents there.
     The source: `source` says where its attention and latents come from, its "reconstruction" beside the edit, or the "inversion"
@@ -37,7 +39,8 @@ class Method:
     frame_plan: tuple[str, ...]
     min_width: float = 0.0
     latent_prompt: bool = False
-    asymmetric_guidance: bool = False
+    edit_latent_prompt: str = "trained"
+    unconditional_latent_prompt: str = "trained"
     decoupled_guidance: bool = False
     guidance_scale: float = 12.5
     start: float = 0.0
@@ -66,7 +69,8 @@ class Method:
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")
-        for name, choices in (("self_target", SELF_TARGETS), ("word_edit", WORD_EDITS), ("source", SOURCES), ("mask_from", MASKS)):
+        for name, choices in (("self_target", SELF_TARGETS), ("word_edit", WORD_EDITS), ("source", SOURCES), ("mask_from", MASKS),
+                              ("edit_latent_prompt", SEATS), ("unconditional_latent_prompt", SEATS)):
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
 
@@ -91,7 +95,7 @@ class Method:
 
 
 # Papers 000 and 001, section 4; thresholds from prompt-to-prompt.
-LIVE = Method("live", ("latent_prompt", "first", "previous"), latent_prompt=True, asymmetric_guidance=True, guidance_scale=12.5,
+LIVE = Method("live", ("latent_prompt", "first", "previous"), latent_prompt=True, unconditional_latent_prompt="reference", guidance_scale=12.5,
               cross_ratio=0.6, self_ratio=0.3, blend_threshold=0.3)
 # Tune-A-Video from inverted noise, nothing injected: the baseline LIVE's papers compare with.
 TAV_DDIM = Method("tav-ddim", ("first", "previous"), guidance_scale=12.5)

@@ -2,14 +2,14 @@
 from comfy_api.v0_0_2 import io
 
 from ..live_core.attention import SLOTS
-from ..live_core.methods import MASKS, METHODS, SELF_TARGETS, WORD_EDITS, Method
+from ..live_core.methods import MASKS, METHODS, SEATS, SELF_TARGETS, WORD_EDITS, Method
 from .sockets import MethodRow
 
 CUSTOM = "custom"
 _PART = {"min": 0.0, "max": 1.0, "step": 0.01}
 # What a method leaves to the user, beside its guidance scale.
 SHOWN = {
-    "live": ("cross_ratio", "self_ratio", "blend_threshold", "keep_words", "self_target", "blend_start", "asymmetric_guidance"),
+    "live": ("cross_ratio", "self_ratio", "blend_threshold", "keep_words", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt"),
     "fatezero-style": ("cross_ratio", "self_ratio", "self_start", "word_edit"),
     "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
     "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
@@ -31,6 +31,10 @@ def _field(name: str, row: Method) -> io.Input:
                               tooltip="replace: word by word, for prompts of as many words. refine: words may be added or left out; what both prompts share comes from the clip.")
     if name == "self_target":
         return io.Combo.Input(name, options=list(SELF_TARGETS), default=value, advanced=True, tooltip="Which self-attention comes from the clip.")
+    if name in ("edit_latent_prompt", "unconditional_latent_prompt"):
+        return io.Combo.Input(name, options=list(SEATS), default=value, advanced=True,
+                              tooltip="The latent prompt of the edit's conditional or unconditional stream: the one Tune Video trained, or the (first) photo's latent. "
+                                      "The paper: trained, reference. The bench: reference, trained shows more of the photo.")
     if name == "mask_from":
         return io.Combo.Input(name, options=list(MASKS), default=value, advanced=True, tooltip="Whose word maps give the mask: the clip's own, the edit's, or both.")
     tips = {
@@ -43,7 +47,6 @@ def _field(name: str, row: Method) -> io.Input:
         "self_blend_threshold": "Above this part of the changed words' strongest attention the edit keeps its own self-attention. 0: nowhere.",
         "blend_threshold": "Local blend: below this part of a word's strongest attention the clip stays as it is. 0 turns local blend off.",
         "blend_start": "Part of the steps before local blend sets in.",
-        "asymmetric_guidance": "Give the unconditional stream the photo's latent as its latent prompt, as the paper does; otherwise the trained one.",
         "decoupled_guidance": "With null text: it guides the clip's own stream only, the edit keeps the empty prompt.",
     }
     if isinstance(value, int) and not isinstance(value, bool):

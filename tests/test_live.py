@@ -258,7 +258,7 @@ def test_ratio_zero_injects_nothing(tuned, inversion):
 
 def test_injection_and_blend_change_the_edit(tuned, inversion):
     edits = [edit(tuned, inversion, CHANGE, replace(LIVE, **{"cross_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": None, **on})).latents
-             for on in ({}, {"cross_ratio": 0.6}, {"self_ratio": 0.5}, {"self_ratio": 0.5, "self_target": "temporal"}, {"blend_threshold": 0.3}, {"asymmetric_guidance": False})]
+             for on in ({}, {"cross_ratio": 0.6}, {"self_ratio": 0.5}, {"self_ratio": 0.5, "self_target": "temporal"}, {"blend_threshold": 0.3}, {"unconditional_latent_prompt": "trained"}, {"edit_latent_prompt": "reference"})]
     for i, a in enumerate(edits):
         assert all(not torch.allclose(a, b, atol=1e-3) for b in edits[:i]), i
 

@@ -59,7 +59,7 @@ class Bench:
         return self._once(("tune", settings), make)
 
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
-        seen = replace(method, name="", cross_ratio=0, self_ratio=0, blend_threshold=None, guidance_scale=1, asymmetric_guidance=False)
+        seen = replace(method, name="", cross_ratio=0, self_ratio=0, blend_threshold=None, guidance_scale=1)
         model, _ = self.tuned(tuning)
         return self._once(("invert", tuning, seen.frame_plan, seen.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
 

@@ -34,7 +34,7 @@ class Variant:
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
-METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "asymmetric_guidance", prefix="method."))
+METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
@@ -46,13 +46,15 @@ def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Varian
 VARIANTS = {variant.name: variant for variant in (
     SHIPPED,
     Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, "baseline: Tune-A-Video, DDIM inversion, textual inversion; no composite"),
-    replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, asymmetric_guidance=False, frame_plan=TAV_DDIM.frame_plan),
+    replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
             claim="Fig. 6: without the latent prompt worse"),
     _live("temporal-in-objective-2", "Fig. 7: temporal attention acting while the photo is learned: worse", {"temporal_in_photo_steps": True}),
     _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
     _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
     _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
-    _live("asymmetric-guidance", "section 3.4: asymmetric guidance better than plain, the shipped one", asymmetric_guidance=True),
+    _live("asymmetric-guidance", "section 3.4: the trained latent prompt against the photo's", edit_latent_prompt="trained", unconditional_latent_prompt="reference"),
+    _live("trained-latent-prompt", "the trained latent prompt in both streams of the edit", edit_latent_prompt="trained"),
+    _live("photo-latent-prompt", "the photo's latent in both streams of the edit", unconditional_latent_prompt="reference"),
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),

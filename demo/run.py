@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
 STAGES = {"LIVE_LoadModel": "load", "LIVE_BindConcept": "bind", "LIVE_Tune": "tune", "LIVE_Invert": "invert", "LIVE_Edit": "edit", "LIVE_Composite": "composite"}
 # Tune-A-Video with textual inversion, sampled from the inverted noise: nothing injected, nothing blended.
-BASELINE = {"Tune Video.method": "tav-ddim", "Invert Video (DDIM).method": "tav-ddim", "Edit Video.method.cross_ratio": 0.0,
-            "Edit Video.method.self_ratio": 0.0, "Edit Video.method.blend_threshold": 0.0}
+BASELINE = {f"{node}.method": "tav-ddim" for node in ("Tune Video", "Invert Video (DDIM)", "Edit Video")}
 
 
 def _comfy():

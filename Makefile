@@ -5,7 +5,7 @@ HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
-demo-all:            ## the four shipped cases beside the baselines
+demo-all:            ## every shipped case beside the baselines
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run --all --out output/demo-all
 
 unit:                ## the fast tests alone

@@ -37,7 +37,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Edited:
-    """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local blend."""
+    """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local blend. It is not
+    grown: a cell of its map is many pixels, and the compositor grows it in pixels."""
     latents: torch.Tensor
     mask: torch.Tensor
 
@@ -82,13 +83,13 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion") if finding else None
     shift = int(method.latent_prompt)
 
-    def mask_of(size: tuple[int, int], smooth: bool = False) -> torch.Tensor:
+    def mask_of(size: tuple[int, int], grow: int, smooth: bool = False) -> torch.Tensor:
         found = torch.zeros(x.shape[0], *size).to(x)
         if finding:
             maps = (source.maps(tap)[shift:], tap.maps[edit_row][shift:])
             use = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
             found = blend_mask(maps[use], blend_tokens[use], spared_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
-                               method.mask_grow, method.mask_neighbours)
+                               grow, method.mask_neighbours)
         return found if given is None else torch.maximum(found, resize_mask(given, size))
 
     def query_masks() -> dict[int, torch.Tensor] | None:
@@ -109,9 +110,9 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             x = schedule.denoise(x, guided(noise, rows, "unconditional", "conditional", method.guidance_scale), t, steps)
             source.after(i, t, noise, rows)
             if blending and i in method.blend_steps(steps):
-                x = blend(source.x, x, mask_of(size))
+                x = blend(source.x, x, mask_of(size, method.mask_grow))
             callback(i + 1, steps, x)
-    return Edited(x, (mask_of(pixels, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu())
+    return Edited(x, (mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu())
 
 
 class _Source:

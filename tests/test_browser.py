@@ -20,8 +20,10 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, name):
         assert browser.complaints(page) == ([], [])
         exported, _ = browser.export(page)
         assert exported == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-        for node, widget, value in (("LIVE_Tune", "clip_steps", 2), ("LIVE_Tune", "photo_steps", 2), ("LIVE_Invert", "steps", 4)):
-            if any(entry["class_type"] == node for entry in exported.values()):
+        kinds = {entry["class_type"] for entry in exported.values()}
+        photo_steps = 2 if "LIVE_BindConcept" in kinds else 0
+        for node, widget, value in (("LIVE_Tune", "clip_steps", 2), ("LIVE_Tune", "photo_steps", photo_steps), ("LIVE_Invert", "steps", 4), ("LIVE_NullText", "inner_steps", 1)):
+            if node in kinds:
                 browser.set_widget(page, node, widget, value)
         kind, detail = browser.run(page)
         browser.fit(page)

@@ -91,7 +91,7 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
 
     Weights are ordinary tensors even under inference mode, so that they can be trained.
     """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder = Path(folder)

@@ -28,6 +28,8 @@ from .tokenizer import CONTEXT, save_tokenizer
 MODEL = Path(__file__).parent / "model"
 CROP_STEPS = 2600
 THING_WEIGHT = 4                             # how much more a latent pixel on a thing, or next to one, counts
+LOCATED = 0.1                                # the cumulative alpha from which a noisy picture shows where its things are
+SHAPING = (0.3, 0.8)                         # the part of the timesteps in which a thing's shape is decided: drawn three times as often
 LOCALISATION_WEIGHT = 0.03
 LOOK_SHARE = 0.4                             # of the pictures with one thing; all that call theirs just "thing" are told by look twice as often
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -258,6 +260,16 @@ def words_of_things(tokenizer, captions: list[str], names: list[list[str]]) -> l
     return out
 
 
+def draw_timesteps(u: torch.Tensor) -> torch.Tensor:
+    """Timesteps 0..999 for `u` (n,) in 0..1: half of them evenly over all noise levels, half over `SHAPING` alone."""
+    low, high = SHAPING
+    inside = 0.5 + 0.5 / (high - low)                        # density within; 0.5 outside
+    edges = torch.tensor([0.0, 0.5 * low, 0.5 * low + inside * (high - low)])
+    starts, densities = torch.tensor([0.0, low, high]), torch.tensor([0.5, inside, 0.5])
+    part = torch.bucketize(u, edges[1:], right=True)
+    return ((starts[part] + (u - edges[part]) / densities[part]) * 1000).long().clamp(max=999)
+
+
 def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: bool = False) -> None:
     """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, and the localisation loss.
 
@@ -289,7 +301,7 @@ def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: b
         rng, generator = rng_for(run.step, 2)
         rows = rng.choice(count, batch, replace=False)
         x0 = means[rows] + stds[rows] * torch.randn(means[rows].shape, generator=generator)
-        t = ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long()          # stratified
+        t = draw_timesteps((torch.arange(batch) + torch.rand(batch, generator=generator)) / batch)              # stratified
         noise = torch.randn(x0.shape, generator=generator)
         a = abar[t].view(-1, 1, 1, 1)
         dropped = torch.rand(batch, generator=generator) < 0.1
@@ -305,9 +317,10 @@ def train_diffusion(work: Path, steps: int, count: int, batch: int = 16, warm: b
                          encode_with(text_encoder, ids.to(DEVICE), offsets)).sample
         snr = abar[t] / (1 - abar[t])
         error = (predicted - noise.to(DEVICE)).square().mean(1)
-        # Things fill a tenth of a picture and hold all that is hard in it. Where they are is known only once noise has cleared.
+        # Things fill a tenth of a picture and hold all that is hard in it. While nobody can know where they are, weighting them
+        # would teach the model to expect things everywhere.
         around = F.max_pool2d(torch.from_numpy(pictures.masks[rows].max(1)[:, None]).float() / 255, 3, 1, 1)[:, 0]
-        weight = (snr.clamp(max=5) / snr)[:, None, None] * (1 + THING_WEIGHT * around * (a > 0.3).float()[..., 0])
+        weight = (snr.clamp(max=5) / snr)[:, None, None] * (1 + THING_WEIGHT * around * (a > LOCATED).float()[..., 0])
         loss = (weight.to(DEVICE) * error).mean()
         # Where nearly all is noise nobody knows yet where the thing will be; the words of a dropped caption are not there.
         told = [(i, p, which) for i in range(batch) if not dropped[i] and abar[t[i]] > 0.05 for p, which in (look_words if told_by_look[i] else words)[rows[i]]]

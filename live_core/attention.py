@@ -83,27 +83,46 @@ class SelfInjection:
 
 @dataclass
 class WordTap:
-    """A running sum of cross-attention probabilities at one resolution, mean over heads and layers.
+    """Attention maps at one resolution, mean over heads and layers.
 
-    After n forwards `maps` is (s, F, tokens, L), the sum of n of them; a mask needs only ratios. Injected attention is
-    recorded as it acts, after the injection, as prompt-to-prompt's attention store does, or before it, as FateZero's does.
+    `rows`: the streams it taps, r of them, in this order; None for all. After n forwards `maps` is (r, F, tokens, L), the sum of n
+    cross-attention maps; a mask needs only ratios. Injected attention is summed as it acts, after the injection, as prompt-to-prompt's
+    attention store does, or before it, as FateZero's does. `acted` (r, F, tokens, L) is the last forward's, always as it acted.
+    `self_maps` (r, F, tokens, tokens) is the sum of the self-attention maps of forwards with `self_attention` on, as they acted, but
+    with each frame's own places alone for keys, whatever the frame plan: how the places of one picture group.
     """
     tokens: int
     before_injection: bool = False
+    rows: tuple[int, ...] | None = None
+    self_attention: bool = False
     maps: torch.Tensor | None = None
-    _layers: list[torch.Tensor] = field(default_factory=list)
+    acted: torch.Tensor | None = None
+    self_maps: torch.Tensor | None = None
+    _acted: list[torch.Tensor] = field(default_factory=list)
+    _before: list[torch.Tensor] = field(default_factory=list)
+    _selves: list[torch.Tensor] = field(default_factory=list)
 
-    def record(self, probabilities: torch.Tensor) -> None:
-        self._layers.append(probabilities.float())
+    def record(self, acted: torch.Tensor, before: torch.Tensor | None = None) -> None:
+        """One layer's cross-attention (r, F, tokens, L), after injection and, where that is summed, before it."""
+        self._acted.append(acted.float())
+        self._before.append(acted.float() if before is None else before.float())
+
+    def record_self(self, probabilities: torch.Tensor) -> None:
+        """One layer's self-attention (r, F, tokens, tokens)."""
+        self._selves.append(probabilities)
 
     def forget_forward(self) -> None:
-        self._layers.clear()
+        for layers in (self._acted, self._before, self._selves):
+            layers.clear()
 
     def end_of_forward(self) -> None:
-        if self._layers:
-            mean = torch.stack(self._layers).mean(0)
+        if self._acted:
+            self.acted, mean = (torch.stack(layers).mean(0) for layers in (self._acted, self._before))
             self.maps = mean if self.maps is None else self.maps + mean
-            self._layers.clear()
+        if self._selves:
+            mean = torch.stack(self._selves).mean(0)
+            self.self_maps = mean if self.self_maps is None else self.self_maps + mean
+        self.forget_forward()
 
 
 class QueryKeyStore(Protocol):
@@ -173,7 +192,18 @@ class VideoAttention:
                 own = self._attend(plan, *(stream(x)[injection.target] for x in (q, k, v)))
                 fused, mask = stream(out)[injection.target], injection.masks[q.shape[2]][:, None, :, None].to(out)
                 stream(out)[injection.target] = mask * own + (1 - mask) * fused
+        if plan.tap is not None and plan.tap.self_attention and q.shape[2] == plan.tap.tokens:
+            plan.tap.record_self(torch.stack([self._own_map(stream, row, q, k, q_injected, k_injected, injections) for row in _tapped(plan)]))
         return out
+
+    def _own_map(self, stream, row, q, k, q_injected, k_injected, injections):
+        """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads; frame by frame, since all heads' maps of all frames are large."""
+        def of(q, k):
+            return torch.stack([_probabilities(*frame).mean(0) for frame in zip(stream(q)[row], stream(k)[row])])
+        maps = of(q_injected, k_injected)
+        for mask in (i.masks[q.shape[2]][..., None].to(maps) for i in injections if i.target == row and i.masks is not None):
+            maps = mask * of(q, k) + (1 - mask) * maps
+        return maps
 
     def _attend(self, plan, q, k, v):
         """Self-attention over the frames of the plan, for whole streams."""
@@ -208,18 +238,20 @@ class VideoAttention:
         self._record(plan, stream, q, k)
         out = F.scaled_dot_product_attention(q, k, v)
         words = [i for i in plan.words if i.max_tokens is None or q.shape[2] <= i.max_tokens]
-        for injection in words:
-            q_source, k_source = self._source(plan, injection.source, stream, q, k)
+        sources = [self._source(plan, injection.source, stream, q, k) for injection in words]
+        for injection, (q_source, k_source) in zip(words, sources):
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
             stream(out)[injection.target] = (F.scaled_dot_product_attention(q_source, k_source, mapping @ v_edit)
                                              + F.scaled_dot_product_attention(stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit))
         if plan.tap is not None and q.shape[2] == plan.tap.tokens:
-            maps = stream(_probabilities(q, k)).clone()
-            for injection in () if plan.tap.before_injection else words:
-                source = _probabilities(*self._source(plan, injection.source, stream, q, k))
-                maps[injection.target] = source @ injection.mapping.to(source) + maps[injection.target] * injection.keep.to(source)
-            plan.tap.record(maps.mean(2))
+            rows = _tapped(plan)
+            before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]) for row in rows])
+            acted = before.clone()
+            for injection, source in ((i, _probabilities(*s)) for i, s in zip(words, sources) if i.target in rows):
+                target = rows.index(injection.target)
+                acted[target] = source @ injection.mapping.to(source) + acted[target] * injection.keep.to(source)
+            plan.tap.record(acted.mean(2), before.mean(2) if plan.tap.before_injection else None)
         return out
 
     def _inject_queries_and_keys(self, plan, injections, q, k):
@@ -249,6 +281,10 @@ class VideoAttention:
 def _stream_view(plan: AttentionPlan, batch: int):
     """x -> the same storage seen as (streams, rows of one stream, ...)."""
     return lambda x: x.view(plan.streams, batch // plan.streams, *x.shape[1:])
+
+
+def _tapped(plan: AttentionPlan) -> tuple[int, ...]:
+    return tuple(range(plan.streams)) if plan.tap.rows is None else plan.tap.rows
 
 
 def _probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel
 from .prompts import Prompt, align_words, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
+from .records import FUSION, LOCAL_BLEND, Records, SideRecorder, keeps_self_attention
 from .stores import RamStore
 from .streams import Stream, batch_latent_prompts, batch_text
 
@@ -38,9 +39,10 @@ class Edit:
 @dataclass(frozen=True)
 class Edited:
     """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local blend. It is not
-    grown: a cell of its map is many pixels, and the compositor grows it in pixels."""
+    grown: a cell of its map is many pixels, and the compositor grows it in pixels. `records`: what attention did, for `inspect.py`."""
     latents: torch.Tensor
     mask: torch.Tensor
+    records: Records
 
 
 @torch.no_grad()
@@ -80,13 +82,15 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     rows = {stream.name: i for i, stream in enumerate(streams)}
     seats, edit_row = batch_latent_prompts(streams), rows["conditional"]
     source = _Source(model, inversion, method, rows.get("source"), needs_source, injects)
-    tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion") if finding else None
+    tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion", rows=(edit_row,) if source.row is None else (edit_row, source.row))
     shift = int(method.latent_prompt)
+    of_source, of_edit = SideRecorder(source_prompt, shift), SideRecorder(edit_prompt, shift)
+    masks: dict[str, dict[int, torch.Tensor]] = {LOCAL_BLEND: {}, FUSION: {}}
 
     def mask_of(size: tuple[int, int], grow: int, smooth: bool = False) -> torch.Tensor:
         found = torch.zeros(x.shape[0], *size).to(x)
         if finding:
-            maps = (source.maps(tap)[shift:], tap.maps[edit_row][shift:])
+            maps = (source.maps(tap)[shift:], tap.maps[0][shift:])
             use = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
             found = blend_mask(maps[use], blend_tokens[use], spared_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
                                grow, method.mask_neighbours)
@@ -99,20 +103,30 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in list(enumerate(schedule.timesteps(steps)))[first:]:
+            tap.self_attention = keeps_self_attention(i, first)
             source.before(i, t)
             words = (WordInjection(edit_row, source.row, *token_edits[i], method.cross_max_tokens),) if token_edits[i] else ()
             selves = ()
             if i in method.self_steps(steps):
-                selves = (SelfInjection(edit_row, source.row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens, query_masks()),)
+                own = query_masks()
+                selves = (SelfInjection(edit_row, source.row, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens, own),)
+                if own is not None:
+                    masks[FUSION][i] = own[size[0] * size[1]][shift:].unflatten(-1, size).bool().cpu()
             plan = AttentionPlan(method.frames, words=words, selves=selves, tap=tap, store=source.store, step=i)
             batch = torch.stack([source.x if stream.latents == "source" else x for stream in streams])
             noise = unet(batch, t, batch_text(streams, i), seats, plan)
             x = schedule.denoise(x, guided(noise, rows, "unconditional", "conditional", method.guidance_scale), t, steps)
             source.after(i, t, noise, rows)
+            of_edit.step(tap.acted[0])
+            if needs_source:
+                of_source.step(source.acted(tap))
             if blending and i in method.blend_steps(steps):
-                x = blend(source.x, x, mask_of(size, method.mask_grow))
+                allowed = mask_of(size, method.mask_grow)
+                x = blend(source.x, x, allowed)
+                masks[LOCAL_BLEND][i] = allowed.bool().cpu()
             callback(i + 1, steps, x)
-    return Edited(x, (mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu())
+    records = Records(method.name, steps, first, map_size, of_source.side(source.self_maps(tap)), of_edit.side(tap.self_maps[0]), masks)
+    return Edited(x, (mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu(), records)
 
 
 class _Source:
@@ -124,6 +138,7 @@ class _Source:
         self.store = inversion.store
         self.step_maps: torch.Tensor | None = None                # (F, tokens, L) of the step, where they do not come from the batch
         self._sum: torch.Tensor | None = None
+        self._self_sum: torch.Tensor | None = None                # (1, F, n, n), of an inversion that is run by itself
 
     def before(self, i: int, t: int) -> None:
         """A source that is the inversion: its latents and attention of the step, from the store or computed now."""
@@ -135,10 +150,10 @@ class _Source:
                 self.store = RamStore()                           # holds one step
                 height, width = self.model.unet.map_tokens(*self.x.shape[-2:])
                 seat = latent_prompt_of(self.model, self.method, self.inversion.latents[0].to(self.x))
-                tap = WordTap(height * width)
+                tap = WordTap(height * width, self_attention=keeps_self_attention(i, self.method.first_step(self.inversion.steps)), self_maps=self._self_sum)
                 plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.store) if self.injects else None, step=i)
                 self.model.unet(self.x[None], t, self.model.encode_text(self.inversion.prompt)[None], None if seat is None else seat[None], plan)
-                self.step_maps = tap.maps[0]
+                self.step_maps, self._self_sum = tap.maps[0], tap.self_maps
                 return
         self.step_maps = self.store.read(f"{i:04d}/maps").to(self.x)
         self._sum = self.step_maps if self._sum is None else self._sum + self.step_maps
@@ -154,8 +169,18 @@ class _Source:
     def maps(self, tap: WordTap) -> torch.Tensor:
         """What a mask reads: a reconstruction's maps so far, the inversion's of this step alone (FateZero)."""
         if self.row is not None:
-            return tap.maps[self.row]
+            return tap.maps[1]
         return self.step_maps if self.method.source == "inversion" else self._sum
+
+    def acted(self, tap: WordTap) -> torch.Tensor:
+        """(F, n, L): the step's own word maps."""
+        return self.step_maps if self.row is None else tap.acted[1]
+
+    def self_maps(self, tap: WordTap) -> torch.Tensor | None:
+        """(F, n, n): the sum of self-attention over the steps, None where the source did not run."""
+        if self.row is not None:
+            return tap.self_maps[1]
+        return None if self._self_sum is None else self._self_sum[0]
 
 
 def guided(noise: torch.Tensor, rows: dict[str, int], unconditional: str, conditional: str, guidance_scale: float) -> torch.Tensor:

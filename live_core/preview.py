@@ -1,9 +1,12 @@
-"""Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, and curves over frames."""
+"""Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, curves over frames, and rows of pictures."""
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 
 def fit_colours(latents: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
@@ -28,7 +31,6 @@ def contact_sheet(latents: torch.Tensor, colours: torch.Tensor, most: int = 8, s
 
 def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 160) -> torch.Tensor:
     """One panel a curve, values over frames: a picture (1, H, W, 3), 0..1, `height` pixels a panel."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((width / 100, height / 100 * len(curves)), dpi=100, layout="constrained")
@@ -37,6 +39,34 @@ def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
     axes.set_xlabel("frame")
+    return _drawn(figure)
+
+
+def plot_rows(pictures: torch.Tensor, labels: Sequence[str], most: int = 8, side: int = 160) -> torch.Tensor:
+    """One picture (1, H', W', 3), 0..1, of `pictures` (r, f, H, W, 3): a row each, its label on the left, and up to `most` evenly chosen
+    frames, their numbers on top; each frame `side` pixels on its longer side."""
+    from matplotlib.figure import Figure
+
+    gap, left, top = 4, 130, 24
+    chosen = torch.linspace(0, pictures.shape[1] - 1, min(most, pictures.shape[1])).round().long()
+    height, width = (max(1, round(side * n / max(pictures.shape[2:4]))) for n in pictures.shape[2:4])
+    small = F.interpolate(pictures[:, chosen].flatten(0, 1).movedim(-1, 1).float().cpu(), (height, width), mode="bilinear", antialias=True)
+    cells = rearrange(F.pad(small, (0, gap, 0, gap), value=1), "(r f) c h w -> (r h) (f w) c", f=len(chosen)).clamp(0, 1)
+    size = (left + cells.shape[1], top + cells.shape[0])
+    figure = Figure((size[0] / 100, size[1] / 100), dpi=100)
+    axes = figure.add_axes((left / size[0], 0, cells.shape[1] / size[0], cells.shape[0] / size[1]))
+    axes.imshow(cells.numpy(), interpolation="none", aspect="auto")
+    axes.set_xticks([(i + 0.5) * (width + gap) for i in range(len(chosen))], [f"frame {i + 1}" for i in chosen])
+    axes.set_yticks([(i + 0.5) * (height + gap) for i in range(len(labels))], labels)
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return _drawn(figure)
+
+
+def _drawn(figure) -> torch.Tensor:
+    """(1, H, W, 3), 0..1"""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[None, ..., :3].astype(np.float32) / 255)

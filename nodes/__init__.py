@@ -7,6 +7,7 @@ from .composite import Composite
 from .edit import Edit
 from .evaluate import Measure
 from .host import register_folders
+from .inspect import Inspect
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
@@ -18,5 +19,5 @@ class LiveExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Measure, SaveTuning, LoadTuning,
+        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,
                 MethodFrames, MethodWords, MethodSelf, MethodBlend]

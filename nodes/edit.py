@@ -2,7 +2,7 @@ from comfy_api.v0_0_2 import io
 
 from . import host
 from .methods import method_input, method_of
-from .sockets import Inversion, Model
+from .sockets import Inversion, Model, Records
 
 
 class Edit(io.ComfyNode):
@@ -21,7 +21,7 @@ class Edit(io.ComfyNode):
                     io.String.Input("spare_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
                     io.String.Input("word_weights", default="", advanced=True, tooltip="More or less attention to words of this prompt while attention is injected, such as \"watercolor=10, road=0.5\"."),
                     io.Mask.Input("mask", optional=True, tooltip="Where the edit may change the clip, besides what local blend finds; one frame, or one for each of the clip's.")],
-            outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")])
+            outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask"), Records.Output(display_name="records")])
 
     @classmethod
     def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, word_weights, mask=None) -> io.NodeOutput:
@@ -31,4 +31,4 @@ class Edit(io.ComfyNode):
         change = Change(prompt, method.get("keep_words", "").strip() or None, source_words, edit_words, spare_words, read_weights(word_weights))
         with host.on_device(model):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
-            return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask))
+            return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask), edited.records)

@@ -1,0 +1,142 @@
+"""Pictures of what attention did in an edit, from its `Records`."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from . import LiveError
+from .prompts import split_phrases
+from .records import Records, Side
+
+SIDES = ("edit", "source")
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows of pictures, one a frame. `labels`: one a row; `pictures` (r, f, H, W, 3), 0..1; `maps` (r, f, H, W), 0..1: what they show."""
+    labels: tuple[str, ...]
+    pictures: torch.Tensor
+    maps: torch.Tensor
+
+
+def show_words(records: Records, frames: torch.Tensor, words: str = "", side: str = "edit", part: tuple[float, float] = (0, 1)) -> View:
+    """A row a word: its cross-attention laid over `frames` (f, H, W, 3), 0..1, mean of the steps in `part` (see `steps_of`).
+
+    `words`: phrases of the side's prompt, separated by commas, empty for each of its words; tokens of one phrase are summed. A row's
+    colours go from 0 to its own maximum, which the label gives.
+    """
+    steps = steps_of(records, part)
+    heats = {f"{word}\n{_span(steps)}": word_heat(records, side, tokens, steps) for word, tokens in _words(records, side, words)}
+    return _heat_view(records, frames, heats, [heat.max() for heat in heats.values()])
+
+
+def show_steps(records: Records, frames: torch.Tensor, words: str = "", side: str = "edit", part: tuple[float, float] = (0, 1), rows: int = 5) -> View:
+    """A row a step for each word: up to `rows` steps, evenly chosen from those in `part`. All rows of a word share one scale of colours."""
+    steps, heats, tops = _evenly(steps_of(records, part), rows), {}, []
+    for word, tokens in _words(records, side, words):
+        own = [word_heat(records, side, tokens, [step]) for step in steps]
+        heats |= {f"{word}\n{_span([step])}": heat for step, heat in zip(steps, own)}
+        tops += [torch.stack(own).max()] * len(own)
+    return _heat_view(records, frames, heats, tops)
+
+
+def show_masks(records: Records, frames: torch.Tensor, part: tuple[float, float] = (0, 1), rows: int = 5) -> View:
+    """A row a step for each kind of mask the edit used: `frames` as they are inside, dark outside."""
+    _check(records, frames)
+    steps = set(steps_of(records, part))
+    found = [(f"{kind}\n{_span([step])}", masks[step]) for kind, masks in records.masks.items() for step in _evenly(sorted(steps & set(masks)), rows)]
+    if not found:
+        used = sorted({step + 1 for masks in records.masks.values() for step in masks})
+        raise LiveError(f"which: 'masks', and no mask was used in steps {min(steps) + 1} to {max(steps) + 1}; "
+                        + (f"choose a part of the steps {used[0]} to {used[-1]}" if used else
+                           f"method {records.method!r} used none at all, so edit with a blend_threshold or self_blend_threshold above 0, or with a mask"))
+    maps = torch.stack([F.interpolate(mask[:, None].float(), frames.shape[1:3])[:, 0] for _, mask in found])
+    return View(tuple(label for label, _ in found), frames.cpu() * (0.2 + 0.8 * maps[..., None]), maps)
+
+
+def show_self_attention(records: Records, frames: torch.Tensor, side: str = "edit") -> View:
+    """One row: the first three principal components of self-attention as red, green and blue, each from its least to its greatest value
+    in the clip. Places of one colour attend alike. `maps` is the first component."""
+    _check(records, frames)
+    maps = _side(records, side).self_attention
+    if maps is None:
+        raise LiveError(f"which: 'self-attention' of side {side!r} was not computed, since the inversion kept the source's attention; choose side 'edit', "
+                        "or invert with attention \"recompute\"")
+    components = principal_components(maps.float())
+    low, high = components.amin((0, 1)), components.amax((0, 1))
+    colours = _resize(((components - low) / (high - low).clamp_min(1e-12)).unflatten(1, records.map_size).movedim(-1, 0), frames)
+    return View(("self-attention",), colours.movedim(0, -1)[None], colours[:1])
+
+
+def principal_components(maps: torch.Tensor, count: int = 3) -> torch.Tensor:
+    """(f, n, count): what each place's row of `maps` (f, n, n) is along the `count` directions in which all rows differ most.
+
+    One basis for all frames, so that colours stay; the greatest value of a component is positive.
+    """
+    rows = maps.flatten(0, 1) - maps.mean((0, 1))
+    along = rows @ torch.linalg.svd(rows, full_matrices=False).Vh[:count].T
+    sign = along.gather(0, along.abs().argmax(0, keepdim=True)).sign()
+    return (along * sign).unflatten(0, maps.shape[:2])
+
+
+def word_heat(records: Records, side: str, tokens: list[int], steps: list[int]) -> torch.Tensor:
+    """Attention (f, h, w) to `tokens`, summed, at the map resolution; mean of `steps`."""
+    maps = _side(records, side).words[[step - records.first for step in steps]]
+    return maps[..., tokens].float().sum(-1).mean(0).unflatten(-1, records.map_size)
+
+
+def steps_of(records: Records, part: tuple[float, float]) -> list[int]:
+    """The steps that ran within `part`, from start to end, 0..1: one at least."""
+    (start, end), n = part, records.steps
+    if not 0 <= start <= end <= 1:
+        raise LiveError(f"first, last: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1")
+    first = min(int(start * n), n - 1)
+    last = max(int(end * n), first + 1)
+    if last <= records.first:
+        raise LiveError(f"first, last: {start} to {end} is skipped by this edit, which starts at {records.first / n:g}; give a later part")
+    return list(range(max(first, records.first), last))
+
+
+def overlay(frames: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
+    """`heat` (..., f, H, W), 0..1, in colour over `frames` (f, H, W, 3), dim where it is 0: (..., f, H, W, 3)."""
+    from matplotlib import colormaps
+    colours = torch.from_numpy(colormaps["inferno"](heat.numpy())[..., :3]).float()
+    return 0.45 * frames.cpu() * (1 - heat[..., None]) + colours * heat[..., None]
+
+
+def _heat_view(records: Records, frames: torch.Tensor, heats: dict[str, torch.Tensor], tops: list[torch.Tensor]) -> View:
+    _check(records, frames)
+    maps = _resize(torch.stack([heat / top.clamp_min(1e-12) for heat, top in zip(heats.values(), tops)]), frames)
+    return View(tuple(f"{label}\nmax {float(top):.2g}" for label, top in zip(heats, tops)), overlay(frames, maps), maps)
+
+
+def _words(records: Records, side: str, words: str) -> list[tuple[str, list[int]]]:
+    prompt = _side(records, side).prompt
+    return [(phrase, prompt.tokens_of(phrase)) for phrase in split_phrases(words) or dict.fromkeys(word.lower() for word in prompt.words)]
+
+
+def _side(records: Records, side: str) -> Side:
+    found = {"edit": records.edit, "source": records.source}[side]
+    if found is None:
+        raise LiveError(f"side: {side!r} has no records, since method {records.method!r} as it was set does not run the source beside the edit; choose 'edit'")
+    return found
+
+
+def _check(records: Records, frames: torch.Tensor) -> None:
+    if len(frames) != records.frames:
+        raise LiveError(f"images: {len(frames)} frames, and the edit has {records.frames}; give the clip's frames or the edited ones")
+
+
+def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(maps, frames.shape[1:3], mode="bilinear", align_corners=False)
+
+
+def _span(steps: list[int]) -> str:
+    return f"step {steps[0] + 1}" if len(steps) == 1 else f"steps {steps[0] + 1} to {steps[-1] + 1}"
+
+
+def _evenly(items: list, most: int) -> list:
+    """Up to `most` of them, evenly chosen, the first and the last among them."""
+    return [items[i] for i in torch.linspace(0, len(items) - 1, min(most, len(items))).round().int()]

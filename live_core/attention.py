@@ -98,26 +98,27 @@ class WordTap:
     maps: torch.Tensor | None = None
     acted: torch.Tensor | None = None
     self_maps: torch.Tensor | None = None
-    _acted: list[torch.Tensor] = field(default_factory=list)
     _before: list[torch.Tensor] = field(default_factory=list)
+    _acted: list[torch.Tensor] = field(default_factory=list)
     _selves: list[torch.Tensor] = field(default_factory=list)
 
-    def record(self, acted: torch.Tensor, before: torch.Tensor | None = None) -> None:
-        """One layer's cross-attention (r, F, tokens, L), after injection and, where that is summed, before it."""
-        self._acted.append(acted.float())
-        self._before.append(acted.float() if before is None else before.float())
+    def record(self, before: torch.Tensor, acted: torch.Tensor) -> None:
+        """One layer's cross-attention (r, F, tokens, L), before and after injection."""
+        self._before.append(before)
+        self._acted.append(acted)
 
     def record_self(self, probabilities: torch.Tensor) -> None:
         """One layer's self-attention (r, F, tokens, tokens)."""
         self._selves.append(probabilities)
 
     def forget_forward(self) -> None:
-        for layers in (self._acted, self._before, self._selves):
+        for layers in (self._before, self._acted, self._selves):
             layers.clear()
 
     def end_of_forward(self) -> None:
         if self._acted:
-            self.acted, mean = (torch.stack(layers).mean(0) for layers in (self._acted, self._before))
+            self.acted = torch.stack(self._acted).mean(0)
+            mean = torch.stack(self._before).mean(0) if self.before_injection else self.acted
             self.maps = mean if self.maps is None else self.maps + mean
         if self._selves:
             mean = torch.stack(self._selves).mean(0)
@@ -246,12 +247,12 @@ class VideoAttention:
                                              + F.scaled_dot_product_attention(stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit))
         if plan.tap is not None and q.shape[2] == plan.tap.tokens:
             rows = _tapped(plan)
-            before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]) for row in rows])
+            before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
             acted = before.clone()
-            for injection, source in ((i, _probabilities(*s)) for i, s in zip(words, sources) if i.target in rows):
+            for injection, source in ((i, _probabilities(*s).mean(1)) for i, s in zip(words, sources) if i.target in rows):
                 target = rows.index(injection.target)
                 acted[target] = source @ injection.mapping.to(source) + acted[target] * injection.keep.to(source)
-            plan.tap.record(acted.mean(2), before.mean(2) if plan.tap.before_injection else None)
+            plan.tap.record(before, acted)
         return out
 
     def _inject_queries_and_keys(self, plan, injections, q, k):

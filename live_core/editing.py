@@ -12,7 +12,7 @@ from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel
 from .prompts import Prompt, align_words, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
-from .records import FUSION, LOCAL_BLEND, Records, SideRecorder, keeps_self_attention
+from .records import FUSION, LOCAL_BLEND, SELF_STEPS, Records, SideRecorder, evenly
 from .stores import RamStore
 from .streams import Stream, batch_latent_prompts, batch_text
 
@@ -85,6 +85,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion", rows=(edit_row,) if source.row is None else (edit_row, source.row))
     shift = int(method.latent_prompt)
     of_source, of_edit = SideRecorder(source_prompt, shift), SideRecorder(edit_prompt, shift)
+    self_steps = evenly(range(first, steps), SELF_STEPS)
     masks: dict[str, dict[int, torch.Tensor]] = {LOCAL_BLEND: {}, FUSION: {}}
 
     def mask_of(size: tuple[int, int], grow: int, smooth: bool = False) -> torch.Tensor:
@@ -103,8 +104,8 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in list(enumerate(schedule.timesteps(steps)))[first:]:
-            tap.self_attention = keeps_self_attention(i, first)
-            source.before(i, t)
+            tap.self_attention = i in self_steps
+            source.before(i, t, tap.self_attention)
             words = (WordInjection(edit_row, source.row, *token_edits[i], method.cross_max_tokens),) if token_edits[i] else ()
             selves = ()
             if i in method.self_steps(steps):
@@ -140,8 +141,8 @@ class _Source:
         self._sum: torch.Tensor | None = None
         self._self_sum: torch.Tensor | None = None                # (1, F, n, n), of an inversion that is run by itself
 
-    def before(self, i: int, t: int) -> None:
-        """A source that is the inversion: its latents and attention of the step, from the store or computed now."""
+    def before(self, i: int, t: int, self_attention: bool) -> None:
+        """A source that is the inversion: its latents and attention of the step, from the store or computed now, then with its own `self_attention` maps if wanted."""
         if not self.needed or self.row is not None:
             return
         if self.method.source == "inversion":
@@ -150,7 +151,7 @@ class _Source:
                 self.store = RamStore()                           # holds one step
                 height, width = self.model.unet.map_tokens(*self.x.shape[-2:])
                 seat = latent_prompt_of(self.model, self.method, self.inversion.latents[0].to(self.x))
-                tap = WordTap(height * width, self_attention=keeps_self_attention(i, self.method.first_step(self.inversion.steps)), self_maps=self._self_sum)
+                tap = WordTap(height * width, self_attention=self_attention, self_maps=self._self_sum)
                 plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.store) if self.injects else None, step=i)
                 self.model.unet(self.x[None], t, self.model.encode_text(self.inversion.prompt)[None], None if seat is None else seat[None], plan)
                 self.step_maps, self._self_sum = tap.maps[0], tap.self_maps

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 from .prompts import split_phrases
-from .records import Records, Side
+from .records import Records, Side, evenly
 
 SIDES = ("edit", "source")
 
@@ -25,7 +25,7 @@ def show_words(records: Records, frames: torch.Tensor, words: str = "", side: st
     """A row a word: its cross-attention laid over `frames` (f, H, W, 3), 0..1, mean of the steps in `part` (see `steps_of`).
 
     `words`: phrases of the side's prompt, separated by commas, empty for each of its words; tokens of one phrase are summed. A row's
-    colours go from 0 to its own maximum, which the label gives.
+    colours go from 0 to its own maximum, a part of all attention, which the label gives.
     """
     steps = steps_of(records, part)
     heats = {f"{word}\n{_span(steps)}": word_heat(records, side, tokens, steps) for word, tokens in _words(records, side, words)}
@@ -34,7 +34,7 @@ def show_words(records: Records, frames: torch.Tensor, words: str = "", side: st
 
 def show_steps(records: Records, frames: torch.Tensor, words: str = "", side: str = "edit", part: tuple[float, float] = (0, 1), rows: int = 5) -> View:
     """A row a step for each word: up to `rows` steps, evenly chosen from those in `part`. All rows of a word share one scale of colours."""
-    steps, heats, tops = _evenly(steps_of(records, part), rows), {}, []
+    steps, heats, tops = evenly(steps_of(records, part), rows), {}, []
     for word, tokens in _words(records, side, words):
         own = [word_heat(records, side, tokens, [step]) for step in steps]
         heats |= {f"{word}\n{_span([step])}": heat for step, heat in zip(steps, own)}
@@ -46,7 +46,7 @@ def show_masks(records: Records, frames: torch.Tensor, part: tuple[float, float]
     """A row a step for each kind of mask the edit used: `frames` as they are inside, dark outside."""
     _check(records, frames)
     steps = set(steps_of(records, part))
-    found = [(f"{kind}\n{_span([step])}", masks[step]) for kind, masks in records.masks.items() for step in _evenly(sorted(steps & set(masks)), rows)]
+    found = [(f"{kind}\n{_span([step])}", masks[step]) for kind, masks in records.masks.items() for step in evenly(sorted(steps & set(masks)), rows)]
     if not found:
         used = sorted({step + 1 for masks in records.masks.values() for step in masks})
         raise LiveError(f"which: 'masks', and no mask was used in steps {min(steps) + 1} to {max(steps) + 1}; "
@@ -58,7 +58,7 @@ def show_masks(records: Records, frames: torch.Tensor, part: tuple[float, float]
 
 def show_self_attention(records: Records, frames: torch.Tensor, side: str = "edit") -> View:
     """One row: the first three principal components of self-attention as red, green and blue, each from its least to its greatest value
-    in the clip. Places of one colour attend alike. `maps` is the first component."""
+    in the clip. Places of one colour attend alike. `maps` is the red one."""
     _check(records, frames)
     maps = _side(records, side).self_attention
     if maps is None:
@@ -71,14 +71,19 @@ def show_self_attention(records: Records, frames: torch.Tensor, side: str = "edi
 
 
 def principal_components(maps: torch.Tensor, count: int = 3) -> torch.Tensor:
-    """(f, n, count): what each place's row of `maps` (f, n, n) is along the `count` directions in which all rows differ most.
+    """(f, n, count): each place's row of `maps` (f, n, n) along the `count` directions in which the rows of its frame differ most.
 
-    One basis for all frames, so that colours stay; the greatest value of a component is positive.
+    Keys move with the things in a clip, so each frame has its own directions; they are turned (orthogonal Procrustes) so that places
+    come out as near as can be to where they were in the frame before, and things keep their colour. In the first frame the value of
+    greatest size of each component is positive.
     """
-    rows = maps.flatten(0, 1) - maps.mean((0, 1))
-    along = rows @ torch.linalg.svd(rows, full_matrices=False).Vh[:count].T
-    sign = along.gather(0, along.abs().argmax(0, keepdim=True)).sign()
-    return (along * sign).unflatten(0, maps.shape[:2])
+    rows = maps - maps.mean(1, keepdim=True)
+    along = rows @ torch.linalg.svd(rows, full_matrices=False).Vh[:, :count].mT
+    found = [along[0] * along[0].gather(0, along[0].abs().argmax(0, keepdim=True)).sign()]
+    for frame in along[1:]:
+        u, _, vh = torch.linalg.svd(frame.T @ found[-1])
+        found.append(frame @ u @ vh)
+    return torch.stack(found)
 
 
 def word_heat(records: Records, side: str, tokens: list[int], steps: list[int]) -> torch.Tensor:
@@ -109,7 +114,7 @@ def overlay(frames: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
 def _heat_view(records: Records, frames: torch.Tensor, heats: dict[str, torch.Tensor], tops: list[torch.Tensor]) -> View:
     _check(records, frames)
     maps = _resize(torch.stack([heat / top.clamp_min(1e-12) for heat, top in zip(heats.values(), tops)]), frames)
-    return View(tuple(f"{label}\nmax {float(top):.2g}" for label, top in zip(heats, tops)), overlay(frames, maps), maps)
+    return View(tuple(f"{label}\n0 to {float(top):.2g}" for label, top in zip(heats, tops)), overlay(frames, maps), maps)
 
 
 def _words(records: Records, side: str, words: str) -> list[tuple[str, list[int]]]:
@@ -136,7 +141,3 @@ def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 def _span(steps: list[int]) -> str:
     return f"step {steps[0] + 1}" if len(steps) == 1 else f"steps {steps[0] + 1} to {steps[-1] + 1}"
 
-
-def _evenly(items: list, most: int) -> list:
-    """Up to `most` of them, evenly chosen, the first and the last among them."""
-    return [items[i] for i in torch.linspace(0, len(items) - 1, min(most, len(items))).round().int()]

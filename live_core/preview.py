@@ -47,7 +47,7 @@ def plot_rows(pictures: torch.Tensor, labels: Sequence[str], most: int = 8, side
     frames, their numbers on top; each frame `side` pixels on its longer side."""
     from matplotlib.figure import Figure
 
-    gap, left, top = 4, 130, 24
+    gap, left, top = 4, 16 + 7 * max(len(line) for label in labels for line in label.splitlines()), 24
     chosen = torch.linspace(0, pictures.shape[1] - 1, min(most, pictures.shape[1])).round().long()
     height, width = (max(1, round(side * n / max(pictures.shape[2:4]))) for n in pictures.shape[2:4])
     small = F.interpolate(pictures[:, chosen].flatten(0, 1).movedim(-1, 1).float().cpu(), (height, width), mode="bilinear", antialias=True)

@@ -1,7 +1,7 @@
 """What an edit keeps of its own attention while it runs, for `inspect.py` to show: no second run."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,18 +9,19 @@ import torch
 from .prompts import Prompt
 
 LOCAL_BLEND, FUSION = "local blend", "self-attention fusion"
-SELF_EVERY = 5                                        # steps: self-attention maps are the dear part, and change little from step to step
+SELF_STEPS = 5                                        # self-attention maps are the dear part, and change little from step to step
 
 
-def keeps_self_attention(step: int, first: int) -> bool:
-    return (step - first) % SELF_EVERY == 0
+def evenly(items: Sequence, most: int) -> list:
+    """Up to `most` of them, evenly chosen, the first and the last among them."""
+    return [items[i] for i in torch.linspace(0, len(items) - 1, min(most, len(items))).round().int()]
 
 
 @dataclass(frozen=True)
 class Side:
     """One prompt's attention, as it acted. `words` (N', f, n, t), half precision: cross-attention of each of the N' steps that ran, mean
     of heads and layers; t: tokens up to the end of the last word. `self_attention` (f, n, n), half precision: each frame's to itself,
-    mean of heads, layers and every fifth step (see `WordTap`), None where the run did not compute it."""
+    mean of heads, layers and five steps, evenly chosen (see `WordTap`), None where the run did not compute it."""
     prompt: Prompt
     words: torch.Tensor
     self_attention: torch.Tensor | None
@@ -67,8 +68,8 @@ class SideRecorder:
         self._words.append(maps[self.shift:, :, :self.tokens].half().cpu())
 
     def side(self, self_maps: torch.Tensor | None) -> Side | None:
-        """`self_maps` (F, n, n): the sum over the steps that keep it. None when no step was seen."""
+        """`self_maps` (F, n, n): the sum over `SELF_STEPS` steps, or all if fewer. None when no step was seen."""
         if not self._words:
             return None
-        mean = None if self_maps is None else (self_maps[self.shift:] / len(self._words[::SELF_EVERY])).half().cpu()
+        mean = None if self_maps is None else (self_maps[self.shift:] / min(len(self._words), SELF_STEPS)).half().cpu()
         return Side(self.prompt, torch.stack(self._words), mean)

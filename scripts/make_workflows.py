@@ -60,6 +60,11 @@ Press **Run**: only the lower half may change. Put your own mask (mask editor, S
     "video_p2p": """## Video-P2P: tuned model, null text, decoupled guidance
 
 Press **Run**: the ball turns blue. *Null-Text Inversion* finds the unconditional text that gives the clip back under guidance; the edit keeps the empty one. Leave it out for the paper's fast mode.""",
+    "show_attention": """## See what the attention sees
+
+Press **Run**: the red ball becomes a blue one, and four *Show Attention* nodes show each word's heat map, one word step by step, the masks, and self-attention's principal components. They read the records of the one run, so changing them costs seconds.
+
+In your own workflow: connect `records` of *Edit Video*. Does the word you change light up where the thing is? If not, no mask will find it: choose another word in *source_words* and *edit_words*. Is the mask too small? Lower the threshold.""",
     "prompt_to_prompt_image": """## Prompt-to-prompt on one picture
 
 Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. `word_edit` refine adds or drops words, replace swaps them, `word_weights` such as `blue=2` weighs them, all in one edit.""",

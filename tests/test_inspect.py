@@ -1,0 +1,237 @@
+"""What an edit records of its attention, exactly, and the pictures made from it."""
+from dataclasses import replace
+
+import pytest
+import torch
+from demo.cases import CASES
+from live_core import LiveError, editing
+from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordTap
+from live_core.editing import Edit, edit
+from live_core.inspect import overlay, principal_components, show_masks, show_self_attention, show_steps, show_words, steps_of
+from live_core.inversion import invert
+from live_core.masks import word_mask
+from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM
+from live_core.preview import plot_rows
+from live_core.prompts import Prompt
+from live_core.records import FUSION, LOCAL_BLEND, Records, Side, SideRecorder
+
+CASE = CASES["ball-to-star"]
+CHANGE = Edit("a blue star moving on the meadow")
+WORDS = 8                                          # start token and seven words of one token
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def clip(demo_model):
+    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3]).float() / 255)
+
+
+@pytest.fixture
+def taps(monkeypatch):
+    """Every tap that an edit makes, with the maps of each forward in `seen`."""
+    made = []
+
+    class Watched(WordTap):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.seen = []
+            made.append(self)
+
+        def end_of_forward(self):
+            super().end_of_forward()
+            self.seen.append(self.acted)
+    monkeypatch.setattr(editing, "WordTap", Watched)
+    return made
+
+
+@pytest.mark.parametrize("method", [LIVE, PROMPT_TO_PROMPT], ids=lambda m: m.name)
+def test_records_are_the_tap_s_own_maps(demo_model, clip, taps, method):
+    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, STEPS), CHANGE).records
+    (tap,), shift = taps, int(method.latent_prompt)
+    assert torch.equal(tap.maps, sum(tap.seen[1:], tap.seen[0])) and len(tap.seen) == STEPS
+    for row, side in enumerate((records.edit, records.source)):
+        assert torch.equal(side.words, torch.stack([maps[row][shift:, :, :WORDS] for maps in tap.seen]).half())
+        torch.testing.assert_close(side.words.float().sum(0), tap.maps[row][shift:, :, :WORDS], rtol=1e-3, atol=STEPS * 2 ** -25)
+        torch.testing.assert_close(side.self_attention.float().sum(-1), torch.ones(3, 256), rtol=2e-3, atol=0)      # the mean of five of six steps
+    assert records.edit.prompt.words[1:3] == ("blue", "star") and records.source.prompt.words[1:3] == ("red", "ball")
+
+
+def test_the_source_s_records_are_the_same_from_a_store(demo_model, clip, tmp_path):
+    edits = [edit(demo_model, invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, STEPS, attention, tmp_path), CHANGE).records for attention in ("recompute", "ram", "disk")]
+    for other in edits[1:]:
+        torch.testing.assert_close(other.source.words, edits[0].source.words, atol=1e-4, rtol=1e-3)
+        assert other.source.self_attention is None and other.edit.self_attention is not None
+        with pytest.raises(LiveError, match="which: 'self-attention' of side 'source' was not computed.*choose side 'edit'"):
+            show_self_attention(other, torch.zeros(3, 128, 128, 3), "source")
+    assert edits[0].source.self_attention is not None
+
+
+def test_injected_attention_is_recorded_as_it_acted(demo_model, clip, taps):
+    """FateZero's masks read the edit's maps from before the injection; what acted on a shared word is the source's."""
+    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, 2)
+    records = edit(demo_model, inversion, CHANGE, replace(FATEZERO_SHAPE, cross_ratio=1.0)).records
+    shared = [1, 4, 5, 6, 7]
+    torch.testing.assert_close(records.edit.words[..., shared], records.source.words[..., shared])
+    before = taps[0].maps[0][..., shared]
+    assert not torch.allclose(before, records.edit.words[..., shared].float().sum(0), atol=1e-3)
+
+
+def test_masks_are_those_that_were_used(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, 10)
+    records = edit(demo_model, inversion, CHANGE).records
+    assert set(records.masks[LOCAL_BLEND]) == set(FATEZERO_SHAPE.blend_steps(10)) and set(records.masks[FUSION]) == set(FATEZERO_SHAPE.self_steps(10))
+    for step, mask in records.masks[FUSION].items():
+        expected = word_mask(records.source.words[step].float(), [2, 3], (16, 16), (16, 16), 0.3)
+        assert (mask.float() - expected).abs().mean() < 5e-3                        # half precision at the threshold
+    left = torch.zeros(1, 128, 128)
+    left[..., :64] = 1
+    given = edit(demo_model, invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 4), CHANGE, replace(BLENDED_LATENT, blend_threshold=None), mask=left).records
+    assert set(given.masks[LOCAL_BLEND]) == {1, 2, 3} and all(mask[..., :8].all() and not mask[..., 8:].any() for mask in given.masks[LOCAL_BLEND].values())
+
+
+def test_recording_changes_no_bit(demo_model, clip, monkeypatch):
+    """Beside loops whose tap finds masks and nothing else, and beside a loop by hand without any."""
+    inversions = {method: invert(demo_model, clip, CASE.prompt, method, STEPS) for method in (LIVE, FATEZERO_SHAPE, TAV_DDIM)}
+    recorded = {method: edit(demo_model, inversion, CHANGE) for method, inversion in inversions.items()}
+    monkeypatch.setattr(editing, "SELF_STEPS", 0)
+    monkeypatch.setattr(editing, "Records", lambda *_: None)
+    monkeypatch.setattr(SideRecorder, "step", lambda *_: None)
+    monkeypatch.setattr(SideRecorder, "side", lambda *_: None)
+    monkeypatch.setattr(editing, "WordTap", lambda *args, **options: WordTap(*args, **{**options, "self_maps": [None, None]}))
+    for method in (LIVE, FATEZERO_SHAPE):
+        plain = edit(demo_model, inversions[method], CHANGE)
+        assert torch.equal(plain.latents, recorded[method].latents) and torch.equal(plain.mask, recorded[method].mask)
+    x, text = inversions[TAV_DDIM].latents[-1], torch.stack([demo_model.encode_text(""), demo_model.encode_text(CHANGE.prompt)])
+    for t in demo_model.schedule.timesteps(STEPS):
+        noise = demo_model.unet(torch.stack([x, x]), t, text, plan=AttentionPlan(TAV_DDIM.frames))
+        x = demo_model.schedule.denoise(x, noise[0] + TAV_DDIM.guidance_scale * (noise[1] - noise[0]), t, STEPS)
+    assert torch.equal(x, recorded[TAV_DDIM].latents)
+
+
+@pytest.mark.parametrize("method", [FATEZERO_SHAPE, BLENDED_LATENT, DDIM], ids=lambda m: m.name)
+def test_bytes_are_the_formula_s(demo_model, clip, method):
+    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, 10), CHANGE).records
+    ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 16 * 16
+    masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (method.self_blend_threshold is not None)
+    if method is BLENDED_LATENT:
+        masks = ran                                                                # it blends from the first step that runs
+    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n ** 2) + masks * f * 16 * 16
+
+
+def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):
+    text = torch.stack([demo_model.encode_text(prompt) for prompt in (CASE.prompt, "", CHANGE.prompt)])
+    every, chosen = WordTap(256, self_attention=True), WordTap(256, rows=(2, 0), self_attention=True)
+    for tap in (every, chosen):
+        demo_model.unet(torch.stack([clip] * 3), 500, text, plan=AttentionPlan(tap=tap))
+    for whole, part in zip((every.maps, every.acted, every.self_maps), (chosen.maps, chosen.acted, chosen.self_maps)):
+        assert torch.equal(whole[[2, 0]], part)
+
+
+def test_self_attention_is_recorded_as_it_acted():
+    """Source's map where the mask is 0, the edit's own where it is 1; keys of the frame itself."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
+    maps = (q @ k.transpose(-1, -2) / 2).softmax(-1).mean(1)
+    mask = torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]])
+    for masks, expected in ((None, maps[:2]), ({5: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2])):
+        tap = WordTap(5, rows=(1, 0), self_attention=True)
+        VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2), q, k, v)
+        tap.end_of_forward()
+        torch.testing.assert_close(tap.self_maps, torch.stack([expected, maps[:2]]), atol=1e-6, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+FRAMES = torch.full((2, 16, 32, 3), 0.5)
+
+
+def made_up(**changes) -> Records:
+    """Two frames of 2 x 4 places, steps 3 to 8 of 8. "thing" is two tokens, at place 1 in frame 1 and at place 6 in frame 2."""
+    prompt = Prompt("a thing here", (), ("a", "thing", "here"), ((1, 2), (2, 4), (4, 5)))
+    words = torch.full((6, 2, 8, 5), 0.01)
+    words[:, 0, 1, 2:4] = words[:, 1, 6, 2:4] = 0.2
+    words[3:, :, :, 2:4] *= 2
+    half = (torch.arange(8) % 4 < 2).float()
+    blocks = (half[:, None] == half) / 4
+    side = Side(prompt, words.half(), blocks.expand(2, 8, 8).half())
+    return replace(Records("made-up", 8, 2, (2, 4), side, side, {LOCAL_BLEND: {4: torch.arange(16).view(1, 2, 8).expand(2, -1, -1) < 8}, FUSION: {}}), **changes)
+
+
+def test_heat_is_bright_where_the_map_is():
+    view = show_words(made_up(), FRAMES, "THING, here")
+    assert view.pictures.shape == (2, 2, 16, 32, 3) and view.maps.shape == (2, 2, 16, 32)
+    assert view.labels == ("THING\nsteps 3 to 8\n0 to 0.6", "here\nsteps 3 to 8\n0 to 0.01")
+    for frame, (row, column) in enumerate(((4, 12), (12, 20))):
+        light = view.pictures[0, frame].sum(-1)
+        assert divmod(int(view.maps[0, frame].argmax()), 32) in {(r, c) for r in range(row - 4, row + 4) for c in range(column - 4, column + 4)}
+        assert light[row, column] > 1.5 > 0.9 > light[row - 8, column - 8 if column > 15 else column + 12]
+    assert view.maps.amax((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.07)             # drawn between the cells' centres
+    assert [label.split("\n")[0] for label in show_words(made_up(), FRAMES).labels] == ["a", "thing", "here"]
+
+
+def test_steps_share_one_scale_and_follow_the_part():
+    view = show_steps(made_up(), FRAMES, "thing", rows=3)
+    assert [label.split("\n")[1] for label in view.labels] == ["step 3", "step 5", "step 8"]
+    assert view.maps.amax((1, 2, 3)).tolist() == pytest.approx([0.47, 0.47, 0.94], abs=1e-3)
+    assert show_words(made_up(), FRAMES, "thing", part=(0.9, 0.9)).labels == ("thing\nstep 8\n0 to 0.8",)
+    assert steps_of(made_up(), (0, 0.5)) == [2, 3] and steps_of(made_up(), (1, 1)) == [7] and steps_of(made_up(), (0.25, 0.3)) == [2]
+
+
+def test_no_heat_is_the_dim_frame_and_full_heat_the_last_colour():
+    from matplotlib import colormaps
+    frames = torch.rand(1, 1, 2, 3)
+    picture = overlay(frames, torch.tensor([[[0.0, 1.0]]]))
+    torch.testing.assert_close(picture[0, 0, 0], 0.45 * frames[0, 0, 0])
+    torch.testing.assert_close(picture[0, 0, 1], torch.tensor(colormaps["inferno"](1.0)[:3], dtype=torch.float32))
+
+
+def test_masks_light_what_may_change():
+    view = show_masks(made_up(), FRAMES)
+    assert view.labels == ("local blend\nstep 5",) and view.maps.mean() == 0.5
+    assert torch.equal(view.pictures[0, 0, :8], FRAMES[0, :8]) and view.pictures[0, 0, 8:].max() < 0.2
+
+
+def test_principal_components_separate_blocks_and_follow_them():
+    """Three groups of places, elsewhere in each frame but for a few that stay: a group has one colour, groups have different ones."""
+    torch.manual_seed(0)
+    groups = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 1, 1, 2, 1, 2, 2, 2, 1], [0, 0, 0, 0, 1, 2, 2, 1, 2, 2, 1, 1]])
+    same = (groups[:, :, None] == groups[:, None]).float()
+    maps = same / same.sum(-1, keepdim=True) + 1e-4 * torch.rand(3, 12, 12)
+    found = principal_components(maps)[..., :2]
+    centres = torch.stack([found[0][groups[0] == g].mean(0) for g in range(3)])
+    assert torch.equal(torch.cdist(found, centres.expand(3, -1, -1)).argmin(-1), groups)
+    spread = (found - centres[groups]).norm(dim=-1)
+    assert spread.max() < 0.1 * torch.pdist(centres).min()
+    assert torch.equal(principal_components(maps), principal_components(maps.clone()))
+    view = show_self_attention(made_up(), FRAMES)
+    left, right = view.pictures[0, :, :, 4], view.pictures[0, :, :, -4]
+    assert view.pictures.shape == (1, 2, 16, 32, 3) and (left - right).abs().sum(-1).min() > 0.9
+
+
+def test_a_sheet_has_a_row_each_and_up_to_eight_frames():
+    sheet = plot_rows(torch.rand(3, 20, 16, 32, 3), ("one", "a long label\nof two lines", "x"), side=60)
+    left = 16 + 7 * len("a long label")
+    assert sheet.shape == (1, 24 + 3 * (30 + 4), left + 8 * (60 + 4), 3) and 0 <= sheet.min() < sheet.max() <= 1
+    picture = torch.rand(1, 1, 64, 64, 3)
+    torch.testing.assert_close(plot_rows(picture, ("x",), side=64)[0, 24:88, 23:87], picture[0, 0], atol=0.01, rtol=0)
+    assert plot_rows(torch.rand(1, 2, 16, 32, 3), ("one",), side=60).shape[2] == 16 + 7 * 3 + 2 * 64
+
+
+@pytest.mark.parametrize("call,says", [
+    (lambda: show_words(made_up(), FRAMES, "unicorn"), "words: 'unicorn' is not in the prompt 'a thing here'; choose from its words: a, thing, here"),
+    (lambda: show_words(made_up(), FRAMES[:1]), "images: 1 frames, and the edit has 2"),
+    (lambda: show_words(made_up(source=None), FRAMES, side="source"), "side: 'source' has no records, since method 'made-up'.*choose 'edit'"),
+    (lambda: show_words(made_up(), FRAMES, part=(0.6, 0.4)), "first, last: 0.6 to 0.4; give a start and an end in order"),
+    (lambda: show_words(made_up(), FRAMES, part=(0, 0.2)), "first, last: 0 to 0.2 is skipped by this edit, which starts at 0.25"),
+    (lambda: show_masks(made_up(), FRAMES, (0.7, 1)), "no mask was used in steps 6 to 8; choose a part of the steps 5 to 5"),
+    (lambda: show_masks(made_up(masks={}), FRAMES), "method 'made-up' used none at all"),
+], ids=["word", "frames", "side", "order", "skipped", "masks elsewhere", "no masks"])
+def test_bad_inputs_are_named(call, says):
+    with pytest.raises(LiveError, match=says):
+        call()
+
+
+def test_methods_without_a_source_have_the_edit_s_side(demo_model, clip):
+    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, TAV_DDIM, 2), CHANGE).records
+    assert records.source is None and not any(records.masks.values()) and show_words(records, torch.zeros(3, 128, 128, 3)).pictures.shape == (7, 3, 128, 128, 3)
+    attribute = edit(demo_model, invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2), CHANGE).records
+    assert attribute.source is not None and attribute.masks[FUSION] and not attribute.masks[LOCAL_BLEND]

@@ -198,7 +198,7 @@ class VideoAttention:
         return out
 
     def _own_map(self, stream, row, q, k, q_injected, k_injected, injections):
-        """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads; frame by frame, since all heads' maps of all frames are large."""
+        """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads. A frame at a time: maps of all heads are large."""
         def of(q, k):
             return torch.stack([_probabilities(*frame).mean(0) for frame in zip(stream(q)[row], stream(k)[row])])
         maps = of(q_injected, k_injected)

@@ -142,7 +142,7 @@ class _Source:
         self._self_sum: torch.Tensor | None = None                # (1, F, n, n), of an inversion that is run by itself
 
     def before(self, i: int, t: int, self_attention: bool) -> None:
-        """A source that is the inversion: its latents and attention of the step, from the store or computed now, then with its own `self_attention` maps if wanted."""
+        """A source that is the inversion: its latents and attention of the step, from the store or computed now (then, if asked, `self_attention` for the records)."""
         if not self.needed or self.row is not None:
             return
         if self.method.source == "inversion":

@@ -52,7 +52,7 @@ def test_loads_without_complaint_and_fast(server):
 def test_schemas_are_complete(talk):
     status, info = talk(lambda c: c.json("GET", "/object_info"))
     ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
-    assert len(ours) == 16
+    assert len(ours) == 17
     for name, node in ours.items():
         assert node["description"], name
         assert (ROOT / "web" / "docs" / f"{name}.md").is_file(), f"{name} has no help page"
@@ -255,6 +255,29 @@ def test_measures_of_an_edit(talk, workflow, server, clip_folder):
     graph = with_nodes(workflow(), {}, e=("LIVE_Measure", {**measure, "clip_folder": "none", "edited": ["2", 1]}))
     outcome, events, _ = talk(lambda c: c.run(graph))
     assert outcome == "error" and "both must be the same clip" in message(events)
+
+
+def test_attention_is_shown_from_one_run(talk, server):
+    graph = json.loads((ROOT / "workflows" / "api" / "show_attention.json").read_text())
+    graph["7"]["inputs"]["steps"] = 4
+    for number, node in enumerate(("12", "14", "16", "18")):                             # words, steps, masks, self-attention
+        graph |= {f"i{number}": {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}},
+                  f"m{number}": {"class_type": "MaskToImage", "inputs": {"mask": [node, 2]}}, f"p{number}": {"class_type": "PreviewImage", "inputs": {"images": [f"m{number}", 0]}}}
+
+    async def both(client):
+        first = await client.run(graph)
+        graph["12"]["inputs"] |= {"which.words": "red ball", "which.last": 0.5}
+        second = await client.run(graph)
+        graph["12"]["inputs"] |= {"which.words": "blue"}
+        return first, second, await client.run(graph)
+    (outcome, events, history), again, wrong = talk(both)
+    assert outcome == "success", message(events)
+    counts = {name: len(history["outputs"][name]["images"]) for name in ("13", "15", "17", "19", "i0", "i1", "i2", "i3", "p0")}
+    assert counts == {"13": 1, "15": 1, "17": 1, "19": 1, "i0": 7 * 8, "i1": 4 * 8, "i2": 2 * 8, "i3": 8, "p0": 7 * 8}
+    cached = next(data["nodes"] for _, kind, data in again[1] if kind == "execution_cached")
+    assert again[0] == "success" and {"7", "8", "14"} <= set(cached) and "12" not in cached
+    assert len(again[2]["outputs"]["i0"]["images"]) == 8
+    assert wrong[0] == "error" and "words: 'blue' is not in the prompt 'a red ball moving on the meadow'; choose from its words: a, red, ball" in message(wrong[1])
 
 
 def client(server, *arguments):

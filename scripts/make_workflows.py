@@ -90,7 +90,7 @@ def main() -> None:
                 const at = {}; let x = 0, deepest = 0;
                 for (const n of app.graph.nodes) { const [c, r] = columns[n.id]; (at[c] ??= [])[r] = n;
                     const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed';
-                    n.setSize([Math.max(300, n.size[0]), n.size[1]]) }
+                    n.setSize(n.type === 'PreviewImage' ? [640, 420] : [Math.max(300, n.size[0]), n.size[1]]) }
                 for (const c of Object.keys(at).sort()) { let y = 0, wide = 0;
                     for (const n of at[c]) { n.pos = [x, y]; y += n.size[1] + 70; wide = Math.max(wide, n.size[0]) }
                     x += wide + 60; deepest = Math.max(deepest, y) }

@@ -176,7 +176,8 @@ def test_local_blend(read):
         tap = WordTap(256)
         for step in range(entry["options"]["num_steps"]):
             for name in entry["options"]["map_names"]:
-                tap.record(data[f"in/maps/step{step}/{name}"][:, None])
+                maps = data[f"in/maps/step{step}/{name}"][:, None]
+                tap.record(maps, maps)
             tap.end_of_forward()
             latents = data[f"in/latents/step{step}"]
             mask = blend_mask(tap.maps, tokens, spared, (16, 16), tuple(latents.shape[-2:]), method.blend_threshold, method.subtract_threshold)

@@ -172,6 +172,18 @@ def test_null_text_needs_guidance(demo_model, clip):
         find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, DDIM, 2), 1.0)
 
 
+def test_null_text_needs_a_source_that_runs(demo_model, clip):
+    """A kept reconstruction is the unguided one; null text would make the source another."""
+    kept = invert(demo_model, clip, CASE.prompt, DDIM, 2, "ram")
+    with pytest.raises(LiveError, match="attention 'ram'"):
+        find_null_text(demo_model, kept, 4.0)
+
+
+def test_query_masks_need_the_inversion_s_maps():
+    with pytest.raises(LiveError, match="self_blend_threshold: 0.3 needs"):
+        replace(PROMPT_TO_PROMPT, self_blend_threshold=0.3)
+
+
 def test_words_that_are_not_there_are_named(demo_model, clip):
     inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2)
     for change, method, says in (

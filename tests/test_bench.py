@@ -160,12 +160,12 @@ def test_the_bench_runs_and_measures_nothing_twice(small_model, tmp_path, monkey
 
 
 def test_the_bench_of_edits_by_words_runs_in_parts(small_model, tmp_path):
-    command = ["--kinds", "colour", "removal", "--methods", "ddim", "blended-latent", "--count", "1", "--steps", "2", "--out", str(tmp_path)]
+    command = ["--kinds", "colour", "removal", "--methods", "blended-latent", "--count", "1", "--steps", "2", "--out", str(tmp_path)]
     text.main([*command, "--part", "0/2"])
     assert {row["case"] for row in rows.Rows(tmp_path).read()} == {"colour-0"} and "### removal" not in (tmp_path / "RESULTS.md").read_text()
     text.main([*command, "--part", "1/2"])
     said = (tmp_path / "RESULTS.md").read_text()
-    assert len(rows.Rows(tmp_path).read()) == 2 * 3 and all(f"| {name} | 1 |" in said for name in ("unedited", "ddim", "blended-latent"))
+    assert len(rows.Rows(tmp_path).read()) == 2 * 2 and all(said.count(f"| {name} | 1 |") == 2 for name in ("unedited", "blended-latent"))
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
     assert {"sheets/colour-0.png", "sheets/removal-0.png", "plots/colour-shape_iou.png", "plots/removal-accuracy.png"} <= made and "plots/removal-shape_iou.png" not in made
 

@@ -119,26 +119,26 @@ def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
         torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)
 
 
-def test_a_given_mask_bounds_the_edit(demo_model, clip):
+def test_a_given_mask_bounds_the_edit(demo_model, small_clip):
     """Outside it the inverted background, exactly; everywhere allowed, an edit without blending; added to what the words find."""
-    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, STEPS)
-    nothing, everything, left = torch.zeros(1, 128, 128), torch.ones(3, 128, 128), torch.zeros(3, 128, 128)
-    left[..., :64] = 1
+    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, STEPS)
+    nothing, everything, left = torch.zeros(1, 64, 64), torch.ones(3, 64, 64), torch.zeros(3, 64, 64)
+    left[..., :32] = 1
     alone = replace(BLENDED_LATENT, blend_threshold=None)
-    assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, clip)
+    assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, small_clip)
     free = edit(demo_model, inversion, CHANGE, alone)
     torch.testing.assert_close(edit(demo_model, inversion, CHANGE, alone, mask=everything).latents, free.latents, atol=1e-4, rtol=0)      # s + 1 (e - s) rounds
     half = edit(demo_model, inversion, CHANGE, alone, mask=left)
-    assert torch.equal(half.latents[..., 8:], clip[..., 8:]) and not torch.allclose(half.latents[..., :8], clip[..., :8], atol=1e-2)
+    assert torch.equal(half.latents[..., 4:], small_clip[..., 4:]) and not torch.allclose(half.latents[..., :4], small_clip[..., :4], atol=1e-2)
     found, union = (edit(demo_model, inversion, CHANGE, mask=m).mask for m in (None, left))
     assert 0 < found.mean() < 1 and torch.equal(union, torch.maximum(union, left)) and union.sum() > left.sum()
-    with pytest.raises(LiveError, match="mask: 2 frames of 128x128"):
-        edit(demo_model, inversion, CHANGE, mask=torch.zeros(2, 128, 128))
+    with pytest.raises(LiveError, match="mask: 2 frames of 64x64"):
+        edit(demo_model, inversion, CHANGE, mask=torch.zeros(2, 64, 64))
 
 
-def test_a_mask_is_never_empty_and_grows_as_its_threshold_falls(demo_model, clip):
+def test_a_mask_is_never_empty_and_grows_as_its_threshold_falls(demo_model, small_clip):
     """Each frame's strongest place is always above the threshold."""
-    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
+    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 2)
     masks = [edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, mask_from="both", blend_threshold=t)).mask for t in (0.99, 0.5, 0.1, 1e-6)]
     assert (masks[0].amax((1, 2)) == 1).all()
     areas = [float(mask.mean()) for mask in masks]
@@ -160,12 +160,12 @@ def test_an_edit_may_start_late(demo_model, small_clip):
         edit(demo_model, inversion, CHANGE, replace(method, start=1.0))
 
 
-def test_masks_from_one_prompt_grown_and_averaged(demo_model, clip):
+def test_masks_from_one_prompt_grown_and_averaged(demo_model, small_clip):
     """Growth acts on the latents alone; the mask that comes out is for the compositor to grow."""
-    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 3)
+    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 3)
     plain, thin, steady, edits, union = (edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, **row)) for row in
                                          ({}, {"mask_grow": 0}, {"mask_neighbours": 2}, {"mask_from": "edit"}, {"mask_from": "both"}))
-    kept = [float((result.latents == clip).all(1).float().mean()) for result in (plain, thin)]
+    kept = [float((result.latents == small_clip).all(1).float().mean()) for result in (plain, thin)]
     assert 0 < kept[0] < kept[1] < 1 and torch.equal(plain.mask, thin.mask)
     assert float((steady.mask[1:] - steady.mask[:-1]).abs().mean()) < float((plain.mask[1:] - plain.mask[:-1]).abs().mean())
     assert not torch.equal(edits.mask, plain.mask) and union.mask.sum() >= plain.mask.sum()

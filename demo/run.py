@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .cases import CASES, FOLDER, Case
+from .frames import contact_sheet
 from .measure import measure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,10 +70,6 @@ def _seconds(workflow: dict, events: list) -> dict[str, float]:
     return spent
 
 
-def contact_sheet(rows: list[np.ndarray]) -> Image.Image:
-    return Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows]))
-
-
 def save(path: Path, data: bytes) -> None:
     draft = path.with_name(path.name + ".draft")
     draft.write_bytes(data)
@@ -85,7 +81,7 @@ async def run(url: str, comfy, cases: list[Case], out: Path, baselines: bool) ->
     table = {}
     async with comfy.Client(url) as client:
         for case in cases:
-            rows = [case.clip.frames()]
+            rows = {"clip": case.clip.frames()}
             if baselines:
                 table["unedited clip", case.name] = measure(case, read_video(FOLDER / case.name / "clip.mp4"))
             for method, changes in (("TAV + DDIM + TI", BASELINE), ("LIVE", {})) if baselines else (("LIVE", {}),):
@@ -94,11 +90,10 @@ async def run(url: str, comfy, cases: list[Case], out: Path, baselines: bool) ->
                 name = "edit" if len(cases) == 1 else f"{case.name}-{method.replace(' + ', '-').lower()}"
                 save(out / f"{name}.mp4", video)
                 frames = read_video(out / f"{name}.mp4")
-                rows.append(frames)
+                rows[method] = frames
                 table[method, case.name] = {**measure(case, frames), "seconds": {**seconds, "total": round(time.time() - started, 2)}}
             suffix = "" if len(cases) == 1 else f"-{case.name}"
-            rows.append(case.truth.frames())
-            contact_sheet(rows).save(out / f"contact_sheet{suffix}.png")
+            contact_sheet({**rows, "true answer": case.truth.frames()}).save(out / f"contact_sheet{suffix}.png")
             save(out / f"source{suffix}.mp4", (FOLDER / case.name / "clip.mp4").read_bytes())
     report = table["LIVE", cases[0].name] if len(cases) == 1 and not baselines else {f"{m} | {c}": row for (m, c), row in table.items()}
     save(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())

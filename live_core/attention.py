@@ -37,13 +37,15 @@ class FramePlan:
         if unknown or not self.slots:
             raise LiveError(f"frame plan {self.slots!r}: each slot must be one of {', '.join(SLOTS)}")
 
-    def sources(self, frames: int, latent_prompt: bool) -> list[list[int]]:
-        """For each of the F frames the U-Net sees, the frames whose keys and values it reads.
+    def sources(self, frames: int, latent_prompt: bool, width: float = 1.0) -> list[list[int]]:
+        """For each of the F frames the U-Net sees, the frames whose keys and values it reads in a layer of that `width`, 0..1.
 
         With a latent prompt it is frame 0 and the clip follows. The latent prompt itself reads itself and the clip's first
         frame (DESIGN 4). A plan that names the latent prompt where there is none simply reads the others.
         """
         shift = int(latent_prompt)
+        if width < self.min_width:
+            return [[i] for i in range(shift + frames)]
         where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(frames - 1) // 2],
                  "all": lambda i: list(range(frames))}
         slots = [slot for slot in self.slots if slot != LATENT_PROMPT or latent_prompt]
@@ -163,8 +165,9 @@ class AttentionPlan:
     store: QueryKeyStore | None = None                     # source attention comes from here when an injection's source is None
     record: Record | None = None
     step: int = 0                                          # names what is stored
-    rows_at_once: int | None = None                        # self-attention gathers keys and values of so many frames at a time; these
-    streams: int = 1                                       # four are set by VideoUNet for the forward under way
+    # Set by VideoUNet for the forward under way.
+    rows_at_once: int | None = None                        # self-attention gathers keys and values of so many frames at a time
+    streams: int = 1
     frames: int = 1
     latent_prompt: bool = False
 
@@ -208,7 +211,7 @@ class VideoAttention:
 
     def _attend(self, plan, q, k, v):
         """Self-attention over the frames of the plan, for whole streams."""
-        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt) if self.width >= plan.frame_plan.min_width else [[i] for i in range(plan.frames + plan.latent_prompt)]
+        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width)
         total = len(rows)
         if rows == [[i] for i in range(total)]:
             return F.scaled_dot_product_attention(q, k, v)

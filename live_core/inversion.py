@@ -113,6 +113,8 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N), until the
     squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
     """
+    if inversion.store is not None and inversion.method.source == "reconstruction":
+        raise LiveError(f"inversion: attention {inversion.attention!r} has kept an unguided reconstruction, which null text would no longer give; invert with \"recompute\"")
     if guidance_scale <= 1:
         raise LiveError(f"guidance scale: {guidance_scale}; null text acts on guidance only, so give more than 1, such as 7.5")
     method, steps = inversion.method, inversion.steps

@@ -74,6 +74,10 @@ class Method:
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
 
+        if self.self_blend_threshold is not None and self.source != "inversion":
+            raise LiveError(f"self_blend_threshold: {self.self_blend_threshold} needs the word maps of the inversion, and source is {self.source!r}; "
+                            "set source to \"inversion\" or leave the threshold out")
+
     @property
     def frames(self) -> FramePlan:
         return FramePlan(self.frame_plan, self.min_width)

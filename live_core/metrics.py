@@ -16,7 +16,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 @dataclass(frozen=True)
-class Clip:
+class CLIP:
     """CLIP's two towers, which end in one space. `tokenizer` may be anything that turns a text into its model's inputs."""
     model: torch.nn.Module
     tokenizer: object
@@ -40,12 +40,12 @@ class Clip:
         return F.normalize(self.model.text_projection(self.model.text_model(**inputs).pooler_output), dim=-1)[0]
 
 
-def load_clip(folder: Path | str) -> Clip:
+def load_clip_model(folder: Path | str) -> CLIP:
     """From a folder in transformers layout: config.json, model.safetensors and the tokenizer's files. Nothing is downloaded."""
     from transformers import CLIPModel, CLIPTokenizer
     options = {"local_files_only": True}
     try:
-        return Clip(CLIPModel.from_pretrained(folder, use_safetensors=True, **options).eval(), CLIPTokenizer.from_pretrained(folder, **options))
+        return CLIP(CLIPModel.from_pretrained(folder, use_safetensors=True, **options).eval(), CLIPTokenizer.from_pretrained(folder, **options))
     except OSError as error:
         raise LiveError(f"clip folder: {Path(folder).name!r} cannot be read ({error}); it needs config.json, model.safetensors and the tokenizer's files") from error
 

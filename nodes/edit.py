@@ -19,16 +19,17 @@ class Edit(io.ComfyNode):
                     io.String.Input("source_words", default="", advanced=True, tooltip="Where to look for what changes: words of the clip's prompt, separated by commas. Empty: the words without a partner in the other prompt."),
                     io.String.Input("edit_words", default="", advanced=True, tooltip="The same for words of this prompt."),
                     io.String.Input("spare_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
+                    io.String.Input("keep_words", default="", advanced=True, tooltip="Words whose attention comes from the clip, separated by commas; for live and where word_edit is swap. Empty: every word both prompts share."),
                     io.String.Input("word_weights", default="", advanced=True, tooltip="More or less attention to words of this prompt while attention is injected, such as \"watercolor=10, road=0.5\"."),
                     io.Mask.Input("mask", optional=True, tooltip="Where the edit may change the clip, besides what local blend finds; one frame, or one for each of the clip's.")],
             outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask"), Records.Output(display_name="records")])
 
     @classmethod
-    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, word_weights, mask=None) -> io.NodeOutput:
+    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, keep_words, word_weights, mask=None) -> io.NodeOutput:
         from ..live_core.editing import Edit as Change, edit
         from ..live_core.prompts import read_weights
         row = method_of(method)
-        change = Change(prompt, method.get("keep_words", "").strip() or None, source_words, edit_words, spare_words, read_weights(word_weights))
+        change = Change(prompt, keep_words.strip() or None, source_words, edit_words, spare_words, read_weights(word_weights))
         with host.on_device(model):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask), edited.records)

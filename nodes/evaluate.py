@@ -32,10 +32,10 @@ class Measure(io.ComfyNode):
         outside = None if mask is None else 1 - mask
         curves = {}
         if clip_folder != NONE:
-            clip = metrics.load_clip(host.clip_folder(clip_folder))
-            features, target = clip.images(edited), clip.text(prompt)
+            model = metrics.load_clip_model(host.clip_folder(clip_folder))
+            features, target = model.images(edited), model.text(prompt)
             curves = {"CLIP score": metrics.clip_score(features, target), "Tem-Con": metrics.temporal_consistency(features),
-                      "Frame-Acc": metrics.frame_accuracy(features, target, clip.text(source_prompt)).float()}
+                      "Frame-Acc": metrics.frame_accuracy(features, target, model.text(source_prompt)).float()}
         curves |= {"PSNR": metrics.psnr(edited, images, outside).clamp(max=100), "SSIM": metrics.ssim(edited, images, outside)}
         means = {name: float(curves[name].nanmean()) if name in curves else float("nan") for name in ("CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM")}
         table = "\n".join(["| measure | mean over frames |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in means.items())])

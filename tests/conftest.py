@@ -1,4 +1,4 @@
-"""Fixtures. `live_core` and `demo` are registered by their paths: the pack's root must not be on sys.path, where its `nodes`
+"""Fixtures. `live_core`, `demo` and `bench` are registered by their paths: the pack's root must not be on sys.path, where its `nodes`
 would hide ComfyUI's own."""
 import importlib.util
 import os
@@ -21,7 +21,7 @@ def _register(name: str) -> None:
         spec.loader.exec_module(sys.modules[name])
 
 
-for package in ("live_core", "demo"):
+for package in ("live_core", "demo", "bench"):
     _register(package)
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("live", deadline=None)        # a busy machine is not a failing property

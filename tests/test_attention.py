@@ -1,6 +1,7 @@
 """Injection by fused attention equals the explicit-map formula, layer by layer."""
 import torch
 from einops import rearrange
+from hypothesis import given, strategies as st
 from live_core.attention import AttentionPlan, FramePlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.stores import DiskStore, RamStore
 
@@ -68,3 +69,43 @@ def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
         stored = run(attn, "cross", AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store), hidden[1:], text[1:])[0]
         torch.testing.assert_close(stored, live, atol=1e-6, rtol=1e-5)
         assert store.nbytes() == 4 * (16 * 32 + 9 * 32)
+
+
+shapes = st.fixed_dictionaries({"frames": st.integers(1, 4), "heads": st.integers(1, 3), "tokens": st.integers(1, 9), "width": st.integers(1, 8)})
+
+
+def random(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@given(shapes, st.integers(1, 7), st.integers(2, 4), st.data())
+def test_word_injection_of_any_shape_is_the_explicit_formula(shape, words, streams, data):
+    """Any stream into any other, any mapping, weights beyond 1: A_source M + A_target keep, and what is not injected stays."""
+    target, source = data.draw(st.permutations(range(streams)))[:2]
+    f, seed = shape["frames"], data.draw(st.integers(0, 999))
+    q = random(seed, streams * f, shape["heads"], shape["tokens"], shape["width"])
+    k, v = random(seed + 1, 2, streams * f, shape["heads"], words, shape["width"])
+    mapping, keep = 3 * random(seed + 2, words, words), 3 * random(seed + 3, words)
+    plan = AttentionPlan(words=(WordInjection(target, source, mapping, keep),), streams=streams, frames=f)
+    ours = VideoAttention("layer", "cross", None)._cross(plan, q, k, v)
+    maps = (q @ k.transpose(-1, -2) * shape["width"] ** -0.5).softmax(-1).unflatten(0, (streams, f))
+    expected = maps.clone()
+    expected[target] = maps[source] @ mapping + maps[target] * keep
+    torch.testing.assert_close(ours, expected.flatten(0, 1) @ v, atol=1e-4, rtol=1e-4)
+
+
+@given(shapes, st.lists(st.sampled_from(("self", "first", "previous", "middle", "all")), min_size=1, max_size=3).map(tuple), st.booleans(), st.integers(0, 999))
+def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(shape, slots, masked, seed):
+    f, n = shape["frames"], shape["tokens"]
+    q, k, v = random(seed, 3, 2 * f, shape["heads"], n, shape["width"])
+    mask = (random(seed + 1, f, n) > 0).float() if masked else torch.zeros(f, n)
+    plan = AttentionPlan(FramePlan(slots), selves=(SelfInjection(1, 0, masks={n: mask} if masked else None),), streams=2, frames=f)
+    ours = VideoAttention("layer", "self", None)._self(plan, q, k, v).unflatten(0, (2, f))
+    q, k, v = (x.unflatten(0, (2, f)) for x in (q, k, v))
+    where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(f - 1) // 2], "all": lambda i: list(range(f))}
+    for i in range(f):
+        frames = [j for slot in slots for j in where[slot](i)]
+        keys, values = (torch.cat([x[:, j] for j in frames], -2) for x in (k, v))
+        source, own = (q[:, i] @ keys.transpose(-1, -2) * shape["width"] ** -0.5).softmax(-1)
+        b = mask[i][None, :, None]
+        torch.testing.assert_close(ours[:, i], torch.stack([source @ values[0], (b * own + (1 - b) * source) @ values[1]]), atol=1e-5, rtol=1e-4)

@@ -142,7 +142,7 @@ def _frames(video: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("changes,says", [
-    ({"Edit Video.method.keep_words": "elephant"}, "'elephant' is not in the prompt"),
+    ({"Edit Video.keep_words": "elephant"}, "'elephant' is not in the prompt"),
     ({"Edit Video.source_words": "elephant"}, "source words: 'elephant'"),
     ({"Bind Photo to Placeholder.placeholder": "ball"}, "'ball' is already a token"),
     ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
@@ -214,7 +214,8 @@ def test_a_method_of_one_s_own(talk, workflow):
     graph = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
     graph["7"]["inputs"]["steps"] = 4
     custom = json.loads(json.dumps(graph))
-    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False}},
+    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False,
+                                                             "edit_latent_prompt": "trained", "unconditional_latent_prompt": "trained"}},
                "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "cross_max_tokens": 1024}},
                "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
     for node in ("7", "8"):

@@ -1,8 +1,9 @@
-"""CLIP measures against transformers' own CLIP, fidelity measures against scipy-simple cases."""
+"""CLIP measures against transformers' own CLIP, fidelity measures against cases done by hand, and the curves' plot."""
 import numpy as np
 import pytest
 import torch
 from live_core import LiveError, metrics
+from live_core.preview import plot_lines
 
 
 def test_clip_s_embeddings_are_transformers_own(clip_folder):
@@ -15,8 +16,9 @@ def test_clip_s_embeddings_are_transformers_own(clip_folder):
     pixels = processor([Image.fromarray((f.numpy() * 255).round().astype(np.uint8)) for f in frames], return_tensors="pt").pixel_values
     with torch.no_grad():
         theirs = model(**tokenizer(["a red ball", "a blue star"], return_tensors="pt", padding=True), pixel_values=pixels)
-    clip = metrics.load_clip(clip_folder)
-    images, texts = clip.images(frames), [clip.text(text) for text in ("a red ball", "a blue star")]
+    ours = metrics.load_clip_model(clip_folder)
+    assert isinstance(ours, metrics.CLIP)
+    images, texts = ours.images(frames), [ours.text(text) for text in ("a red ball", "a blue star")]
     torch.testing.assert_close(images, theirs.image_embeds / theirs.image_embeds.norm(dim=-1, keepdim=True), atol=2e-2, rtol=0)      # 8-bit resizing there
     torch.testing.assert_close(torch.stack(texts), theirs.text_embeds / theirs.text_embeds.norm(dim=-1, keepdim=True), atol=1e-5, rtol=0)
     cosines = images @ texts[0]
@@ -28,7 +30,7 @@ def test_clip_s_embeddings_are_transformers_own(clip_folder):
 
 def test_a_folder_without_clip_is_named(tmp_path):
     with pytest.raises(LiveError, match="clip folder"):
-        metrics.load_clip(tmp_path)
+        metrics.load_clip_model(tmp_path)
 
 
 def test_psnr_counts_only_weighted_pixels():
@@ -52,3 +54,17 @@ def test_ssim_is_one_where_equal_and_falls_with_noise():
     spoiled = a.clone()
     spoiled[:, :, 16:] = 0
     assert float(metrics.ssim(a, spoiled, half)) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_plot_has_a_panel_a_curve_and_shows_its_values():
+    rising, falling = torch.linspace(0, 1, 8), torch.linspace(1, 0, 8)
+    one, two, other = (plot_lines(curves) for curves in ({"PSNR": rising}, {"PSNR": rising, "SSIM": falling}, {"PSNR": falling}))
+    assert one.shape == (1, 160, 640, 3) and two.shape == (1, 320, 640, 3) and one.dtype == torch.float32
+    for picture in (one, two):
+        assert picture.min() >= 0 and picture.max() == 1
+        assert all((panel < 0.5).any() for panel in picture[0].split(160))                # something dark in every panel: axes and words
+    assert plot_lines({"PSNR": rising}, width=300, height=90).shape == (1, 90, 300, 3)
+    coloured = [(p.amax(-1) - p.amin(-1) > 0.2)[0].float() for p in (one, other)]          # the curve: axes, grid and words are grey
+    left, right = ([float((c[:, half].mean(1) * torch.arange(160)).sum() / c[:, half].mean(1).sum()) for half in (slice(0, 320), slice(320, 640))] for c in coloured)
+    assert left[0] > left[1] and right[0] < right[1]                       # rows count downwards
+    assert plot_lines({"Tem-Con": torch.empty(0), "PSNR": torch.tensor([float("nan"), 1])}).isfinite().all()

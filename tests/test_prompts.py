@@ -4,7 +4,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from live_core import LiveError
-from live_core.prompts import align_words, read_prompt, split_words, swap_words
+from live_core.prompts import align_words, at_step, read_prompt, refine_words, replace_words, split_words, swap_words
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
@@ -69,7 +69,7 @@ def test_every_token_keeps_its_share_of_attention(a, b):
     """Each edit token has all of one attention, its own or the source's; alignment is in order, of equal words, one to one."""
     source, edit = read(a), read(b)
     mapping, keep = swap_words(source, edit)
-    torch.testing.assert_close((mapping > 0).any(0).float() + keep, torch.ones(len(edit.ids)))
+    torch.testing.assert_close(mapping.sum(0) + keep, torch.ones(len(edit.ids)))
     pairs = align_words(source, edit)
     assert all(source.words[i] == edit.words[j] for i, j in pairs)
     assert all(i < k and j < m for (i, j), (k, m) in zip(pairs, pairs[1:]))
@@ -83,3 +83,45 @@ def test_a_prompt_aligned_with_itself_is_the_identity_on_its_words(text):
     for a, b in prompt.spans:
         torch.testing.assert_close(mapping[a:b, a:b], torch.full((b - a, b - a), 1 / (b - a)))
     assert keep[own].sum() == 0 and keep.sum() == len(prompt.ids) - len(own)
+
+
+def words_of_length(n: int):
+    return st.lists(st.sampled_from(WORDS), min_size=n, max_size=n).map(" ".join)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(words_of_length(n), words_of_length(n))))
+def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
+    """Each source token's attention is spent, no more and no less; none leaves its word; the rest goes one to one."""
+    source, edit = map(read, pair)
+    mapping, keep = replace_words(source, edit)
+    assert not keep.any() and (mapping >= 0).all()
+    for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):
+        torch.testing.assert_close(mapping[a0:a1].sum(1), torch.ones(a1 - a0))
+        torch.testing.assert_close(mapping[a0:a1, b0:b1].sum(), mapping[a0:a1].sum())
+        torch.testing.assert_close(mapping[:, b0:b1].sum(0), torch.full((b1 - b0,), (a1 - a0) / (b1 - b0)))
+    rest = [0, *range(edit.spans[-1][1], len(edit.ids))]
+    assert set(mapping[:, rest].unique().tolist()) == {0.0, 1.0} and (mapping[:, rest].sum(0) == 1).all()
+    assert all(source.ids[i] == edit.ids[j] for j in rest for i in mapping[:, j].nonzero().flatten().tolist())
+
+
+@settings(max_examples=60)
+@given(sentences, sentences)
+def test_refining_takes_equal_tokens_in_order_and_leaves_the_rest_alone(a, b):
+    source, edit = read(a), read(b)
+    mapping, keep = refine_words(source, edit)
+    assert set(keep.unique().tolist()) <= {0.0, 1.0} and torch.equal(mapping.sum(0) + keep, torch.ones(len(edit.ids)))
+    pairs = [(int(mapping[:, j].argmax()), j) for j in range(edit.spans[-1][1] + 1) if not keep[j]]
+    assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(i < k for (i, _), (k, _) in zip(pairs, pairs[1:]))
+    words = [(source.spans[i], edit.spans[j]) for i, j in align_words(source, edit)]
+    assert len(pairs) >= 2 + sum(a1 - a0 for (a0, a1), _ in words)        # the longest: no shorter than what the words alone give
+
+
+@given(sentences, sentences, st.lists(st.booleans(), min_size=TOKENIZER.model_max_length, max_size=TOKENIZER.model_max_length), st.floats(0, 10))
+def test_a_step_s_edit_acts_in_its_window_and_by_its_weight(a, b, opened, weight):
+    mapping, keep = swap_words(read(a), read(b))
+    opened = torch.tensor(opened)
+    now, own = at_step((mapping, keep), torch.full((len(opened),), weight), opened.float())
+    torch.testing.assert_close(now[:, opened], weight * mapping[:, opened])
+    torch.testing.assert_close(own[opened], weight * keep[opened])
+    assert not now[:, ~opened].any() and (own[~opened] == 1).all()

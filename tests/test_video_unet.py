@@ -2,8 +2,9 @@
 import pytest
 import torch
 from conftest import tiny_unet
+from hypothesis import given, strategies as st
 from live_core import LiveError
-from live_core.attention import AttentionPlan, FramePlan
+from live_core.attention import LATENT_PROMPT, SLOTS, AttentionPlan, FramePlan
 from live_core.video_unet import VideoUNet
 
 PLAN = AttentionPlan(FramePlan(("first", "previous")))
@@ -58,6 +59,27 @@ def test_frame_plan_rows():
     assert FramePlan(("middle",)).sources(4, False) == [[1]] * 4
     with pytest.raises(LiveError, match="sideways"):
         FramePlan(("sideways",))
+
+
+@given(st.lists(st.sampled_from(SLOTS), min_size=1, max_size=4).map(tuple), st.integers(1, 9))
+def test_frame_plans_read_frames_that_are_there(slots, frames):
+    """Without a latent prompt: a row a frame, a slot's frames at its place, none before the first. With one: the same, one further on."""
+    clip_slots = tuple(slot for slot in slots if slot != LATENT_PROMPT)
+    if clip_slots:
+        rows = FramePlan(slots).sources(frames, False)
+        assert len(rows) == frames and all(0 <= j < frames for row in rows for j in row)
+        assert {len(row) for row in rows} == {sum(frames if slot == "all" else 1 for slot in clip_slots)}
+        for i, row in enumerate(rows):
+            where = {"self": [i], "first": [0], "previous": [max(i - 1, 0)], "middle": [(frames - 1) // 2], "all": list(range(frames))}
+            assert row == sum((where[slot] for slot in clip_slots), [])
+        shifted = [[1 + j for j in row] for row in rows]
+    else:
+        with pytest.raises(LiveError, match="needs a latent prompt"):
+            FramePlan(slots).sources(frames, False)
+        shifted = [[] for _ in range(frames)]
+    seat, *seated = FramePlan(slots).sources(frames, True)
+    assert seat == [0, 1] and [[j for j in row if j > 0] for row in seated] == shifted
+    assert all(row.count(0) == slots.count(LATENT_PROMPT) for row in seated)
 
 
 def test_overlay_is_taken_off_again(video_unet):

@@ -9,14 +9,13 @@ a folder (`--part 0/2`, `--part 1/2`). Tables, intervals, plots and contact shee
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from demo.cases import Case
+from demo.frames import to_frames, to_pictures
 from demo.measure import measure, psnr, touched
 from demo.train import MODEL
 from live_core import metrics
@@ -27,11 +26,16 @@ from live_core.inversion import Inversion, invert
 from live_core.methods import Method
 from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
-from PIL import Image
 
-from .cases import KINDS, all_cases
-from .report import UNEDITED, key_of, write_report
+from .cases import KINDS, all_cases, make
+from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
+from .rows import UNEDITED, Rows, add_arguments
 from .variants import VARIANTS, Variant
+
+# 1: more is better; -1: less is.
+MEASURES = {"object_accuracy": 1, "object_error": -1, "mask_iou": 1, "motion_error_px": -1, "background_psnr_db": 1, "background_ssim": 1, "background_psnr_before_db": 1,
+            "background_ssim_before": 1, "temporal_consistency": 1, "flicker": -1}
+PLOTTED = ("object_accuracy", "object_error", "motion_error_px", "background_psnr_db")
 
 
 class Bench:
@@ -39,7 +43,7 @@ class Bench:
 
     def __init__(self, model: LiveModel, case: Case, steps: int):
         self.model, self.case, self.steps = model, case, steps
-        self.clip = torch.from_numpy(case.clip.frames()).float() / 255
+        self.clip = to_pictures(case.clip.frames())
         self.latents = model.encode_frames(self.clip)
         self._made: dict[tuple, tuple[object, float]] = {}
 
@@ -53,7 +57,7 @@ class Bench:
         def make():
             concepts = ()
             for swap in self.case.swaps:
-                photo = self.model.encode_frames(torch.from_numpy(swap.photo.frames()).float() / 255)
+                photo = self.model.encode_frames(to_pictures(swap.photo.frames()))
                 concepts = bind(swap.placeholder, swap.initial_word, photo, self.model.tokenizer, self.model.text_encoder, concepts)
             return self.model.with_tuning(tune(self.model, self.latents, self.case.prompt, concepts, settings))
         return self._once(("tune", settings), make)
@@ -70,18 +74,16 @@ class Bench:
             return self.model.decode_frames(result.latents), result
         return self._once(("edit", variant.tuning, variant.method), make)
 
-    def run(self, variant: Variant) -> tuple[dict, np.ndarray]:
-        """The measures, and the frames (f, H, W, 3) uint8."""
+    def run(self, name: str) -> tuple[dict[str, float], np.ndarray]:
+        """A variant's measures, and its frames (f, H, W, 3) uint8."""
+        if name == UNEDITED:
+            frames = self.case.clip.frames()
+            return row(self.case, frames, frames, np.zeros(frames.shape[:3], bool)), frames
+        variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
-        mask = soften(result.mask, variant.dilation, variant.blur)
-        frames = _bytes(composite(self.clip, pictures, mask))
-        before = _bytes(pictures)
+        frames = to_frames(composite(self.clip, pictures, soften(result.mask, variant.dilation, variant.blur)))
         seconds = self.tuned(variant.tuning)[1] + self.inverted(variant.tuning, variant.method)[1] + edit_seconds
-        return {**row(self.case, frames, before, result.mask.numpy() > 0.5), "seconds": seconds}, frames
-
-
-def _bytes(pictures: torch.Tensor) -> np.ndarray:
-    return (pictures * 255).round().byte().numpy()
+        return {**row(self.case, frames, to_frames(pictures), result.mask.numpy() > 0.5), "seconds": seconds}, frames
 
 
 def row(case: Case, frames: np.ndarray, before: np.ndarray, mask: np.ndarray) -> dict[str, float]:
@@ -90,7 +92,7 @@ def row(case: Case, frames: np.ndarray, before: np.ndarray, mask: np.ndarray) ->
     outside = ~true
 
     def ssim(edited: np.ndarray) -> float:
-        a, b = (torch.from_numpy(x).float() / 255 for x in (edited, source))
+        a, b = to_pictures(edited), to_pictures(source)
         return float(metrics.ssim(a, b, torch.from_numpy(outside)).mean())
     return {**measure(case, frames),
             "mask_iou": float((mask & true).sum() / (mask | true).sum()),
@@ -107,36 +109,40 @@ def flicker(frames: np.ndarray, source: np.ndarray, where: np.ndarray) -> float:
     return float(change[steady].mean())
 
 
-def main() -> None:
+def tables(rows: Measured) -> str:
+    """Means with intervals, each variant's difference from LIVE over the cases both have, and LIVE by kind of case."""
+    def difference(name: str) -> list[dict[str, float]]:
+        return [{m: rows["live"][case][m] - row[m] for m in MEASURES} for case, row in rows[name].items() if case in rows["live"]]
+
+    lines = [*table("variant", MEASURES, {name: list(per_case.values()) for name, per_case in rows.items()}), ""]
+    if "live" in rows:
+        differences = {name: difference(name) for name in rows if name != "live"}
+        lines += ["LIVE minus each variant, case by case (an interval without 0 is a difference):", "",
+                  *table("live −", MEASURES, {name: values for name, values in differences.items() if values}), ""]
+        kinds = dict.fromkeys(map(kind_of, rows["live"]))
+        lines += ["LIVE by kind of case:", "", *table("kind", MEASURES, {kind: list(of_kind(rows, kind)["live"].values()) for kind in kinds}), ""]
+    lines += ["Seconds a case (tune, invert, edit; one thread a process): " + ", ".join(
+        f"{name} {np.mean([row['seconds'] for row in per_case.values()]):.0f}" for name, per_case in rows.items() if name != UNEDITED) + ".", "",
+        "Variants:", "", *(f"- **{name}**: {VARIANTS[name].claim or 'the shipped settings'}" for name in rows if name in VARIANTS)]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", nargs="*", default=list(KINDS), help="kinds, or single cases such as fast-0")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--steps", type=int, default=25, help="DDIM steps")
-    parser.add_argument("--part", default="0/1", help="I/N: every Nth case from the Ith on, to share the work")
-    parser.add_argument("--out", type=Path, default=Path("output/quality"))
-    args = parser.parse_args()
-    part, parts = map(int, args.part.split("/"))
-    cases = [case for case in all_cases() if case.name in args.cases or case.name.split("-")[0] in args.cases][part::parts]
-    (args.out / "frames").mkdir(parents=True, exist_ok=True)
-    log = args.out / "rows.jsonl"
-    model = load_folder(MODEL)
-    done = {(r["case"], r["key"]) for r in map(json.loads, log.read_text().splitlines() if log.exists() else ())}
-    for case in cases:
-        bench = Bench(model, case, args.steps)
-        for name in (UNEDITED, *args.variants):
-            key = key_of(name, model.fingerprint, args.steps)
-            if (case.name, key) in done:
-                continue
-            if name == UNEDITED:
-                frames = case.clip.frames()
-                measures = row(case, frames, frames, np.zeros(frames.shape[:3], bool))
-            else:
-                measures, frames = bench.run(VARIANTS[name])
-            Image.fromarray(np.concatenate(list(frames), 1)).save(args.out / "frames" / f"{case.name}-{key}.png")
-            with log.open("a") as file:
-                file.write(json.dumps({"case": case.name, "key": key, "variant": name, **measures}) + "\n")
-            print(f"{case.name:14} {name:24} " + "  ".join(f"{k} {v:.3f}" for k, v in measures.items()), flush=True)
-    write_report(args.out, model.fingerprint, args.steps, {case.name: case for case in all_cases()})
+    add_arguments(parser, "output/quality")
+    args = parser.parse_args(arguments)
+    cases = [case for case in all_cases() if case.name in args.cases or kind_of(case.name) in args.cases]
+    log, model = Rows(args.out), load_folder(MODEL)
+    keys = {UNEDITED: UNEDITED, **{name: variant.key(model.fingerprint, args.steps) for name, variant in VARIANTS.items()}}
+    log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, *args.variants)}, lambda case: Bench(model, case, args.steps).run)
+    rows = log.of(keys)
+    (args.out / "RESULTS.md").write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps. Means over cases with 95 % bootstrap intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows))
+    write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})
+    for measure in PLOTTED:
+        plot(args.out / "plots" / f"{measure}.png", measure, rows)
+    write_sheets(log, rows, make)
     print(f"wrote {args.out / 'RESULTS.md'}")
 
 

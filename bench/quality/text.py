@@ -1,21 +1,18 @@
 """Edits by words alone, with true answers: every zero-shot method on colours, shapes, scenes and removals.
 
     python -m bench.quality.text                              # 12 cases, every method; about half an hour on one core
-    python -m bench.quality.text --kinds colour --methods fatezero-attribute blended-latent --out /tmp/text
+    python -m bench.quality.text --kinds colour --methods fatezero blended-latent --out /tmp/text
 
-Rows already in <out>/rows.jsonl are not measured again.
+Rows are kept and shared as in the main bench (`--part 0/2`, `--part 1/2`).
 """
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import torch
+from demo.frames import to_frames, to_pictures
 from demo.measure import nearest, psnr, temporal_consistency
 from demo.train import MODEL
 from demo.world import COLOURS, SCENES, SHAPES, Clip, make_clip, random_thing
@@ -23,12 +20,13 @@ from live_core.editing import Edit, edit
 from live_core.inversion import find_null_text, invert
 from live_core.methods import (BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, FATEZERO_STYLE, PROMPT_TO_PROMPT, TAV_DDIM, VID2VID_ZERO, VIDEO_P2P, Method)
 from live_core.pretrained import LiveModel, load_folder
-from PIL import Image, ImageDraw
 
-from .report import interval
+from .report import DRAWS, Measured, of_kind, plot, table, write_csv, write_sheets
+from .rows import UNEDITED, Rows, add_arguments, key_of
 
 FIRST_SEED = 2_150_000_000
 KINDS = ("colour", "shape", "scene", "removal")
+MEASURES = {"accuracy": 1, "shape_iou": 1, "background_psnr_db": 1, "temporal_consistency": 1}      # 1: more is better
 # Published settings, zero-shot; "+null": with null text.
 SYSTEMS: dict[str, Method] = {"fatezero": FATEZERO_ATTRIBUTE, "fatezero-shape": FATEZERO_SHAPE, "fatezero-style": FATEZERO_STYLE, "blended-latent": BLENDED_LATENT,
                               "prompt-to-prompt": PROMPT_TO_PROMPT, "video-p2p-fast": VIDEO_P2P, "video-p2p+null": VIDEO_P2P, "vid2vid-zero+null": VID2VID_ZERO,
@@ -88,71 +86,64 @@ def measure(case: TextCase, frames: np.ndarray) -> dict[str, float]:
     return out
 
 
-def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict, np.ndarray]:
+def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict[str, float], np.ndarray]:
+    """A system's measures, and its frames (f, H, W, 3) uint8."""
+    if system == UNEDITED:
+        return measure(case, case.clip.frames()), case.clip.frames()
     method = method_for(case, SYSTEMS[system])
     started = time.monotonic()
-    inversion = invert(model, model.encode_frames(torch.from_numpy(case.clip.frames()).float() / 255), case.clip.caption, method, steps)
+    inversion = invert(model, model.encode_frames(to_pictures(case.clip.frames())), case.clip.caption, method, steps)
     if system.endswith("+null"):
         inversion = find_null_text(model, inversion, method.guidance_scale, 5)
     result = edit(model, inversion, Edit(case.prompt, source_words=case.edited_words), method)
-    frames = (model.decode_frames(result.latents) * 255).round().byte().numpy()
+    frames = to_frames(model.decode_frames(result.latents))
     return {**measure(case, frames), "seconds": time.monotonic() - started}, frames
 
 
 def attention_megabytes(model: LiveModel, case: TextCase, method: Method, steps: int) -> float:
-    """What "ram" keeps of the source's attention for this method; "recompute" keeps 0."""
+    """What "ram" keeps of the source's attention for this method, the same at every step; "recompute" keeps 0."""
     if not (method.cross_ratio or method.self_ratio or method.blend_threshold):
         return 0.0
-    return invert(model, model.encode_frames(torch.from_numpy(case.clip.frames()).float() / 255), case.clip.caption, method, steps, "ram").store.nbytes() / 1e6
+    return steps * invert(model, model.encode_frames(to_pictures(case.clip.frames())), case.clip.caption, method, 1, "ram").store.nbytes() / 1e6
 
 
-def table(rows: list[dict], memory: dict[str, float]) -> str:
-    rng, lines = np.random.default_rng(0), []
+def tables(rows: Measured, memory: dict[str, float]) -> str:
+    """A table a kind; `memory`: system -> megabytes."""
+    lines = []
     for kind in KINDS:
-        names = [m for m in ("accuracy", "shape_iou", "background_psnr_db", "temporal_consistency") if kind != "removal" or m != "shape_iou"]
-        lines += [f"### {kind}", "", "| system | cases | " + " | ".join(f"{n} ↑" for n in names) + " | seconds | attention kept by `ram`, MB |", "|---" * (len(names) + 4) + "|"]
-        for system in SYSTEMS:
-            own = [r for r in rows if r["system"] == system and r["case"].startswith(kind)]
-            if own:
-                values = {n: np.array([r[n] for r in own]) for n in names}
-                cells = [f"{v.mean():.3g} [{interval(v, rng)[0]:.3g}, {interval(v, rng)[1]:.3g}]" for v in values.values()]
-                lines.append(f"| {system} | {len(own)} | " + " | ".join(cells) + f" | {np.mean([r['seconds'] for r in own]):.0f} | {memory.get(system, float('nan')):.1f} |")
-        lines.append("")
+        if chosen := {name: list(per_case.values()) for name, per_case in of_kind(rows, kind).items()}:
+            seconds = {name: f"{np.mean([row['seconds'] for row in group]):.0f}" for name, group in chosen.items() if name != UNEDITED}
+            more = {"seconds": seconds, "attention kept by `ram`, MB": {name: f"{size:.1f}" for name, size in memory.items()}}
+            lines += [f"### {kind}", "", *table("system", measures_of(kind), chosen, more), ""]
     return "\n".join(lines)
 
 
-def main() -> None:
+def measures_of(kind: str) -> dict[str, int]:
+    """What has gone has no shape."""
+    return {name: better for name, better in MEASURES.items() if kind != "removal" or name != "shape_iou"}
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
     parser.add_argument("--methods", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--count", type=int, default=3, help="cases of each kind")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--out", type=Path, default=Path("output/quality-text"))
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    model, log = load_folder(MODEL), args.out / "rows.jsonl"
-    rows = {(r["case"], r["key"]): r for r in map(json.loads, log.read_text().splitlines() if log.exists() else ())}
+    add_arguments(parser, "output/quality-text")
+    args = parser.parse_args(arguments)
     cases = [make(kind, i) for kind in args.kinds for i in range(args.count)]
-    keys = {s: hashlib.sha256(repr((model.fingerprint, args.steps, s, SYSTEMS[s])).encode()).hexdigest()[:12] for s in args.methods}
-    for case in cases:
-        for system, key in keys.items():
-            if (case.name, key) not in rows:
-                measures, frames = run(model, case, system, args.steps)
-                Image.fromarray(np.concatenate(list(frames), 1)).save(args.out / f"{case.name}-{key}.png")
-                rows[case.name, key] = {"case": case.name, "key": key, "system": system, **measures}
-                with log.open("a") as file:
-                    file.write(json.dumps(rows[case.name, key]) + "\n")
-                print(f"{case.name:12} {system:20} " + "  ".join(f"{k} {v:.3f}" for k, v in measures.items()), flush=True)
-        strips = {"source": case.clip.frames(), **{s: args.out / f"{case.name}-{key}.png" for s, key in keys.items()}, "true answer": case.truth.frames()}
-        sheet = Image.new("RGB", (150 + 8 * 128, 128 * len(strips)), "white")
-        for i, (name, strip) in enumerate(strips.items()):
-            sheet.paste(Image.open(strip) if isinstance(strip, Path) else Image.fromarray(np.concatenate(list(strip), 1)), (150, 128 * i))
-            ImageDraw.Draw(sheet).text((4, 128 * i + 60), name, fill="black")
-        sheet.save(args.out / f"sheet-{case.name}.png")
-    memory = {s: attention_megabytes(model, cases[0], SYSTEMS[s], args.steps) for s in args.methods}
-    chosen = [row for (name, key), row in rows.items() if key in keys.values() and name in {case.name for case in cases}]
-    (args.out / "TABLE.md").write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps, 8 frames of 128x128, nothing trained.\n\n" + table(chosen, memory))
-    print(f"wrote {args.out / 'TABLE.md'}")
+    log, model = Rows(args.out), load_folder(MODEL)
+    keys = {UNEDITED: UNEDITED, **{name: key_of(model.fingerprint, args.steps, name, method) for name, method in SYSTEMS.items()}}
+    log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, *args.methods)}, lambda case: lambda system: run(model, case, system, args.steps))
+    rows = log.of(keys)
+    memory = {name: attention_megabytes(model, cases[0], SYSTEMS[name], args.steps) for name in rows if name != UNEDITED}
+    (args.out / "RESULTS.md").write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps, 8 frames of 128x128, nothing trained. Means over cases with 95 % bootstrap "
+                                         f"intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows, memory))
+    write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})
+    for kind in KINDS:
+        for name in measures_of(kind) if of_kind(rows, kind) else ():
+            plot(args.out / "plots" / f"{kind}-{name}.png", name, of_kind(rows, kind))
+    write_sheets(log, rows, make)
+    print(f"wrote {args.out / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":

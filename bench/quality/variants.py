@@ -1,13 +1,14 @@
 """What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines. Each is a row of settings."""
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from live_core.methods import LIVE, TAV_DDIM, Method
 from live_core.tuning import TuneSettings
+
+from .rows import key_of
 
 WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "api" / "live_image_driven_edit.json").read_text())
 NODES = {node["class_type"]: node["inputs"] for node in WORKFLOW.values()}
@@ -29,8 +30,7 @@ class Variant:
 
     def key(self, model: str, steps: int) -> str:
         """Names a measurement by all that it depends on, and by nothing else."""
-        facts = (model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+        return key_of(model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation)
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))

@@ -20,15 +20,18 @@ class Edit(io.ComfyNode):
                     io.String.Input("edit_words", default="", advanced=True, tooltip="The same for words of this prompt."),
                     io.String.Input("spare_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
                     io.String.Input("word_weights", default="", advanced=True, tooltip="More or less attention to words of this prompt while attention is injected, such as \"watercolor=10, road=0.5\"."),
+                    io.String.Input("word_windows", default="", advanced=True, optional=True,
+                                    tooltip="When attention to words of this prompt is injected, in place of cross_ratio: parts of the steps, such as \"car: 0-0.4, tree: 0.2-0.8\"."),
                     io.Mask.Input("mask", optional=True, tooltip="Where the edit may change the clip, besides what local blend finds; one frame, or one for each of the clip's.")],
             outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")])
 
     @classmethod
-    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, word_weights, mask=None) -> io.NodeOutput:
+    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, word_weights, word_windows="", mask=None) -> io.NodeOutput:
         from ..live_core.editing import Edit as Change, edit
-        from ..live_core.prompts import read_weights
+        from ..live_core.prompts import read_weights, read_windows
         row = method_of(method)
-        change = Change(prompt, method.get("keep_words", "").strip() or None, source_words, edit_words, spare_words, read_weights(word_weights))
+        change = Change(prompt, method.get("keep_words", "").strip() or None, source_words, edit_words, spare_words, read_weights(word_weights),
+                        read_windows(word_windows))
         with host.on_device(model):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask))

@@ -11,7 +11,8 @@ class Edit(io.ComfyNode):
         return io.Schema(
             node_id="LIVE_Edit", display_name="Edit Video", category="LIVE",
             description="Make the clip again from its noise under another prompt, by the method you choose: what is kept of the clip's attention and background is the method's affair.",
-            search_aliases=["prompt-to-prompt", "word swap", "local blend", "FateZero", "blended latent diffusion", "Video-P2P", "vid2vid-zero"],
+            search_aliases=["prompt-to-prompt", "word swap", "local blend", "FateZero", "blended latent diffusion", "Video-P2P", "vid2vid-zero", "style transfer",
+                            "attention control", "replace object", "remove object"],
             inputs=[Model.Input("model", tooltip="The model that the clip was inverted with."),
                     Inversion.Input("inversion", tooltip="From Invert Video, for the same method, or from Null-Text Inversion."),
                     io.String.Input("prompt", multiline=True, tooltip="What the edited clip shall show: the clip's prompt with words replaced or added, or with a placeholder for the thing in a photo."),

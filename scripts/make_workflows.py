@@ -1,8 +1,12 @@
 """Lay the API workflows out as UI workflows with the real ComfyUI page: workflows/api/*.json -> workflows/*.json.
 
-    eval "$(bash scripts/host.sh)"; COMFYUI_DIR=$COMFYUI_DIR $COMFYUI_PYTHON scripts/make_workflows.py
+    make workflows
+
+A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. With
+LIVE_SCREENSHOTS set to a folder, a picture of each goes there.
 """
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -66,13 +70,16 @@ Press **Run**: the first frame of the clip is edited by words. One picture is a 
 }
 
 
-def columns(api: dict) -> dict[str, tuple[int, int]]:
-    """Where each node stands: column, as far right as its longest way from a start, and order in it."""
-    def depth(node: str) -> int:
-        return max((1 + depth(link[0]) for link in api[node]["inputs"].values() if isinstance(link, list)), default=0)
-    order = sorted(api, key=int)
-    depths = {node: depth(node) for node in order}
-    return {node: (d, [n for n in order if depths[n] == d].index(node)) for node, d in depths.items()}
+# The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
+STAGES = {"Clip and words": (), "Prepare": ("SolidMask", "MaskComposite", "LIVE_BindConcept", "LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
+          "Result": ("LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage")}
+
+
+def columns(api: dict) -> list[list[str]]:
+    """The nodes of each stage, from top to bottom."""
+    places = {node: next(((stage, kinds.index(entry["class_type"])) for stage, kinds in enumerate(STAGES.values()) if entry["class_type"] in kinds), (0, 0))
+              for node, entry in api.items()}
+    return [sorted((node for node in api if places[node][0] == stage), key=lambda node: (places[node][1], int(node))) for stage in range(len(STAGES))]
 
 
 def main() -> None:
@@ -81,19 +88,22 @@ def main() -> None:
             api = json.loads(path.read_text())
             page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
             page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
-            page.evaluate("""([columns, note]) => {
-                const at = {}; let x = 0, deepest = 0;
-                for (const n of app.graph.nodes) { const [c, r] = columns[n.id]; (at[c] ??= [])[r] = n;
-                    const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed';
-                    n.setSize([Math.max(300, n.size[0]), n.size[1]]) }
-                for (const c of Object.keys(at).sort()) { let y = 0, wide = 0;
-                    for (const n of at[c]) { n.pos = [x, y]; y += n.size[1] + 70; wide = Math.max(wide, n.size[0]) }
-                    x += wide + 60; deepest = Math.max(deepest, y) }
-                const n = LiteGraph.createNode('MarkdownNote'); app.graph.add(n); n.pos = [360, 560]; n.setSize([640, 420]); n.widgets[0].value = note;
-            }""", [columns(api), NOTES[path.stem]])
+            page.evaluate("""([columns, titles, text]) => {
+                for (const n of app.graph.nodes) { const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed' }
+                let x = 0;
+                const bottoms = columns.map((ids, i) => {
+                    const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
+                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.size[1]]); y += n.size[1] + 60 }
+                    const group = new LiteGraph.LGraphGroup(titles[i]); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 40]; app.graph.add(group);
+                    x += wide + 70; return y;
+                });
+                const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
+                note.pos = [-20, bottoms[0] + 30]; note.setSize([380, 120 + 0.2 * text.length]);
+            }""", [columns(api), list(STAGES), NOTES[path.stem]])
             exported, ui = browser.export(page)
-            browser.fit(page)
-            page.screenshot(path=f"/tmp/{path.stem}.png")
+            if "LIVE_SCREENSHOTS" in os.environ:
+                browser.fit(page)
+                page.screenshot(path=os.path.join(os.environ["LIVE_SCREENSHOTS"], f"{path.stem}.png"))
             ui["extra"].pop("ds", None)
             (ROOT / "workflows" / path.name).write_text(json.dumps(ui, indent=1) + "\n")
             path.write_text(json.dumps(exported, indent=1) + "\n")

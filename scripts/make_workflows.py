@@ -2,8 +2,9 @@
 
     make workflows
 
-A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. With
-LIVE_SCREENSHOTS set to a folder, a picture of each goes there.
+A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. Nodes
+stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them taller. With LIVE_SCREENSHOTS set to a folder, a
+picture of each goes there.
 """
 import json
 import os
@@ -16,6 +17,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 import page as browser  # noqa: E402
 from comfy import Server  # noqa: E402
 
+# Inputs in italics, as nodes: the page draws code in blue on the note's brown.
 NOTES = {
     "live_image_driven_edit": """## LIVE: put the thing in a photo into a clip
 
@@ -23,11 +25,11 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 
 **For your own clip and photo**
 1. In *Load LIVE Model* choose your Stable Diffusion 1.x or 2.x model: a checkpoint or a diffusers folder. (With LoRAs: *Load Checkpoint* → *Load LoRA* → *LIVE Model from MODEL, CLIP, VAE*.)
-2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: `images`, `fps`, and the photo. 8 to 24 frames; width and height multiples of 8.
+2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: *images*, *fps*, and the photo. 8 to 24 frames; width and height multiples of 8.
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
 
-**When the result is off**: motion or background not kept → more `cross_ratio` and `self_ratio`; thing not like the photo → more photo steps, less `self_ratio`; edit spills → higher `blend_threshold`.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
 Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit.
@@ -39,34 +41,34 @@ For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo
 
 Press **Run**: the meadow becomes snow. Nothing is trained; attention kept from the inversion holds motion and layout.
 
-For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", `word_edit` refine). `word_weights` such as `watercolor=10` makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
+For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", *word_edit* refine). *word_weights* such as *watercolor=10* makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
     "fatezero_attribute": """## FateZero: another attribute, by words alone
 
-Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (`self_blend_threshold`), so the rest stays.
+Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (*self_blend_threshold*), so the rest stays.
 
-Prompts of as many words: `word_edit` replace; otherwise refine. The paper's guidance is 7.5.""",
+Prompts of as many words: *word_edit* replace; otherwise refine. The paper's guidance is 7.5.""",
     "fatezero_shape": """## FateZero: another shape, on a tuned model
 
 Press **Run**: the ball becomes a star. *Tune Video* first learns the clip (Tune-A-Video), since an untuned model cannot move a new shape steadily.
 
-For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower `cross_ratio` and `self_ratio` when the shape does not change.""",
+For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower *cross_ratio* and *self_ratio* when the shape does not change.""",
     "fatezero_removal": """## FateZero: take a thing out
 
 Press **Run**: the ball goes. The *Edit prompt* does without the thing's word; where its word's attention was, the edit keeps its own self-attention, elsewhere the clip's.
 
-For your own: leave the word out, `word_edit` refine, and name the thing in *source_words* of *Edit Video*.""",
+For your own: leave the word out, *word_edit* refine, and name the thing in *source_words* of *Edit Video*.""",
     "blended_latent": """## A local edit whose mask the model finds itself
 
-Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above `blend_threshold`: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
+Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
     "blended_latent_mask": """## A local edit within a drawn mask
 
-Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. `blend_threshold` 0 means that mask alone; above 0, what the words point at is added.""",
+Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. *blend_threshold* 0 means that mask alone; above 0, what the words point at is added.""",
     "video_p2p": """## Video-P2P: tuned model, null text, decoupled guidance
 
 Press **Run**: the ball turns blue. *Null-Text Inversion* finds the unconditional text that gives the clip back under guidance; the edit keeps the empty one. Leave it out for the paper's fast mode.""",
     "prompt_to_prompt_image": """## Prompt-to-prompt on one picture
 
-Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. `word_edit` refine adds or drops words, replace swaps them, `word_weights` such as `blue=2` weighs them, all in one edit.""",
+Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. *word_edit* refine adds or drops words, replace swaps them, *word_weights* such as *blue=2* weighs them, all in one edit.""",
 }
 
 
@@ -89,16 +91,15 @@ def main() -> None:
             page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
             page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
             page.evaluate("""([columns, titles, text]) => {
-                for (const n of app.graph.nodes) { const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed' }
                 let x = 0;
                 const bottoms = columns.map((ids, i) => {
                     const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
-                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.size[1]]); y += n.size[1] + 60 }
-                    const group = new LiteGraph.LGraphGroup(titles[i]); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 40]; app.graph.add(group);
+                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.size[1]]); y += n.size[1] + 100 }
+                    const group = new LiteGraph.LGraphGroup(titles[i]); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
                     x += wide + 70; return y;
                 });
                 const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
-                note.pos = [-20, bottoms[0] + 30]; note.setSize([380, 120 + 0.2 * text.length]);
+                note.pos = [-20, bottoms[0]]; note.setSize([380, 120 + 0.2 * text.length]);
             }""", [columns(api), list(STAGES), NOTES[path.stem]])
             exported, ui = browser.export(page)
             if "LIVE_SCREENSHOTS" in os.environ:

@@ -3,8 +3,8 @@
     make workflows
 
 A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. Nodes
-stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them taller. With LIVE_SCREENSHOTS set to a folder, a
-picture of each goes there.
+stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them taller; below Invert Video
+is room for its preview, by which it grows while it runs. With LIVE_SCREENSHOTS set to a folder, a picture of each goes there.
 """
 import json
 import os
@@ -94,7 +94,7 @@ def main() -> None:
                 let x = 0;
                 const bottoms = columns.map((ids, i) => {
                     const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
-                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.size[1]]); y += n.size[1] + 100 }
+                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.size[1]]); y += n.size[1] + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100) }
                     const group = new LiteGraph.LGraphGroup(titles[i]); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
                     x += wide + 70; return y;
                 });

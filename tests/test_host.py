@@ -150,7 +150,8 @@ def _frames(video: bytes) -> np.ndarray:
     ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
     ({"Bind Photo to Placeholder.initial_word": "hippopotamus"}, "choose one common word of one token"),
     ({"Edit prompt.value": "a red ball moving on the meadow"}, "same words as the source prompt"),
-], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt"])
+    ({"Edit Video.word_windows": "moving: 0.4"}, "word windows: 'moving: 0.4'; write word: start-end"),
+], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt", "window"])
 def test_bad_words_get_a_clear_error(talk, workflow, changes, says):
     outcome, events, _ = talk(lambda c: c.run(workflow(**changes)))
     assert outcome == "error" and says in message(events)
@@ -209,6 +210,7 @@ def test_every_shipped_workflow_runs(talk, comfy, name):
     outcome, events, history = talk(lambda c: c.run(graph))
     assert outcome == "success", message(events)
     assert history["outputs"]["11"]["images"]
+    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000          # its picture in Templates
 
 
 def test_a_method_of_one_s_own(talk, workflow):

@@ -1,7 +1,7 @@
 SHELL := bash
 HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-all test unit
+.PHONY: demo demo-all test unit workflows thumbnails
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
@@ -13,3 +13,9 @@ unit:                ## the fast tests alone
 
 test:                ## every test, with a real ComfyUI server and its real page in Chromium
 	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests
+
+workflows:           ## workflows/api laid out on the real page: workflows/*.json
+	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py
+
+thumbnails:          ## every workflow run as it ships, for its picture in Templates: workflows/*.jpg
+	$(HOST); "$$COMFYUI_PYTHON" scripts/make_thumbnails.py

@@ -170,9 +170,9 @@ def word_windows(prompt: Prompt, steps: int, window: tuple[float, float], words:
     prompt-to-prompt's own count. Raises LiveError when a window is not in order within 0 to 1.
     """
     opened = torch.zeros(steps, len(prompt.ids))
-    for tokens, (start, end) in [(slice(None), window), *((prompt.tokens_of(phrase, "windows"), own) for phrase, own in (words or {}).items())]:
+    for tokens, (start, end) in [(slice(None), window), *((prompt.tokens_of(phrase, "word windows"), own) for phrase, own in (words or {}).items())]:
         if not 0 <= start <= end <= 1:
-            raise LiveError(f"windows: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1")
+            raise LiveError(f"word windows: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1")
         opened[:, tokens] = 0
         opened[int(start * (steps + 1)):int(end * (steps + 1)), tokens] = 1
     return opened
@@ -200,4 +200,15 @@ def read_weights(text: str) -> tuple[tuple[str, float], ...]:
             word = ""
         if not word.strip():
             raise LiveError(f"word weights: {part!r}; write word=number, separated by commas, such as \"watercolor=10, road=0.5\"")
+    return tuple(out)
+
+
+def read_windows(text: str) -> tuple[tuple[str, tuple[float, float]], ...]:
+    """"car: 0-0.4, tree: 0.2-0.8" as pairs of a phrase and its window. Raises LiveError for a part that is no phrase, colon, and start and end in order within 0 to 1."""
+    number, out = r"(\d+\.?\d*|\.\d+)", []
+    for part in split_phrases(text):
+        match = re.fullmatch(rf"(.*\S)\s*:\s*{number}\s*-\s*{number}", part)
+        if not match or not 0 <= float(match[2]) <= float(match[3]) <= 1:
+            raise LiveError(f"word windows: {part!r}; write word: start-end, parts of the steps in order from 0 to 1, separated by commas, such as \"car: 0-0.4, tree: 0.2-0.8\"")
+        out.append((match[1], (float(match[2]), float(match[3]))))
     return tuple(out)

@@ -3,6 +3,7 @@ from comfy_api.v0_0_2 import io, ui
 from . import host
 
 NONE = "none"
+MEASURES = ("CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM")
 
 
 class Measure(io.ComfyNode):
@@ -15,28 +16,44 @@ class Measure(io.ComfyNode):
             inputs=[io.Image.Input("images", tooltip="The clip's own frames."),
                     io.Image.Input("edited", tooltip="The edited frames, of the same size and number."),
                     io.Combo.Input("clip_folder", options=[NONE, *host.clip_folders()],
-                                   tooltip="A CLIP model in transformers layout in models/clip_vision, such as openai/clip-vit-base-patch32. none: no CLIP measures."),
-                    io.String.Input("prompt", multiline=True, default="", tooltip="What the edited clip should show."),
-                    io.String.Input("source_prompt", multiline=True, default="", tooltip="What the clip shows."),
+                                   tooltip="A CLIP model in transformers layout in models/clip_vision, such as openai/clip-vit-base-patch32. none: the CLIP of the sockets, or no CLIP measures."),
+                    io.String.Input("prompt", multiline=True, default="", tooltip="What the edited clip should show. Empty: no CLIP score and no Frame-Acc."),
+                    io.String.Input("source_prompt", multiline=True, default="", tooltip="What the clip shows. Empty: no Frame-Acc."),
+                    io.ClipVision.Input("clip_vision", optional=True, tooltip="Instead of a folder: CLIP's image encoder, from Load CLIP Vision. Alone it gives Tem-Con."),
+                    io.Clip.Input("clip", optional=True, tooltip="The text encoder of the same CLIP model, with its projection, from Load CLIP. One from a Stable Diffusion 1.x checkpoint has none."),
                     io.Mask.Input("mask", optional=True, tooltip="Where the edit may show; PSNR and SSIM count the rest. Without it they count whole frames.")],
-            outputs=[io.Float.Output(display_name="CLIP score"), io.Float.Output(display_name="Tem-Con"), io.Float.Output(display_name="Frame-Acc"),
-                     io.Float.Output(display_name="PSNR"), io.Float.Output(display_name="SSIM"), io.String.Output(display_name="table"),
-                     io.Image.Output(display_name="plot")])
+            outputs=[*(io.Float.Output(display_name=name) for name in MEASURES), io.String.Output(display_name="table"), io.Image.Output(display_name="plot")])
 
     @classmethod
-    def execute(cls, images, edited, clip_folder, prompt, source_prompt, mask=None) -> io.NodeOutput:
+    def execute(cls, images, edited, clip_folder, prompt, source_prompt, clip_vision=None, clip=None, mask=None) -> io.NodeOutput:
         from ..live_core import metrics
         from ..live_core.compositing import check_pair
         from ..live_core.preview import plot_lines
         check_pair(edited, images)
         outside = None if mask is None else 1 - mask
         curves = {}
-        if clip_folder != NONE:
-            model = metrics.load_clip_model(host.clip_folder(clip_folder))
-            features, target = model.images(edited), model.text(prompt)
-            curves = {"CLIP score": metrics.clip_score(features, target), "Tem-Con": metrics.temporal_consistency(features),
-                      "Frame-Acc": metrics.frame_accuracy(features, target, model.text(source_prompt)).float()}
+        if (judge := _judge(clip_folder, clip_vision, clip)) is not None:
+            features, reads = judge.images(edited), clip is not None or clip_folder != NONE
+            target, source = (judge.text(text) if reads and text.strip() else None for text in (prompt, source_prompt))
+            if target is not None:
+                curves["CLIP score"] = metrics.clip_score(features, target)
+            curves["Tem-Con"] = metrics.temporal_consistency(features)
+            if target is not None and source is not None:
+                curves["Frame-Acc"] = metrics.frame_accuracy(features, target, source).float()
         curves |= {"PSNR": metrics.psnr(edited, images, outside).clamp(max=100), "SSIM": metrics.ssim(edited, images, outside)}
-        means = {name: float(curves[name].nanmean()) if name in curves else float("nan") for name in ("CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM")}
-        table = "\n".join(["| measure | mean over frames |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in means.items())])
+        means = {name: float(curves[name].nanmean()) if name in curves else float("nan") for name in MEASURES}
+        rows = [f"| {name} | {f'{means[name]:.4g}' if name in curves else 'not measured'} |" for name in MEASURES]
+        table = "\n".join(["| measure | mean over frames |", "|---|---|", *rows])
         return io.NodeOutput(*means.values(), table, plot_lines(curves), ui=ui.PreviewText(table))
+
+
+def _judge(folder: str, vision, text):
+    """The CLIP that was chosen or connected, None without one."""
+    from ..live_core import LiveError, metrics
+    if vision is None and text is not None:
+        raise LiveError("clip: connected without clip_vision; connect Load CLIP Vision with the same CLIP model's image encoder")
+    if vision is not None and folder != NONE:
+        raise LiveError(f"clip_folder: {folder!r}, and clip_vision is connected too; set clip_folder to {NONE!r} or disconnect clip_vision")
+    if vision is not None:
+        return host.ComfyClip(vision, text)
+    return None if folder == NONE else metrics.load_clip_model(host.clip_folder(folder))

@@ -1,4 +1,4 @@
-"""The only door to ComfyUI's own machinery: folders, devices, progress, previews, interrupts."""
+"""The only door to ComfyUI's own machinery: folders, models, devices, progress, previews, interrupts."""
 from __future__ import annotations
 
 import re
@@ -81,6 +81,70 @@ def clip_folders() -> list[str]:
 
 def clip_folder(name: str) -> Path:
     return next(Path(root) / name for root in folder_paths.get_folder_paths("clip_vision") if (Path(root) / name / "config.json").is_file())
+
+
+class ComfyClip:
+    """The CLIP whose halves come from a CLIP_VISION and a CLIP socket, read as `live_core.metrics.CLIP` is. Without `text` it reads pictures only.
+
+    Both halves must end in one space. ComfyUI fills a projection that its file lacks with zeros or with what the memory held, its older
+    versions with the identity, and says nothing, since its samplers need none: those are refused with a LiveError, as is what is no CLIP.
+    """
+
+    def __init__(self, vision, text=None):
+        from ..live_core import LiveError
+        self.vision, self.clip = vision, text
+        if vision.model_type != "clip_vision_model":
+            raise LiveError(f"clip_vision: a {vision.model_type} is no CLIP; connect Load CLIP Vision with CLIP's own image encoder, ViT-L, ViT-H or ViT-bigG")
+        projection = vision.model.visual_projection.weight
+        if not _is_filled(projection):
+            raise LiveError("clip_vision: its file has no visual_projection; connect Load CLIP Vision with a whole CLIP model, such as openai/clip-vit-large-patch14")
+        if text is None:
+            return
+        tower = next((getattr(text.cond_stage_model, name, None) for name in ("clip_g", "clip_h", "clip_l") if getattr(text.cond_stage_model, name, None)), None)
+        if tower is None:
+            raise LiveError("clip: this text encoder is no CLIP; connect Load CLIP with the text encoder of the CLIP whose image encoder clip_vision is")
+        self.projection = tower.transformer.text_projection.weight
+        if not (_is_filled(self.projection) and _files_have_projection(text)):
+            raise LiveError("clip: this text encoder has no text_projection (Stable Diffusion 1.x checkpoints keep none), without which a score means nothing; connect "
+                            "Load CLIP with a whole CLIP model, such as openai/clip-vit-large-patch14's model.safetensors, or nothing, for Tem-Con alone")
+        if len(self.projection) != len(projection):
+            raise LiveError(f"clip: its texts have {len(self.projection)} numbers and clip_vision's pictures {len(projection)}; connect the two halves of one CLIP model: "
+                            "768 is ViT-L, 1024 ViT-H, 1280 ViT-bigG")
+
+    def images(self, frames):
+        """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
+        import torch
+        parts = []
+        for part in frames.split(16):
+            management.throw_exception_if_processing_interrupted()
+            parts.append(self.vision.encode_image(part)["image_embeds"].float())
+        return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+
+    def text(self, prompt: str):
+        """(d,) of length 1. ComfyUI projects the texts of some models and not of others; so none, and the projection by hand."""
+        import torch
+        from ..live_core import LiveError
+        _, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled="unprojected")
+        if pooled.shape[-1] != self.projection.shape[1]:
+            raise LiveError("clip: this text encoder joins several models; connect Load CLIP with the one whose image encoder clip_vision is")
+        return torch.nn.functional.normalize(pooled.float() @ self.projection.to(pooled.device, torch.float32).T, dim=-1)[0]
+
+
+def _is_filled(projection) -> bool:
+    """Whether a weight can have come with its file."""
+    import torch
+    weight = projection.float()
+    square = weight.shape[0] == weight.shape[1]
+    return bool(weight.isfinite().all() and weight.any(1).all()) and not (square and torch.equal(weight, torch.eye(len(weight)).to(weight)))
+
+
+def _files_have_projection(clip) -> bool:
+    """Whether a file that the text encoder was loaded from has a projection; True where ComfyUI kept no note of .safetensors files."""
+    from safetensors import safe_open
+    note = clip.patcher.cached_patcher_init                              # (a loader of ComfyUI, its arguments): first the file or files
+    paths = note[1][0] if note and note[1] else ()
+    files = [path for path in ([paths] if isinstance(paths, str) else paths) if path.endswith(".safetensors")]
+    return not files or any(name.endswith(("text_projection", "text_projection.weight")) for path in files for name in safe_open(path, "pt").keys())
 
 
 def demo_cases() -> list[str]:

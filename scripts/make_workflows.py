@@ -1,8 +1,13 @@
 """Lay the API workflows out as UI workflows with the real ComfyUI page: workflows/api/*.json -> workflows/*.json.
 
-    eval "$(bash scripts/host.sh)"; COMFYUI_DIR=$COMFYUI_DIR $COMFYUI_PYTHON scripts/make_workflows.py
+    make workflows
+
+A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. Nodes
+stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them taller; below Invert Video
+is room for its preview, by which it grows while it runs. With LIVE_SCREENSHOTS set to a folder, a picture of each goes there.
 """
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -12,6 +17,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 import page as browser  # noqa: E402
 from comfy import Server  # noqa: E402
 
+# Inputs in italics, as nodes: the page draws code in blue on the note's brown.
 NOTES = {
     "live_image_driven_edit": """## LIVE: put the thing in a photo into a clip
 
@@ -19,11 +25,11 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 
 **For your own clip and photo**
 1. In *Load LIVE Model* choose your Stable Diffusion 1.x or 2.x model: a checkpoint or a diffusers folder. (With LoRAs: *Load Checkpoint* → *Load LoRA* → *LIVE Model from MODEL, CLIP, VAE*.)
-2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: `images`, `fps`, and the photo. 8 to 24 frames; width and height multiples of 8.
+2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: *images*, *fps*, and the photo. 8 to 24 frames; width and height multiples of 8.
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
 
-**When the result is off**: motion or background not kept → more `cross_ratio` and `self_ratio`; thing not like the photo → more photo steps, less `self_ratio`; edit spills → higher `blend_threshold`.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
 Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit.
@@ -35,28 +41,28 @@ For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo
 
 Press **Run**: the meadow becomes snow. Nothing is trained; attention kept from the inversion holds motion and layout.
 
-For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", `word_edit` refine). `word_weights` such as `watercolor=10` makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
+For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", *word_edit* refine). *word_weights* such as *watercolor=10* makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
     "fatezero_attribute": """## FateZero: another attribute, by words alone
 
-Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (`self_blend_threshold`), so the rest stays.
+Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (*self_blend_threshold*), so the rest stays.
 
-Prompts of as many words: `word_edit` replace; otherwise refine. The paper's guidance is 7.5.""",
+Prompts of as many words: *word_edit* replace; otherwise refine. The paper's guidance is 7.5.""",
     "fatezero_shape": """## FateZero: another shape, on a tuned model
 
 Press **Run**: the ball becomes a star. *Tune Video* first learns the clip (Tune-A-Video), since an untuned model cannot move a new shape steadily.
 
-For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower `cross_ratio` and `self_ratio` when the shape does not change.""",
+For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower *cross_ratio* and *self_ratio* when the shape does not change.""",
     "fatezero_removal": """## FateZero: take a thing out
 
 Press **Run**: the ball goes. The *Edit prompt* does without the thing's word; where its word's attention was, the edit keeps its own self-attention, elsewhere the clip's.
 
-For your own: leave the word out, `word_edit` refine, and name the thing in *source_words* of *Edit Video*.""",
+For your own: leave the word out, *word_edit* refine, and name the thing in *source_words* of *Edit Video*.""",
     "blended_latent": """## A local edit whose mask the model finds itself
 
-Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above `blend_threshold`: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
+Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
     "blended_latent_mask": """## A local edit within a drawn mask
 
-Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. `blend_threshold` 0 means that mask alone; above 0, what the words point at is added.""",
+Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. *blend_threshold* 0 means that mask alone; above 0, what the words point at is added.""",
     "video_p2p": """## Video-P2P: tuned model, null text, decoupled guidance
 
 Press **Run**: the ball turns blue. *Null-Text Inversion* finds the unconditional text that gives the clip back under guidance; the edit keeps the empty one. Leave it out for the paper's fast mode.""",
@@ -67,17 +73,21 @@ Press **Run**: the red ball becomes a blue one, and four *Show Attention* nodes 
 In your own workflow: connect `records` of *Edit Video*. Does the word you change light up where the thing is? If not, no mask will find it: choose another word in *source_words* and *edit_words*. Is the mask too small? Lower the threshold.""",
     "prompt_to_prompt_image": """## Prompt-to-prompt on one picture
 
-Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. `word_edit` refine adds or drops words, replace swaps them, `word_weights` such as `blue=2` weighs them, all in one edit.""",
+Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. *word_edit* refine adds or drops words, replace swaps them, *word_weights* such as *blue=2* weighs them, all in one edit.""",
 }
 
 
-def columns(api: dict) -> dict[str, tuple[int, int]]:
-    """Where each node stands: column, as far right as its longest way from a start, and order in it."""
-    def depth(node: str) -> int:
-        return max((1 + depth(link[0]) for link in api[node]["inputs"].values() if isinstance(link, list)), default=0)
-    order = sorted(api, key=int)
-    depths = {node: depth(node) for node in order}
-    return {node: (d, [n for n in order if depths[n] == d].index(node)) for node, d in depths.items()}
+# The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
+STAGES = {"Clip and words": (), "Prepare": ("SolidMask", "MaskComposite", "LIVE_BindConcept", "LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
+          "Result": ("LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage"), "Attention": ("LIVE_Inspect",), "Pictures": ("PreviewImage",)}
+
+
+def columns(api: dict) -> dict[str, list[str]]:
+    """The nodes of each stage that has any, from top to bottom."""
+    places = {node: next(((stage, kinds.index(entry["class_type"])) for stage, kinds in enumerate(STAGES.values()) if entry["class_type"] in kinds), (0, 0))
+              for node, entry in api.items()}
+    found = {title: sorted((node for node in api if places[node][0] == stage), key=lambda node: (places[node][1], int(node))) for stage, title in enumerate(STAGES)}
+    return {title: nodes for title, nodes in found.items() if nodes}
 
 
 def main() -> None:
@@ -86,19 +96,21 @@ def main() -> None:
             api = json.loads(path.read_text())
             page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
             page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
-            page.evaluate("""([columns, note]) => {
-                const at = {}; let x = 0, deepest = 0;
-                for (const n of app.graph.nodes) { const [c, r] = columns[n.id]; (at[c] ??= [])[r] = n;
-                    const w = n.widgets?.find(w => w.name === 'control_after_generate'); if (w) w.value = 'fixed';
-                    n.setSize(n.type === 'PreviewImage' ? [640, 420] : [Math.max(300, n.size[0]), n.size[1]]) }
-                for (const c of Object.keys(at).sort()) { let y = 0, wide = 0;
-                    for (const n of at[c]) { n.pos = [x, y]; y += n.size[1] + 70; wide = Math.max(wide, n.size[0]) }
-                    x += wide + 60; deepest = Math.max(deepest, y) }
-                const n = LiteGraph.createNode('MarkdownNote'); app.graph.add(n); n.pos = [360, 560]; n.setSize([640, 420]); n.widgets[0].value = note;
+            page.evaluate("""([columns, text]) => {
+                let x = 0;
+                const bottoms = Object.entries(columns).map(([title, ids]) => {
+                    const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
+                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.type === 'PreviewImage' ? 420 : n.size[1]]); y += n.size[1] + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100) }
+                    const group = new LiteGraph.LGraphGroup(title); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
+                    x += wide + 70; return y;
+                });
+                const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
+                note.pos = [-20, bottoms[0]]; note.setSize([380, 120 + 0.2 * text.length]);
             }""", [columns(api), NOTES[path.stem]])
             exported, ui = browser.export(page)
-            browser.fit(page)
-            page.screenshot(path=f"/tmp/{path.stem}.png")
+            if "LIVE_SCREENSHOTS" in os.environ:
+                browser.fit(page)
+                page.screenshot(path=os.path.join(os.environ["LIVE_SCREENSHOTS"], f"{path.stem}.png"))
             ui["extra"].pop("ds", None)
             (ROOT / "workflows" / path.name).write_text(json.dumps(ui, indent=1) + "\n")
             path.write_text(json.dumps(exported, indent=1) + "\n")

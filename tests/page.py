@@ -17,7 +17,7 @@ def open_page(url: str, chromium: str):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1800, "height": 1000})
-        page.goto(url)
+        page.goto(url, timeout=120_000)
         # Acting before the start-up spinner is gone leaves its mask over the page for good.
         page.wait_for_function("window.app?.vueAppReady && app.graph && app.extensionManager.spinner === false && !document.querySelector('.p-blockui-mask')", timeout=120_000)
         page.evaluate("""() => { window.__events = [];

@@ -1,6 +1,7 @@
 """The pack in a real ComfyUI server, through the real queue."""
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,9 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 pytestmark = pytest.mark.host
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
@@ -148,7 +150,8 @@ def _frames(video: bytes) -> np.ndarray:
     ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
     ({"Bind Photo to Placeholder.initial_word": "hippopotamus"}, "choose one common word of one token"),
     ({"Edit prompt.value": "a red ball moving on the meadow"}, "same words as the source prompt"),
-], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt"])
+    ({"Edit Video.word_windows": "moving: 0.4"}, "word windows: 'moving: 0.4'; write word: start-end"),
+], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt", "window"])
 def test_bad_words_get_a_clear_error(talk, workflow, changes, says):
     outcome, events, _ = talk(lambda c: c.run(workflow(**changes)))
     assert outcome == "error" and says in message(events)
@@ -207,6 +210,7 @@ def test_every_shipped_workflow_runs(talk, comfy, name):
     outcome, events, history = talk(lambda c: c.run(graph))
     assert outcome == "success", message(events)
     assert history["outputs"]["11"]["images"]
+    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000          # its picture in Templates
 
 
 def test_a_method_of_one_s_own(talk, workflow):
@@ -279,6 +283,42 @@ def test_attention_is_shown_from_one_run(talk, server):
     assert again[0] == "success" and {"7", "8", "14"} <= set(cached) and "12" not in cached
     assert len(again[2]["outputs"]["i0"]["images"]) == 8
     assert wrong[0] == "error" and "words: 'blue' is not in the prompt 'a red ball moving on the meadow'; choose from its words: a, red, ball" in message(wrong[1])
+
+
+def test_comfyui_s_own_clip_equals_transformers(comfyui, tmp_path):
+    """CLIP_VISION and CLIP of a small random CLIP: projected embeddings within 1e-5 of transformers' (measured: below 1e-6), pictures of
+    another size within 2e-2, since ComfyUI rounds scaled ones to 8 bits. What has no projection is refused, whatever its memory holds."""
+    folder, python = comfyui
+    done = subprocess.run([python, str(ROOT / "tests" / "clip_child.py"), str(ROOT), str(folder), str(tmp_path)], capture_output=True, text=True,
+                          env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert max(report["texts"], report["images"]) < 1e-5 and report["scaled_images"] < 2e-2 and report["texts_differ"] > 0.05, report
+    assert report["both"] == pytest.approx(report["expected"], abs=1e-3), report
+    assert report["vision_alone"] == [None, pytest.approx(report["expected"][1], abs=1e-5), None], report
+    for name, says in (("no projection in the file", "no text_projection"), ("identity", "no text_projection"), ("other width", "64 numbers and clip_vision's pictures 32"),
+                       ("blank", "no visual_projection"), ("siglip", "a siglip_vision_model is no CLIP"), ("no clip", "this text encoder is no CLIP")):
+        assert says in report[name], report
+
+
+def test_a_text_encoder_without_projection_is_refused(talk, server):
+    """Load CLIP and Load CLIP Vision on files that hold just what ComfyUI tells a model by: the node speaks before anything is encoded."""
+    tensors = {"clip_vision": {"vision_model.encoder.layers.22.layer_norm1.weight": (1024,), "vision_model.encoder.layers.0.layer_norm1.weight": (1024,),
+                               "vision_model.embeddings.position_embedding.weight": (257, 1024), "visual_projection.weight": (768, 1024)},
+               "text_encoders": {"text_model.encoder.layers.0.mlp.fc1.weight": (3072, 768)}}
+    for folder, shapes in tensors.items():
+        (server.base / "models" / folder).mkdir(exist_ok=True)
+        save_file({name: torch.ones(shape, dtype=torch.float16) for name, shape in shapes.items()}, server.base / "models" / folder / "bare.safetensors")
+    graph = {"1": {"class_type": "LIVE_DemoClip", "inputs": {"case": "ball-to-star"}},
+             "2": {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": "bare.safetensors"}},
+             "3": {"class_type": "CLIPLoader", "inputs": {"clip_name": "bare.safetensors", "type": "stable_diffusion"}},
+             "4": {"class_type": "LIVE_Measure", "inputs": {"images": ["1", 0], "edited": ["1", 0], "clip_folder": "none", "prompt": "a ball", "source_prompt": "",
+                                                           "clip_vision": ["2", 0], "clip": ["3", 0]}}}
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "no text_projection" in message(events)
+    del graph["4"]["inputs"]["clip_vision"]
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "connected without clip_vision" in message(events)
 
 
 def client(server, *arguments):

@@ -4,7 +4,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from live_core import LiveError
-from live_core.prompts import align_words, at_step, read_prompt, refine_words, replace_words, split_words, swap_words
+from live_core.prompts import align_words, at_step, read_prompt, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
@@ -125,3 +125,20 @@ def test_a_step_s_edit_acts_in_its_window_and_by_its_weight(a, b, opened, weight
     torch.testing.assert_close(now[:, opened], weight * mapping[:, opened])
     torch.testing.assert_close(own[opened], weight * keep[opened])
     assert not now[:, ~opened].any() and (own[~opened] == 1).all()
+
+
+def test_windows_of_single_words():
+    windows = read_windows("red ball: 0-0.4,<x*>:.2 - 1")
+    assert windows == (("red ball", (0.0, 0.4)), ("<x*>", (0.2, 1.0))) and read_windows(" ") == ()
+    prompt = read("a red ball and <x*>", "<x*>")
+    opened = word_windows(prompt, 9, (0, 0.8), dict(windows))
+    assert opened[:, 0].tolist() == [1] * 8 + [0]
+    assert opened[:, prompt.tokens_of("ball")[0]].tolist() == [1] * 4 + [0] * 5
+    assert opened[:, prompt.tokens_of("<x*>")[0]].tolist() == [0] * 2 + [1] * 7
+
+
+@pytest.mark.parametrize("text", ["ball=0.4", "ball: 0.4", ": 0-0.4", "ball: 0.6-0.2", "ball: 0-1.5", "ball: 0..1-1", "ball: -1-1"])
+def test_a_window_that_is_none_is_quoted(text):
+    with pytest.raises(LiveError, match="word windows: .*write word: start-end") as error:
+        read_windows(f"red: 0-1, {text}")
+    assert repr(text) in str(error.value)

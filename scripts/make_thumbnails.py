@@ -1,0 +1,64 @@
+"""Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for it:
+workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner.
+
+    make thumbnails        # or, for some of them: $COMFYUI_PYTHON scripts/make_thumbnails.py NAME ...
+
+One to five minutes a workflow on a CPU, with all its steps: the picture is what Run gives. To be run again when the demo model changes.
+"""
+import asyncio
+import io
+import json
+import pathlib
+import sys
+
+import numpy as np
+from PIL import Image, ImageOps
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+from comfy import Client, Server  # noqa: E402
+
+PHOTO = 36                                                            # side of a photo's inset, pixels
+
+
+def with_previews(graph: dict) -> dict:
+    """The workflow with a preview of the clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
+    (clip,), (edit,) = ([node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
+                        for kinds in (["LIVE_Invert"], ["CreateVideo", "SaveImage"]))
+    photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
+    shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}
+    return graph | {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
+
+
+def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image.Image]) -> Image.Image:
+    """Strips of at most three frames, the clip's above the edit's; one picture stands beside its edit."""
+    chosen = sorted({0, len(clip) // 2, len(clip) - 1})
+    strips = [np.concatenate([np.asarray(frames[i]) for i in chosen], 1) for frames in (clip, edit)]
+    sheet = Image.fromarray(np.concatenate(strips, axis=int(len(chosen) == 1)))
+    for i, photo in enumerate(photos):
+        sheet.paste(ImageOps.expand(photo.resize((PHOTO, PHOTO)), 2, "white"), (4 + i * (PHOTO + 8), 4))
+    return sheet
+
+
+async def make(client: Client, name: str) -> None:
+    graph = with_previews(json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text()))
+    outcome, events, history = await client.run(graph)
+    if outcome != "success":
+        raise SystemExit(f"{name}: {outcome}: {events[-1][2].get('exception_message')}")
+    pictures = {node: [Image.open(io.BytesIO(await client.fetch(file))).convert("RGB") for file in history["outputs"][node]["images"]]
+                for node in graph if graph[node]["class_type"] == "PreviewImage"}
+    path = ROOT / "workflows" / f"{name}.jpg"
+    lay_out(pictures.pop("clip"), pictures.pop("edit"), [photo for photo, in pictures.values()]).save(path, quality=88, optimize=True)
+    print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)
+
+
+async def main() -> None:
+    names = sys.argv[1:] or sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+    with Server(ROOT) as server:
+        async with Client(server.url) as client:
+            for name in names:
+                await make(client, name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -182,7 +182,7 @@ def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, small_cli
 @pytest.mark.parametrize("method", [PROMPT_TO_PROMPT, VIDEO_P2P, LIVE], ids=lambda m: m.name)
 def test_null_text_works_under_other_methods(demo_model, small_clip, method):
     """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or not."""
-    found = find_null_text(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 4), 4.0, 2)
+    found = find_null_text(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 3), 4.0, 2)
     whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0, self_target="both",
                     self_max_tokens=4096, blend_threshold=None)
     torch.testing.assert_close(edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,

@@ -23,11 +23,12 @@ def key_of(*facts) -> str:
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """What every bench is told: --steps, --part, --out."""
     parser.add_argument("--steps", type=int, default=25, help="DDIM steps")
-    parser.add_argument("--part", type=_part, default="0/1", metavar="I/N", help="every Nth case from the Ith on, to share the work")
+    parser.add_argument("--part", type=part, default="0/1", metavar="I/N", help="every Nth case from the Ith on, to share the work")
     parser.add_argument("--out", type=Path, default=Path(out))
 
 
-def _part(text: str) -> slice:
+def part(text: str) -> slice:
+    """"I/N" as a slice. Raises ValueError unless 0 <= I < N."""
     index, count = map(int, text.split("/"))
     if not 0 <= index < count:
         raise ValueError(text)

@@ -27,6 +27,7 @@ from .rows import UNEDITED, Rows, add_arguments, key_of
 FIRST_SEED = 2_150_000_000
 KINDS = ("colour", "shape", "scene", "removal")
 MEASURES = {"accuracy": 1, "shape_iou": 1, "background_psnr_db": 1, "temporal_consistency": 1}      # 1: more is better
+PLOTTED = ("accuracy", "background_psnr_db")
 # Published settings, zero-shot; "+null": with null text.
 SYSTEMS: dict[str, Method] = {"fatezero": FATEZERO_ATTRIBUTE, "fatezero-shape": FATEZERO_SHAPE, "fatezero-style": FATEZERO_STYLE, "blended-latent": BLENDED_LATENT,
                               "prompt-to-prompt": PROMPT_TO_PROMPT, "video-p2p-fast": VIDEO_P2P, "video-p2p+null": VIDEO_P2P, "vid2vid-zero+null": VID2VID_ZERO,
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
                                          f"intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows, memory))
     write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})
     for kind in KINDS:
-        for name in measures_of(kind) if of_kind(rows, kind) else ():
+        for name in PLOTTED if of_kind(rows, kind) else ():
             plot(args.out / "plots" / f"{kind}-{name}.png", name, of_kind(rows, kind))
     write_sheets(log, rows, make)
     print(f"wrote {args.out / 'RESULTS.md'}")

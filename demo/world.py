@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 SIZE = 128
 SUPERSAMPLING = 4
 
+RIM = 0.55                               # how much of its colour a thing has at its outline
 COLOURS = {
     "red": (212, 38, 38), "orange": (244, 128, 24), "yellow": (250, 212, 48), "green": (34, 150, 62), "blue": (40, 84, 222),
     "purple": (126, 52, 176), "pink": (246, 128, 184), "white": (250, 250, 250), "black": (28, 28, 32),
@@ -237,7 +238,7 @@ class Clip:
                 dx, dy = (x - track.x[frame]) / r, (y - track.y[frame]) / r
                 p = _pattern(thing.pattern, np.cos(a) * dx + np.sin(a) * dy, -np.sin(a) * dx + np.cos(a) * dy, 1 / r)
                 colour = _mix(colour, np.array(COLOURS[thing.other_colour], np.float32), p)
-            picture = _mix(picture, _mix(colour, colour * 0.55, rim), cover)
+            picture = _mix(picture, _mix(colour, colour * RIM, rim), cover)
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -52,7 +52,7 @@ def test_the_judge_knows_the_truth(kind):
 @pytest.mark.parametrize("kind", text.KINDS)
 def test_the_judge_of_edits_by_words_knows_the_truth(kind):
     case = text.make(kind, 0)
-    perfect, unedited = text.measure(case, case.truth.frames()), text.measure(case, case.clip.frames())
+    perfect, unedited = (text.measure(case, clip.frames(), clip.frames()) for clip in (case.truth, case.clip))
     assert perfect["accuracy"] == 1 and perfect["background_psnr_db"] > 60 and unedited["accuracy"] == 0
     assert ("shape_iou" in perfect) == ("shape_iou" in text.measures_of(kind)) == (kind != "removal")
     assert kind == "removal" or perfect["shape_iou"] > max(0.9, unedited["shape_iou"])

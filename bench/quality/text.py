@@ -15,7 +15,8 @@ import numpy as np
 from demo.frames import to_frames, to_pictures
 from demo.measure import nearest, psnr, temporal_consistency
 from demo.train import MODEL
-from demo.world import COLOURS, SCENES, SHAPES, Clip, make_clip, random_thing
+from demo.world import COLOURS, RIM, SCENES, SHAPES, Clip, make_clip, random_thing
+from live_core.compositing import composite, soften
 from live_core.editing import Edit, edit
 from live_core.inversion import find_null_text, invert
 from live_core.methods import (BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, FATEZERO_STYLE, PROMPT_TO_PROMPT, TAV_DDIM, VID2VID_ZERO, VIDEO_P2P, Method)
@@ -71,18 +72,24 @@ def method_for(case: TextCase, method: Method) -> Method:
     return method if method.word_edit == "swap" else replace(method, word_edit="replace" if case.prompts_align else "refine")
 
 
-def measure(case: TextCase, frames: np.ndarray) -> dict[str, float]:
-    """`accuracy`: frames in which the true answer is the nearest of all that it could be mistaken for: in the thing's window, or for
-    scenes outside it. `shape_iou`: of what differs from the empty true scene with the true thing. `background_psnr_db`: against the
-    true answer outside the thing."""
+def measure(case: TextCase, frames: np.ndarray, before: np.ndarray) -> dict[str, float]:
+    """Of `frames`, and of the background `before` the composite.
+
+    `accuracy`: frames in which the true answer is the nearest of all that it could be mistaken for: in the thing's window, or for
+    scenes outside it. `shape_iou`: of the true thing with the pixels that are nearer to its colours than to the empty true scene.
+    `background_psnr_db`: against the true answer outside the thing.
+    """
     truth = case.truth.frames()
     near = np.maximum(case.clip.masks(0), case.truth.masks(0) if case.truth.things else 0) > 0.01
     whole = case.name.startswith("scene")
     shown = nearest([truth, *(other.frames() for other in case.others)], frames, ~near if whole else near)
-    out = {"accuracy": float(np.mean(shown)), "background_psnr_db": psnr(truth, frames, ~near), "temporal_consistency": temporal_consistency(frames)}
+    out = {"accuracy": float(np.mean(shown)), "background_psnr_db": psnr(truth, frames, ~near), "background_psnr_before_db": psnr(truth, before, ~near),
+           "temporal_consistency": temporal_consistency(frames)}
     if case.truth.things:
         empty, mask = case.truth.without(0).frames().astype(float), case.truth.masks(0) > 0.5
-        found = np.abs(frames - empty).max(-1) > 30
+        colour = np.array(COLOURS[case.truth.things[0].colour], float)
+        shade = np.clip(frames @ colour / max(colour @ colour, 1), RIM, 1)[..., None]               # the nearest of the colours from fill to rim
+        found = np.linalg.norm(frames - shade * colour, axis=-1) < np.linalg.norm(frames - empty, axis=-1)
         out["shape_iou"] = float(np.mean([(f & m).sum() / max((f | m).sum(), 1) for f, m in zip(found, mask)]))
     return out
 
@@ -90,15 +97,17 @@ def measure(case: TextCase, frames: np.ndarray) -> dict[str, float]:
 def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict[str, float], np.ndarray]:
     """A system's measures, and its frames (f, H, W, 3) uint8."""
     if system == UNEDITED:
-        return measure(case, case.clip.frames()), case.clip.frames()
+        return measure(case, case.clip.frames(), case.clip.frames()), case.clip.frames()
     method = method_for(case, SYSTEMS[system])
     started = time.monotonic()
-    inversion = invert(model, model.encode_frames(to_pictures(case.clip.frames())), case.clip.caption, method, steps)
+    clip = to_pictures(case.clip.frames())
+    inversion = invert(model, model.encode_frames(clip), case.clip.caption, method, steps)
     if system.endswith("+null"):
         inversion = find_null_text(model, inversion, method.guidance_scale, 5)
     result = edit(model, inversion, Edit(case.prompt, source_words=case.edited_words), method)
-    frames = to_frames(model.decode_frames(result.latents))
-    return {**measure(case, frames), "seconds": time.monotonic() - started}, frames
+    pictures = model.decode_frames(result.latents)
+    frames = to_frames(composite(clip, pictures, soften(result.mask, **COMPOSITE)))
+    return {**measure(case, frames, to_frames(pictures)), "seconds": time.monotonic() - started}, frames
 
 
 def attention_megabytes(model: LiveModel, case: TextCase, method: Method, steps: int) -> float:

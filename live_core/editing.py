@@ -74,7 +74,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     finding, blending = method.blend_threshold is not None, method.blend_threshold is not None or given is not None
     finds_queries = method.self_blend_threshold is not None and len(method.self_steps(steps)) > 0
     blend_tokens = _blend_tokens(source_prompt, edit_prompt, change) if finding or finds_queries else ([], [])
-    spared_tokens = _spared_tokens(source_prompt, edit_prompt, change)
+    subtracted_tokens = _subtracted_tokens(source_prompt, edit_prompt, change)
 
     injects = any(token_edits) or method.self_ratio > 0
     needs_source = blending or injects
@@ -93,14 +93,15 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
         if finding:
             maps = (source.maps(tap)[shift:], tap.maps[0][shift:])
             use = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
-            found = blend_mask(maps[use], blend_tokens[use], spared_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
+            found = blend_mask(maps[use], blend_tokens[use], subtracted_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
                                grow, method.mask_neighbours)
         return found if given is None else torch.maximum(found, resize_mask(given, size))
 
     def query_masks() -> dict[int, torch.Tensor] | None:
-        if not finds_queries:
+        maps = source.maps(tap) if finds_queries else None
+        if maps is None:
             return None
-        return {h * w: word_mask(source.step_maps, blend_tokens[0], map_size, (h, w), method.self_blend_threshold).flatten(1) for h, w in unet.sizes(*size)}
+        return {h * w: word_mask(maps, blend_tokens[0], map_size, (h, w), method.self_blend_threshold).flatten(1) for h, w in unet.sizes(*size)}
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in list(enumerate(schedule.timesteps(steps)))[first:]:
@@ -136,6 +137,7 @@ class _Source:
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method, row: int | None, needed: bool, injects: bool):
         self.model, self.inversion, self.method, self.row, self.needed, self.injects = model, inversion, method, row, needed, injects
         self.x = inversion.latents[inversion.steps - method.first_step(inversion.steps)].to(model.unet.device)
+        self.stream = Stream("source", "source", model.encode_text(inversion.prompt), latent_prompt_of(model, method, inversion.latents[0].to(self.x)))
         self.store = inversion.store
         self.step_maps: torch.Tensor | None = None                # (F, tokens, L) of the step, where they do not come from the batch
         self._sum: torch.Tensor | None = None
@@ -150,10 +152,9 @@ class _Source:
             if self.inversion.store is None:
                 self.store = RamStore()                           # holds one step
                 height, width = self.model.unet.map_tokens(*self.x.shape[-2:])
-                seat = latent_prompt_of(self.model, self.method, self.inversion.latents[0].to(self.x))
                 tap = WordTap(height * width, self_attention=self_attention, self_maps=self._self_sum)
                 plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.store) if self.injects else None, step=i)
-                self.model.unet(self.x[None], t, self.model.encode_text(self.inversion.prompt)[None], None if seat is None else seat[None], plan)
+                self.model.unet(self.x[None], t, batch_text([self.stream], i), batch_latent_prompts([self.stream]), plan)
                 self.step_maps, self._self_sum = tap.maps[0], tap.self_maps
                 return
         self.step_maps = self.store.read(f"{i:04d}/maps").to(self.x)
@@ -167,10 +168,10 @@ class _Source:
         elif self.needed and self.method.source == "reconstruction":
             self.x = self.store.read(f"{i:04d}/latents").to(self.x)
 
-    def maps(self, tap: WordTap) -> torch.Tensor:
-        """What a mask reads: a reconstruction's maps so far, the inversion's of this step alone (FateZero)."""
+    def maps(self, tap: WordTap) -> torch.Tensor | None:
+        """What a mask reads: a reconstruction's maps so far, None before the first, or the inversion's of this step alone (FateZero)."""
         if self.row is not None:
-            return tap.maps[1]
+            return None if tap.maps is None else tap.maps[1]
         return self.step_maps if self.method.source == "inversion" else self._sum
 
     def acted(self, tap: WordTap) -> torch.Tensor:
@@ -220,7 +221,7 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
     return [at_step(token_edit, factors, row) if row.any() else None for row in opened]
 
 
-def _spared_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int], list[int]]:
+def _subtracted_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int], list[int]]:
     """Tokens of the subtracted words in either prompt; one that neither has is an error."""
     phrases = split_phrases(change.subtract_words)
     for phrase in phrases:

@@ -30,7 +30,7 @@ class Method:
     self-attention injection into `self_target`. `word_edit`: which tokens take the source's attention, LIVE's chosen words
     ("swap") or prompt-to-prompt's "replace" and "refine". `cross_max_tokens`, `self_max_tokens`: layers with more tokens are left
     alone; None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
-    keep the edit's self-attention; None injects everywhere.
+    keep the edit's self-attention (from the second step on, where the source is reconstructed); None injects everywhere.
     Local blend: `blend_threshold`, 0..1, None turns it off; `subtract_threshold`, that of the words it spares; from `blend_start`
     to `blend_end` of the steps. Its mask comes from the maps of `mask_from`, the "source", the "edit" or "both", grown by `mask_grow`
     cells and averaged over `mask_neighbours` frames on either side.
@@ -73,10 +73,6 @@ class Method:
                               ("edit_latent_prompt", SEATS), ("unconditional_latent_prompt", SEATS)):
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
-
-        if self.self_blend_threshold is not None and self.source != "inversion":
-            raise LiveError(f"self_blend_threshold: {self.self_blend_threshold} needs the word maps of the inversion, and source is {self.source!r}; "
-                            "set source to \"inversion\" or leave the threshold out")
 
     @property
     def frames(self) -> FramePlan:

@@ -19,7 +19,7 @@ class Edit(io.ComfyNode):
                     method_input(),
                     io.String.Input("source_words", default="", advanced=True, tooltip="Where to look for what changes: words of the clip's prompt, separated by commas. Empty: the words without a partner in the other prompt."),
                     io.String.Input("edit_words", default="", advanced=True, tooltip="The same for words of this prompt."),
-                    io.String.Input("spare_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
+                    io.String.Input("subtract_words", default="", advanced=True, tooltip="Words of either prompt whose places local blend leaves to the clip."),
                     io.String.Input("keep_words", default="", advanced=True, tooltip="Words whose attention comes from the clip, separated by commas; for live and where word_edit is swap. Empty: every word both prompts share."),
                     io.String.Input("word_weights", default="", advanced=True, tooltip="More or less attention to words of this prompt while attention is injected, such as \"watercolor=10, road=0.5\"."),
                     io.String.Input("word_windows", default="", advanced=True, optional=True,
@@ -28,11 +28,11 @@ class Edit(io.ComfyNode):
             outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask"), Records.Output(display_name="records")])
 
     @classmethod
-    def execute(cls, model, inversion, prompt, method, source_words, edit_words, spare_words, keep_words, word_weights, word_windows="", mask=None) -> io.NodeOutput:
+    def execute(cls, model, inversion, prompt, method, source_words, edit_words, subtract_words, keep_words, word_weights, word_windows="", mask=None) -> io.NodeOutput:
         from ..live_core.editing import Edit as Change, edit
         from ..live_core.prompts import read_weights, read_windows
         row = method_of(method)
-        change = Change(prompt, keep_words.strip() or None, source_words, edit_words, spare_words, read_weights(word_weights), read_windows(word_windows))
+        change = Change(prompt, keep_words.strip() or None, source_words, edit_words, subtract_words, read_weights(word_weights), read_windows(word_windows))
         with host.on_device(model):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             return io.NodeOutput(host.to_images(model.decode_frames(edited.latents)), host.to_images(edited.mask), edited.records)

@@ -50,7 +50,7 @@ FIELDS = {
     "self_max_tokens": (_TOKENS, "Layers with more tokens keep their self-attention."),
     "self_blend_threshold": (_PART, "Above this part of the changed words' strongest attention the edit keeps its own self-attention. 0: nowhere."),
     "blend_threshold": (_PART, "Local blend: below this part of a word's strongest attention the clip stays as it is. 0 turns local blend off."),
-    "subtract_threshold": ((io.Float.Input, {"min": 0.01, "max": 0.99, "step": 0.01}), "The same for words to spare."),
+    "subtract_threshold": ((io.Float.Input, {"min": 0.01, "max": 0.99, "step": 0.01}), "The same for subtract_words."),
     "blend_start": (_PART, "Part of the steps before local blend sets in."),
     "blend_end": (_PART, "Part of the steps after which local blend rests."),
     "mask_from": (_choice(MASKS), "Whose word maps give the mask: the clip's own, the edit's, or both."),

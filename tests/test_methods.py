@@ -203,9 +203,15 @@ def test_null_text_needs_a_source_that_runs(demo_model, clip):
         find_null_text(demo_model, kept, 4.0)
 
 
-def test_query_masks_need_the_inversion_s_maps():
-    with pytest.raises(LiveError, match="self_blend_threshold: 0.3 needs"):
-        replace(PROMPT_TO_PROMPT, self_blend_threshold=0.3)
+def test_queries_keep_their_own_beside_a_reconstruction(demo_model, clip):
+    """A mask that is full leaves nothing of the injection, one that is empty leaves all of it; the maps are those of the steps before."""
+    method = replace(DDIM, guidance_scale=3.0, self_start=0.25, self_ratio=1.0)
+    inversion = invert(demo_model, clip, CASE.prompt, method, 4)
+    none, full, part, empty, whole = (edit(demo_model, inversion, CHANGE, replace(method, **more)).latents for more in (
+        {"self_ratio": 0.0}, {"self_blend_threshold": 1e-9}, {"self_blend_threshold": 0.5}, {"self_blend_threshold": 1 - 1e-9}, {}))
+    torch.testing.assert_close(full, none, atol=1e-4, rtol=1e-4)
+    assert (part - full).abs().max() > 0.05 and (part - whole).abs().max() > 0.05
+    assert (empty - whole).abs().mean() < (part - whole).abs().mean()
 
 
 def test_words_that_are_not_there_are_named(demo_model, clip):

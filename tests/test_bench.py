@@ -121,9 +121,9 @@ def test_the_tables_of_edits_by_words_have_a_kind_each():
     measured["fatezero"]["removal-0"] = {**measured["fatezero"]["colour-0"], "seconds": 7.0}
     said = text.tables(measured, {"fatezero": 12.34, "ddim": 0.0})
     colour, removal = (block.split("\n\n")[1].splitlines() for block in said.split("### ")[1:])
-    assert [cells(line) for line in colour[2:]] == [["unedited", "2", *["0 [0, 0]"] * 4, "–", "–"], ["fatezero", "2", *["2 [1, 3]"] * 4, "60", "12.3"],
-                                                    ["ddim", "2", *["2 [2, 2]"] * 4, "60", "0.0"]]
-    assert cells(removal[0]) == ["system", "cases", "accuracy ↑", "background_psnr_db ↑", "temporal_consistency ↑", "seconds", "attention kept by `ram`, MB"]
+    assert [cells(line) for line in colour[2:]] == [["unedited", "2", *["0 [0, 0]"] * 5, "–", "–"], ["fatezero", "2", *["2 [1, 3]"] * 5, "60", "12.3"],
+                                                    ["ddim", "2", *["2 [2, 2]"] * 5, "60", "0.0"]]
+    assert cells(removal[0]) == ["system", "cases", "accuracy ↑", "background_psnr_db ↑", "background_psnr_before_db ↑", "temporal_consistency ↑", "seconds", "attention kept by `ram`, MB"]
     assert [cells(line)[:2] for line in removal[2:]] == [["fatezero", "1"]]
 
 

@@ -21,13 +21,13 @@ from comfy import Client, Server  # noqa: E402
 PHOTO = 36                                                            # side of a photo's inset, pixels
 
 
-def with_previews(graph: dict) -> dict:
-    """The workflow with a preview of the clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
+def previews(graph: dict) -> dict:
+    """A preview of the workflow's clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
     (clip,), (edit,) = ([node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
                         for kinds in (["LIVE_Invert"], ["CreateVideo", "SaveImage"]))
     photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
     shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}
-    return graph | {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
+    return {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
 
 
 def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image.Image]) -> Image.Image:
@@ -41,12 +41,12 @@ def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image
 
 
 async def make(client: Client, name: str) -> None:
-    graph = with_previews(json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text()))
-    outcome, events, history = await client.run(graph)
+    graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
+    shown = previews(graph)
+    outcome, events, history = await client.run(graph | shown)
     if outcome != "success":
         raise SystemExit(f"{name}: {outcome}: {events[-1][2].get('exception_message')}")
-    pictures = {node: [Image.open(io.BytesIO(await client.fetch(file))).convert("RGB") for file in history["outputs"][node]["images"]]
-                for node in graph if graph[node]["class_type"] == "PreviewImage"}
+    pictures = {node: [Image.open(io.BytesIO(await client.fetch(file))).convert("RGB") for file in history["outputs"][node]["images"]] for node in shown}
     path = ROOT / "workflows" / f"{name}.jpg"
     lay_out(pictures.pop("clip"), pictures.pop("edit"), [photo for photo, in pictures.values()]).save(path, quality=88, optimize=True)
     print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)

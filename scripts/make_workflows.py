@@ -32,7 +32,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 **When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
-Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit.
+Press **Run**: the ball is to become the star of one photo and the box the heart of another, in one edit. The small demo model does not carry that: its star takes the box's place and its heart is lost. Both placeholders are learned, and each alone works (*live_image_driven_edit*).
 
 Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *Local blend* keeps what no changed word points at.
 

@@ -11,7 +11,7 @@ from .inversion import Callback, Inversion, latent_prompt_of, record_of
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel
-from .prompts import Prompt, align_words, at_step, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
+from .prompts import Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .records import FUSION, LOCAL_BLEND, SELF_STEPS, Records, SideRecorder, evenly
 from .stores import RamStore
 from .streams import Stream, batch_latent_prompts, batch_text
@@ -217,8 +217,9 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
         return [None] * steps
     token_edit = {"swap": lambda: swap_words(source, edit, change.keep_words), "replace": lambda: replace_words(source, edit),
                   "refine": lambda: refine_words(source, edit)}[method.word_edit]()
+    placed = place_words(source, edit, token_edit)
     factors = reweight(edit, dict(change.weights))
-    return [at_step(token_edit, factors, row) if row.any() else None for row in opened]
+    return [at_step(placed if i in method.place_steps(steps) else token_edit, factors, row) if row.any() else None for i, row in enumerate(opened)]
 
 
 def _subtracted_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int], list[int]]:

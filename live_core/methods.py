@@ -28,7 +28,8 @@ class Method:
     itself, step by step (FateZero).
     Injections, as parts of the steps from the noisiest: `cross_ratio` under word injection, `self_start` to `self_ratio` under
     self-attention injection into `self_target`. `word_edit`: which tokens take the source's attention, LIVE's chosen words
-    ("swap") or prompt-to-prompt's "replace" and "refine". `cross_max_tokens`, `self_max_tokens`: layers with more tokens are left
+    ("swap") or prompt-to-prompt's "replace" and "refine"; in the first `place_ratio` of the steps (no longer than `cross_ratio`) a
+    changed word looks where the words that it replaces do. `cross_max_tokens`, `self_max_tokens`: layers with more tokens are left
     alone; None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
     keep the edit's self-attention (from the second step on, where the source is reconstructed); None injects everywhere.
     Local blend: `blend_threshold`, 0..1, None turns it off; `subtract_threshold`, that of the words it spares; from `blend_start`
@@ -48,6 +49,7 @@ class Method:
     cross_ratio: float = 0.0
     cross_max_tokens: int | None = None
     word_edit: str = "swap"
+    place_ratio: float = 0.0
     self_ratio: float = 0.0
     self_start: float = 0.0
     self_target: str = "spatial"
@@ -63,7 +65,7 @@ class Method:
 
     def __post_init__(self):
         FramePlan(self.frame_plan)
-        for name in ("min_width", "start", "cross_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
+        for name in ("min_width", "start", "cross_ratio", "place_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1")
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
@@ -84,6 +86,9 @@ class Method:
 
     def first_step(self, steps: int) -> int:
         return int(self.start * steps)
+
+    def place_steps(self, steps: int) -> range:
+        return range(int(self.place_ratio * steps))
 
     def self_steps(self, steps: int) -> range:
         """Steps under self-attention injection: bounds times N, prompt-to-prompt's own count."""

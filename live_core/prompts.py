@@ -54,7 +54,7 @@ def split_words(text: str, placeholders: tuple[str, ...] = ()) -> list[str]:
 
 
 def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = ()) -> Prompt:
-    """Tokenise `text` word by word for a CLIP tokenizer. Words past the model's context are cut off, as CLIP does."""
+    """Tokenise `text` word by word for a CLIP tokenizer. Words that do not fit whole into the model's context are cut off."""
     length = tokenizer.model_max_length
     ids, words, spans = [tokenizer.bos_token_id], [], []
     for word in split_words(text, placeholders):
@@ -98,6 +98,32 @@ def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> tuple[t
     return mapping, own
 
 
+def place_words(source: Prompt, edit: Prompt, token_edit: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """`token_edit` with every changed word looking where the words that it replaces look in the source.
+
+    A run of words between two that both prompts share replaces the source's run there: word by word where both have as many, else
+    each of its tokens takes an equal part of the attention to the whole run. So two new things each take their own thing's place.
+    Words with nothing to replace stay as they are in `token_edit`.
+    """
+    mapping, own = (tensor.clone() for tensor in token_edit)
+    before = (0, 0)
+    for a, b in [*align_words(source, edit), (len(source.words), len(edit.words))]:
+        old, new = source.spans[before[0]:a], edit.spans[before[1]:b]
+        if len(old) != len(new):
+            old, new = ([(run[0][0], run[-1][1])] if run else [] for run in (old, new))
+        for (a0, a1), (b0, b1) in zip(old, new):
+            mapping[:, b0:b1] = 0
+            mapping[a0:a1, b0:b1] = _hand_over(a1 - a0, b1 - b0)
+            own[b0:b1] = 0
+        before = a + 1, b + 1
+    return mapping, own
+
+
+def _hand_over(old: int, new: int) -> torch.Tensor:
+    """(old, new) weights from the tokens of one word to those of another: token by token where they are as many, else 1/new for every pair."""
+    return torch.eye(new) if old == new else torch.full((old, new), 1 / new)
+
+
 def replace_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
     """Prompt-to-prompt's replacement as (mapping (L, L), keep (L,)): word i of the source feeds word i of the edit, all tokens injected.
 
@@ -112,7 +138,7 @@ def replace_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Ten
     mapping = torch.zeros(length, length)
     mapping[0, 0] = 1
     for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):
-        mapping[a0:a1, b0:b1] = torch.eye(b1 - b0) if a1 - a0 == b1 - b0 else 1 / (b1 - b0)
+        mapping[a0:a1, b0:b1] = _hand_over(a1 - a0, b1 - b0)
     _map_the_rest(mapping, _end(source), _end(edit))
     return mapping, torch.zeros(length)
 

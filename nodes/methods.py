@@ -8,7 +8,7 @@ from .sockets import MethodRow
 CUSTOM = "custom"
 # What a method leaves to the user, beside its guidance scale.
 SHOWN = {
-    "live": ("cross_ratio", "self_ratio", "blend_threshold", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt"),
+    "live": ("cross_ratio", "place_ratio", "self_ratio", "blend_threshold", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt"),
     "fatezero-style": ("cross_ratio", "self_ratio", "self_start", "word_edit"),
     "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
     "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
@@ -44,6 +44,8 @@ FIELDS = {
                                        "replace: word by word, for prompts of as many words. refine: all that both prompts share."),
     "cross_ratio": (_PART, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."),
     "cross_max_tokens": (_TOKENS, "Layers with more tokens keep their cross-attention. 0: all take the clip's."),
+    "place_ratio": (_PART, "Part of the steps, within cross_ratio, in which a changed word looks where the words that it replaces do. The paper has none; "
+                           "the bench found that more puts the photo's thing in its place, and two photos' things each in its own."),
     "self_target": (_choice(SELF_TARGETS), "Which self-attention comes from the clip."),
     "self_ratio": (_PART, "Part of the steps, from the noisiest, whose self-attention comes from the clip."),
     "self_start": (_PART, "Part of the steps before self-attention starts to come from the clip."),
@@ -125,7 +127,7 @@ class _Step(io.ComfyNode):
 
 class MethodWords(_Step):
     NAME, TITLE, DESCRIPTION = "LIVE_MethodWords", "Method: Inject Words", "Let words take their cross-attention from the clip."
-    NAMES = ("word_edit", "cross_ratio", "cross_max_tokens")
+    NAMES = ("word_edit", "cross_ratio", "place_ratio", "cross_max_tokens")
 
 
 class MethodSelf(_Step):

@@ -220,7 +220,7 @@ def test_a_method_of_one_s_own(talk, workflow):
     custom = json.loads(json.dumps(graph))
     custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False,
                                                              "edit_latent_prompt": "trained", "unconditional_latent_prompt": "trained"}},
-               "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "cross_max_tokens": 1024}},
+               "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "place_ratio": 0.0, "cross_max_tokens": 1024}},
                "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
     for node in ("7", "8"):
         inputs = custom[node]["inputs"]

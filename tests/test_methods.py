@@ -214,6 +214,18 @@ def test_queries_keep_their_own_beside_a_reconstruction(demo_model, clip):
     assert (empty - whole).abs().mean() < (part - whole).abs().mean()
 
 
+def test_a_placed_word_looks_where_the_words_it_replaces_look(demo_model, clip):
+    """For its part of the steps, within that of word injection; after that it looks where it likes."""
+    inversion = invert(demo_model, clip, CASE.prompt, DDIM, 4)
+    method = replace(DDIM, guidance_scale=3.0, cross_ratio=0.75, place_ratio=0.5)
+    records = edit(demo_model, inversion, Edit("a star moving on the meadow"), method).records
+    (star,), old = records.edit.prompt.tokens_of("star"), records.source.prompt.tokens_of("red ball")
+    apart = (records.edit.words[..., star].float() - records.source.words[..., old].float().sum(-1)).abs().amax((1, 2))
+    assert (apart[:2] < 1e-3).all() and (apart[2:] > 1e-2).all()
+    longer = edit(demo_model, inversion, CHANGE, replace(method, cross_ratio=0.5, place_ratio=1.0)).latents
+    assert torch.equal(longer, edit(demo_model, inversion, CHANGE, replace(method, cross_ratio=0.5)).latents)
+
+
 def test_words_that_are_not_there_are_named(demo_model, clip):
     inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2)
     for change, method, says in (

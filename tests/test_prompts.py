@@ -4,7 +4,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from live_core import LiveError
-from live_core.prompts import align_words, at_step, read_prompt, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
+from live_core.prompts import align_words, at_step, place_words, read_prompt, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
@@ -18,7 +18,12 @@ def read(text, *placeholders):
 
 @given(sentences)
 def test_ids_are_the_tokenizer_s_own(text):
-    assert list(read(text).ids) == TOKENIZER(text, padding="max_length", truncation=True, max_length=TOKENIZER.model_max_length).input_ids
+    """Of a prompt that is too long, all of the words that fit whole; CLIP's own tokenizer cuts the next one in two."""
+    prompt, theirs = read(text), TOKENIZER(text, padding="max_length", truncation=True, max_length=TOKENIZER.model_max_length).input_ids
+    end = prompt.spans[-1][1]
+    assert list(prompt.ids[:end]) == theirs[:end] and prompt.ids[end] == TOKENIZER.eos_token_id
+    if len(prompt.words) == len(text.split()):
+        assert list(prompt.ids) == theirs
 
 
 def test_words_and_spans():
@@ -83,6 +88,32 @@ def test_a_prompt_aligned_with_itself_is_the_identity_on_its_words(text):
     for a, b in prompt.spans:
         torch.testing.assert_close(mapping[a:b, a:b], torch.full((b - a, b - a), 1 / (b - a)))
     assert keep[own].sum() == 0 and keep.sum() == len(prompt.ids) - len(own)
+
+
+def test_a_new_thing_takes_the_place_of_the_words_it_replaces():
+    source, edit = read("a red ball and a green box moving"), read("a <x*> and a white cone moving", "<x*>")
+    mapping, keep = place_words(source, edit, swap_words(source, edit))
+    (x,), (white,), (cone,) = (edit.tokens_of(word) for word in ("<x*>", "white", "cone"))
+    red, ball, green, box = (source.tokens_of(word)[0] for word in ("red", "ball", "green", "box"))
+    assert mapping[:, x].nonzero().flatten().tolist() == [red, ball] and mapping[red, x] == mapping[ball, x] == 1      # two words become one: all of both
+    assert mapping[:, [white, cone]].nonzero().tolist() == [[green, 0], [box, 1]]                                      # as many: word by word
+    assert not keep[[x, white, cone]].any()
+
+
+@settings(max_examples=60)
+@given(sentences, sentences)
+def test_placing_hands_on_what_replaced_words_see_and_touches_nothing_else(a, b):
+    source, edit = read(a), read(b)
+    swap, keep = swap_words(source, edit)
+    mapping, own = place_words(source, edit, (swap, keep))
+    placed = [t for (b0, b1) in edit.spans for t in range(b0, b1) if keep[t] and not own[t]]
+    others = [t for t in range(len(edit.ids)) if t not in placed]
+    assert torch.equal(mapping[:, others], swap[:, others]) and torch.equal(own[others], keep[others])
+    shared = {t for i, _ in align_words(source, edit) for t in range(*source.spans[i])}
+    handed = mapping[:, placed].sum(1)
+    given = handed.nonzero().flatten().tolist()
+    assert not shared & set(given)
+    torch.testing.assert_close(handed[given], torch.ones(len(given)))
 
 
 def words_of_length(n: int):

@@ -34,7 +34,7 @@ class Variant:
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
-METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
+METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
@@ -58,6 +58,7 @@ VARIANTS = {variant.name: variant for variant in (
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
+    _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
     _live("self-0.3", "the papers' part of the steps, 0.3", self_ratio=0.3),
     replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
     replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),

@@ -34,7 +34,8 @@ class JointGroupNorm(nn.GroupNorm):
 
 
 class VideoUNet(nn.Module):
-    """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias.
+    """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other weights are random
+    ones that are always the same, so that a tuning's seed tells all of its outcome.
 
     `joint_norm=False` keeps per-frame statistics: with a self-only frame plan that is the 2-D model, frame by frame.
     The U-Net belongs to this object from then on; what a run changes it puts back (`overlay`).
@@ -47,7 +48,9 @@ class VideoUNet(nn.Module):
         self.rows_at_once: int | None = None                   # None: all at once; smaller once memory has run out
         self._plan = AttentionPlan()
         self._blocks = []                                      # transformer blocks
-        self._inflate()
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            self._inflate()
 
     @property
     def dtype(self) -> torch.dtype:

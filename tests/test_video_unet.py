@@ -26,6 +26,15 @@ def test_joint_norm_of_one_frame_is_the_2d_model():
     torch.testing.assert_close(VideoUNet(tiny_unet())(x, 5, text)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4)
 
 
+def test_inflation_is_the_same_every_time_and_leaves_torch_s_own_randomness_alone():
+    one, other = (VideoUNet(tiny_unet(seed)).trainable() for seed in (0, 1))
+    temporal = [name for name in one if ".attn_temp." in name]
+    assert temporal and all(torch.equal(one[name], other[name]) for name in temporal)
+    flat, state = tiny_unet(), torch.get_rng_state()
+    VideoUNet(flat)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("frames,size", [(1, (16, 16)), (5, (16, 16)), (4, (12, 20)), (3, (10, 18))])
 @pytest.mark.parametrize("latent_prompt", [False, True])
 def test_streams_do_not_touch_each_other(video_unet, frames, size, latent_prompt):

@@ -29,12 +29,12 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
 
-**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
-Press **Run**: the ball is to become the star of one photo and the box the heart of another, in one edit. The small demo model does not carry that: its star takes the box's place and its heart is lost. Both placeholders are learned, and each alone works (*live_image_driven_edit*).
+Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. With the small demo model the heart takes the star's colour: its text encoder never met two things without names in one prompt.
 
-Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *Local blend* keeps what no changed word points at.
+Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *place_ratio* sends each placeholder to the place of the words that it replaces; *local blend* keeps what no changed word points at.
 
 For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo. More things: one more *Bind Photo* each.""",
     "fatezero_style": """## FateZero: another style, by words alone

@@ -115,19 +115,25 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
         saved = time.monotonic()
         for step in range(len(losses[0]) + len(losses[1]), len(order)):
             objective = order[step]
-            generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
             if objective == 0:
-                loss = _clip_loss(model, clip, text, latent_prompt, settings, generator)
                 learned = [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else [])
-                whole = False
-                _descend(loss, learned, [p for group in groups for p in group["params"]], clip_optimizer, scale)
-                _put(parameters, weights)
+                masters, optimizer = [p for group in groups for p in group["params"]], clip_optimizer
             else:
                 which = len(losses[1]) % len(concepts)
-                loss = _photo_loss(model, references[which], concepts, vectors, which, settings, generator)
-                whole = False
-                _descend(loss, [vectors[which]], [vectors[which]], photo_optimizer, scale)
-            losses[objective].append(float(loss.detach()))
+                learned = masters = [vectors[which]]
+                optimizer = photo_optimizer
+
+            def gradients() -> tuple[float, tuple[torch.Tensor, ...]]:
+                generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+                loss = (_clip_loss(model, clip, text, latent_prompt, settings, generator) if objective == 0
+                        else _photo_loss(model, references[which], concepts, vectors, which, settings, generator))
+                return float(loss.detach()), torch.autograd.grad(loss * scale, learned)
+            loss, found = unet.retried(gradients, len(clip))
+            whole = False
+            _descend(found, masters, optimizer, scale)
+            if objective == 0:
+                _put(parameters, weights)
+            losses[objective].append(loss)
             whole = True
             if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(file)
@@ -231,9 +237,8 @@ def _photo_loss(model, reference, concepts, vectors, which, settings, generator)
     return F.mse_loss(predicted[0], model.schedule.target(reference, noise, t))
 
 
-def _descend(loss, learned, masters, optimizer, scale) -> None:
-    """One clipped step of the optimiser's own tensors, `masters`, by the gradient at `learned`."""
-    gradients = torch.autograd.grad(loss * scale, learned)
+def _descend(gradients, masters, optimizer, scale) -> None:
+    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large."""
     for master, gradient in zip(masters, gradients):
         master.grad = gradient.to(master) / scale
     torch.nn.utils.clip_grad_norm_(masters, 1.0)

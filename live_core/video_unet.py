@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -18,6 +20,7 @@ from torch import nn
 from . import LiveError
 from .attention import AttentionPlan, VideoAttention, repeat_for_frames
 
+T = TypeVar("T")
 QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
@@ -46,6 +49,7 @@ class VideoUNet(nn.Module):
         self.unet = unet
         self.joint_norm = joint_norm
         self.rows_at_once: int | None = None                   # None: all at once; smaller once memory has run out
+        self.checkpointing = False                             # of activations in training; True once memory has run out
         self._plan = AttentionPlan()
         self._blocks = []                                      # transformer blocks
         with torch.random.fork_rng(devices=()):
@@ -106,24 +110,34 @@ class VideoUNet(nn.Module):
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
         `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
-        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is tried again, and from then on
-        done, with the largest tensors (gathered keys and values, feed-forward) made for half as many frames at a time.
+        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is tried again with less (`retried`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
             raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
+        return self.retried(lambda: self._predict(latents, timestep, text, latent_prompts, plan), latents.shape[1])
+
+    def retried(self, compute: Callable[[], T], frames: int) -> T:
+        """`compute()`, a forward of this U-Net on `frames` frames, or one with its backward pass. Each time memory runs out it is done
+        again with less of it, and so is everything from then on: first, where there are gradients, by computing activations again in
+        the backward pass (gradient checkpointing); then by making the largest tensors (gathered keys and values, feed-forward) for
+        half as many frames at a time. torch.OutOfMemoryError when that is not enough either.
+        """
         while True:
             try:
-                return self._predict(latents, timestep, text, latent_prompts, plan)
+                return compute()
             except torch.OutOfMemoryError:
-                rows = self.rows_at_once or latents.shape[1] + 1
-                if rows == 1:
+                if torch.is_grad_enabled() and not self.checkpointing:
+                    self.checkpointing = True
+                    self.unet.enable_gradient_checkpointing()
+                    how = "with gradient checkpointing"
+                elif self.rows_at_once == 1:
                     raise
-                self.rows_at_once = rows // 2
-            if plan.tap is not None:
-                plan.tap.forget_forward()
+                else:
+                    self.rows_at_once = (self.rows_at_once or frames + 1) // 2
+                    how = f"with {self.rows_at_once} frames at a time"
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            logging.warning("LIVE: out of memory; trying again with %d frames at a time", self.rows_at_once)
+            logging.warning("LIVE: out of memory; trying again %s", how)
 
     def _predict(self, latents, timestep, text, latent_prompts, plan) -> torch.Tensor:
         streams, frames = latents.shape[:2]
@@ -133,8 +147,13 @@ class VideoUNet(nn.Module):
         try:
             noise = self.unet(rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype), timestep,
                               repeat_for_frames(text.to(self.dtype), x.shape[1])).sample
+        except BaseException:
+            if plan.tap is not None:
+                plan.tap.forget_forward()
+            raise
         finally:
-            self._plan = AttentionPlan()
+            if not torch.is_grad_enabled():                    # a backward pass may compute layers again, under the same plan
+                self._plan = AttentionPlan()
         if plan.tap is not None:
             plan.tap.end_of_forward()
         noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)

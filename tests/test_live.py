@@ -124,6 +124,31 @@ def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, conce
     assert_untouched(demo_model, before)
 
 
+def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(demo_model, clip, concept, tuned, monkeypatch, caplog):
+    """First with gradient checkpointing, to the same bits; then with fewer frames at a time."""
+    unet, grad, failures = demo_model.unet, torch.autograd.grad, [True]
+
+    def crowded(*args):
+        if failures and failures.pop():
+            raise torch.OutOfMemoryError("no room")
+        return grad(*args)
+    monkeypatch.setattr(torch.autograd, "grad", crowded)
+    runs = []
+    hook = unet.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(len(runs)))
+    try:
+        assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST), tuned.tuning)
+        assert unet.checkpointing and unet.rows_at_once is None
+        assert len(runs) == 1 + 4 + 2                           # the failure, four steps, and again in both backward passes that come this far
+        failures.append(True)
+        less = tune(demo_model, clip, CASE.prompt, (concept,), FAST)
+        assert unet.rows_at_once == 2 and caplog.text.count("out of memory") == 2
+        torch.testing.assert_close(less.latent_prompt, tuned.tuning.latent_prompt, atol=1e-3, rtol=0)
+    finally:
+        hook.remove()
+        unet.unet.disable_gradient_checkpointing()
+        unet.checkpointing, unet.rows_at_once = False, None
+
+
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 4])
 def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tuned, tmp_path, stop_at):
     def stop(step, total, loss):

@@ -114,10 +114,11 @@ def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict
 
 
 def attention_megabytes(model: LiveModel, case: TextCase, method: Method, steps: int) -> float:
-    """What "ram" keeps of the source's attention for this method, the same at every step; "recompute" keeps 0."""
+    """What "ram" keeps of the source's attention for this method's part of the steps; "recompute" keeps 0."""
     if not (method.cross_ratio or method.self_ratio or method.blend_threshold):
         return 0.0
-    return steps * invert(model, model.encode_frames(to_pictures(case.clip.frames())), case.clip.caption, method, 1, "ram").store.nbytes() / 1e6
+    kept = max(method.cross_ratio, method.self_ratio)
+    return invert(model, model.encode_frames(to_pictures(case.clip.frames())), case.clip.caption, method, steps, "ram", kept_steps=kept).store.nbytes() / 1e6
 
 
 def tables(rows: Measured, memory: dict[str, float]) -> str:

@@ -22,14 +22,14 @@ from live_core import metrics
 from live_core.compositing import composite, soften
 from live_core.concept import bind
 from live_core.editing import Edit, Edited, edit
-from live_core.inversion import Inversion, invert
+from live_core.inversion import Inversion, find_null_text, invert
 from live_core.methods import Method
 from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
 
 from .cases import KINDS, all_cases, make
 from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
-from .rows import UNEDITED, Rows, add_arguments
+from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments
 from .variants import VARIANTS, Variant
 
 # 1: more is better; -1: less is.
@@ -70,9 +70,12 @@ class Bench:
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         def make():
             model, _ = self.tuned(variant.tuning)
-            result = edit(model, self.inverted(variant.tuning, variant.method)[0], Edit(self.case.edit_prompt), variant.method)
+            inversion, _ = self.inverted(variant.tuning, variant.method)
+            if variant.null_text:
+                inversion = find_null_text(model, inversion, variant.method.guidance_scale, NULL_TEXT_STEPS)
+            result = edit(model, inversion, Edit(self.case.edit_prompt), variant.method)
             return self.model.decode_frames(result.latents), result
-        return self._once(("edit", variant.tuning, variant.method), make)
+        return self._once(("edit", variant.tuning, variant.method, variant.null_text), make)
 
     def run(self, name: str) -> tuple[dict[str, float], np.ndarray]:
         """A variant's measures, and its frames (f, H, W, 3) uint8."""

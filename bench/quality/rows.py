@@ -12,6 +12,7 @@ from demo.frames import side_by_side
 from PIL import Image
 
 UNEDITED = "unedited"
+NULL_TEXT_STEPS = 5                                # at most so many for each DDIM step; the notebooks have 10
 Run = Callable[[str], tuple[dict[str, float], np.ndarray]]
 
 

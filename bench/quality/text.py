@@ -23,7 +23,7 @@ from live_core.methods import (BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZER
 from live_core.pretrained import LiveModel, load_folder
 
 from .report import DRAWS, Measured, of_kind, plot, table, write_csv, write_sheets
-from .rows import UNEDITED, Rows, add_arguments, key_of
+from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments, key_of
 
 FIRST_SEED = 2_150_000_000
 KINDS = ("colour", "shape", "scene", "removal")
@@ -106,7 +106,7 @@ def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict
     clip = to_pictures(case.clip.frames())
     inversion = invert(model, model.encode_frames(clip), case.clip.caption, method, steps)
     if system.endswith("+null"):
-        inversion = find_null_text(model, inversion, method.guidance_scale, 5)
+        inversion = find_null_text(model, inversion, method.guidance_scale, NULL_TEXT_STEPS)
     result = edit(model, inversion, Edit(case.prompt, source_words=case.edited_words), method)
     pictures = model.decode_frames(result.latents)
     frames = to_frames(composite(clip, pictures, soften(result.mask, **COMPOSITE)))

@@ -20,17 +20,18 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 
 @dataclass(frozen=True)
 class Variant:
-    """`claim`: what the papers say of it, or what is asked."""
+    """`null_text`: null-text inversion before the edit. `claim`: what the papers say of it, or what is asked."""
     name: str
     tuning: TuneSettings
     method: Method
     blur: float
     dilation: int
+    null_text: bool = False
     claim: str = ""
 
     def key(self, model: str, steps: int) -> str:
         """Names a measurement by all that it depends on, and by nothing else."""
-        return key_of(model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation)
+        return key_of(model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []))
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
@@ -45,7 +46,7 @@ def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Varian
 
 VARIANTS = {variant.name: variant for variant in (
     SHIPPED,
-    Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, "baseline: Tune-A-Video, DDIM inversion, textual inversion; no composite"),
+    Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, claim="baseline: Tune-A-Video, DDIM inversion, textual inversion; no composite"),
     replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
             claim="Fig. 6: without the latent prompt worse"),
     _live("temporal-in-objective-2", "Fig. 7: temporal attention acting while the photo is learned: worse", {"temporal_in_photo_steps": True}),
@@ -61,6 +62,7 @@ VARIANTS = {variant.name: variant for variant in (
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
     _live("self-0.3", "the papers' part of the steps, 0.3", self_ratio=0.3),
     _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
+    replace(SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"),
     replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
     replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
 )}

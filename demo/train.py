@@ -2,7 +2,6 @@
 
     python -m demo.train autoencoder --work ~/demo-training     # some 40 minutes on one core
     python -m demo.train diffusion   --work ~/demo-training     # one to three hours; writes demo/model as it goes
-    python -m demo.train mean        --work ~/demo-training     # demo/model from the mean of all diffusion runs that ended
 
 Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every few minutes and goes on from
 there when started again. The learning rate is flat and falls to zero over the last fifth of `--steps`, so a run can be
@@ -90,8 +89,6 @@ class Run:
                                   **{k: round(float(v), 5) for k, v in logged.items()}}), file=log)
         if time.time() - self.saved > 300 or self.step == self.steps:
             self.save()
-        if self.step == self.steps:
-            write_safetensors(self.path.with_stem(f"{self.path.stem}-{self.step}"), self.average)
 
     def use_average(self) -> None:
         with torch.no_grad():
@@ -350,40 +347,23 @@ def export_diffusion(run: Run, unet, text_encoder, scheduler) -> None:
     """Write the averaged weights to demo/model in half precision, in the diffusers layout."""
     live = {n: p.detach().clone() for n, p in run.parameters.items()}
     run.use_average()
-    write_modules(unet, text_encoder, scheduler)
+    for module, name in ((unet, "unet"), (text_encoder, "text_encoder")):
+        copy.deepcopy(module).to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(MODEL / name)
+    scheduler.save_pretrained(MODEL / "scheduler")
     with torch.no_grad():
         for n, p in run.parameters.items():
             p.copy_(live[n])
 
 
-def write_modules(unet, text_encoder, scheduler) -> None:
-    for module, name in ((unet, "unet"), (text_encoder, "text_encoder")):
-        copy.deepcopy(module).to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(MODEL / name)
-    scheduler.save_pretrained(MODEL / "scheduler")
-
-
-def export_mean(work: Path) -> None:
-    """Write the mean of the weights at every end in `work`: runs that went on from one another stay near enough for their mean to be a model."""
-    ends = [load_file(path) for path in sorted(work.glob("diffusion-*.safetensors"))]
-    unet, text_encoder, _, scheduler = build_diffusion()
-    for module, name in ((unet, "unet"), (text_encoder, "text_encoder")):
-        module.load_state_dict({n: torch.stack([end[f"{name}.{n}"] for end in ends]).mean(0) for n in module.state_dict()})
-    write_modules(unet, text_encoder, scheduler)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=("autoencoder", "diffusion", "mean"))
+    parser.add_argument("stage", choices=("autoencoder", "diffusion"))
     parser.add_argument("--work", type=Path, required=True, help="folder for pictures and checkpoints")
-    parser.add_argument("--steps", type=int, help="optimiser steps in all, earlier runs counted in")
+    parser.add_argument("--steps", type=int, required=True, help="optimiser steps in all, earlier runs counted in")
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--warm", action="store_true", help="diffusion: go on from the weights in demo/model when the folder holds no checkpoint")
     args = parser.parse_args()
-    if args.stage == "mean":
-        export_mean(args.work)
-    elif args.steps is None:
-        parser.error("--steps: say how many")
-    elif args.stage == "autoencoder":
+    if args.stage == "autoencoder":
         train_autoencoder(args.work, args.steps, args.pictures)
     else:
         train_diffusion(args.work, args.steps, args.pictures, warm=args.warm)

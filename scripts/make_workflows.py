@@ -32,7 +32,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 **When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
-Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. With the small demo model the heart takes the star's colour: its text encoder never met two things without names in one prompt.
+Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place, the heart a little round, and a faint rim of the old things stays.
 
 Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *place_ratio* sends each placeholder to the place of the words that it replaces; *local blend* keeps what no changed word points at.
 

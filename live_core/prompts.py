@@ -99,7 +99,8 @@ def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> tuple[t
 
 
 def place_words(source: Prompt, edit: Prompt, token_edit: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """`token_edit` with every changed word looking where the words that it replaces look in the source.
+    """`token_edit`, (mapping (L, L), keep (L,)), with every changed word looking where the words that it replaces look in the source.
+    Prompt-to-prompt's replacement for the changed runs alone, so that prompts may differ in length: our own, measured in bench/RESULTS.md.
 
     A run of words between two that both prompts share replaces the source's run there: word by word where both have as many, else
     each of its tokens takes an equal part of the attention to the whole run. So two new things each take their own thing's place.

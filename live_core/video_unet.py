@@ -53,7 +53,7 @@ class VideoUNet(nn.Module):
         self._plan = AttentionPlan()
         self._blocks = []                                      # transformer blocks
         with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)             # torch.manual_seed would reseed every device's generator too
             self._inflate()
 
     @property

@@ -161,7 +161,8 @@ def test_the_bench_runs_and_measures_nothing_twice(small_model, tmp_path, monkey
     assert rows.Rows(tmp_path).read() == first and "object_error" in said and "object_error" not in capsys.readouterr().out
 
 
-def test_the_bench_of_edits_by_words_runs_in_parts(small_model, tmp_path):
+def test_the_bench_of_edits_by_words_runs_in_parts(small_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "PLOTTED", text.PLOTTED[:1])
     command = ["--kinds", "colour", "removal", "--methods", "blended-latent", "--count", "1", "--steps", "2", "--out", str(tmp_path)]
     text.main([*command, "--part", "0/2"])
     assert {row["case"] for row in rows.Rows(tmp_path).read()} == {"colour-0"} and "### removal" not in (tmp_path / "RESULTS.md").read_text()

@@ -247,6 +247,24 @@ def test_a_method_of_one_s_own(talk, workflow):
     assert outcome == "error" and "each slot must be one of" in message(events)
 
 
+def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
+    """Each of the shipped method's settings, set otherwise by itself, gives another video."""
+    others = {"guidance_scale": 2.0, "cross_ratio": 0.3, "place_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": 0.7, "self_target": "temporal", "blend_start": 0.9,
+              "edit_latent_prompt": "trained", "unconditional_latent_prompt": "reference"}
+    graph = workflow()
+    assert {f"method.{name}" for name in others} == {name for name in graph["8"]["inputs"] if name.startswith("method.")}
+
+    async def run(client, graph):
+        outcome, events, history = await client.run(graph)
+        assert outcome == "success", message(events)
+        return _frames(await client.fetch(history["outputs"]["11"]["images"][0]))
+    shipped = talk(lambda c: run(c, graph))
+    for name, value in others.items():
+        changed = json.loads(json.dumps(graph))
+        changed["8"]["inputs"][f"method.{name}"] = value
+        assert not np.array_equal(talk(lambda c: run(c, changed)), shipped), name
+
+
 def test_measures_of_an_edit(talk, workflow, server, clip_folder):
     shutil.copytree(clip_folder, server.base / "models" / "clip_vision" / "tiny-clip", dirs_exist_ok=True)
     measure = {"images": ["2", 0], "edited": ["9", 0], "mask": ["9", 1], "prompt": "a blue star moving on the meadow", "source_prompt": ["3", 0]}

@@ -261,15 +261,27 @@ def test_textual_inversion_learns_the_photo_and_no_other(demo_model):
     """At timesteps and noises that tuning never drew, the learned vector must explain its own photo better than the word "thing" does,
     and better than the vector learned from another photo."""
     concept, other = (bound(demo_model, CASES[name], 128)[0] for name in (CASE.name, "fish-to-two-tone-gem"))
-    settings = TuneSettings(clip_steps=0, photo_steps=30, photo_rate=5e-3, latent_prompt=False)
+    settings = TuneSettings(clip_steps=0, photo_steps=24, photo_rate=5e-3, latent_prompt=False)
 
     @torch.no_grad()
     def loss(of, vector):
-        return sum(float(_photo_loss(demo_model, of.reference, (of,), [vector], 0, settings, torch.Generator().manual_seed(-1 - i))) for i in range(16)) / 16
+        return sum(float(_photo_loss(demo_model, of.reference, (of,), [vector], 0, settings, torch.Generator().manual_seed(-1 - i))) for i in range(8)) / 8
 
     learned = {id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vector for c in (concept, other)}
     for one, another in ((concept, other), (other, concept)):
         assert loss(one, learned[id(one)]) < min(loss(one, one.vector), loss(one, learned[id(another)]))
+
+
+def test_the_photo_is_learned_at_the_noise_levels_asked_for(demo_model, concept, monkeypatch):
+    seen = []
+    predict = demo_model.unet._predict
+    monkeypatch.setattr(demo_model.unet, "_predict", lambda latents, t, *rest: seen.append(t) or predict(latents, t, *rest))
+    for start in (0.0, 0.6):
+        tune(demo_model, concept.reference, "a thing", (concept,), TuneSettings(clip_steps=0, photo_steps=12, photo_noise_from=start))
+    assert min(seen[:12]) < 400 and min(seen[12:]) >= 600 and max(seen) < 1000
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(LiveError, match=f"photo noise from: {wrong} is outside"):
+            tune(demo_model, concept.reference, "a thing", (concept,), TuneSettings(photo_noise_from=wrong))
 
 
 def test_tunings_come_back_from_disk_as_they_were(tuned, demo_model, tmp_path):

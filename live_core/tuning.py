@@ -32,7 +32,9 @@ class TuneSettings:
     False is the paper's ablation (Fig. 6)
     and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is that of Fig. 7.
     `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
-    then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md).
+    then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_noise_from`, 0 to below 1: the
+    photo's timesteps are drawn from this part of the schedule up; the papers draw from all. What an edit will show is decided where
+    most is noise, and there the loss is too small to be heard among the others.
     """
     clip_steps: int = 500
     photo_steps: int = 500
@@ -43,6 +45,7 @@ class TuneSettings:
     temporal_in_photo_steps: bool = False
     alternate: bool = True
     photo_latent_prompt: bool = False
+    photo_noise_from: float = 0.0
     frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
     seed: int = 0
 
@@ -61,6 +64,8 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
     to the same bits as if it had never stopped; the file goes away with the last step. The folder keeps the newest few. A file
     that cannot be read or written costs a warning, never the tuning.
     """
+    if not 0 <= settings.photo_noise_from < 1:
+        raise LiveError(f"photo noise from: {settings.photo_noise_from} is outside 0 to below 1; 0 draws from all timesteps")
     if settings.clip_steps + settings.photo_steps < 1:
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
@@ -226,7 +231,8 @@ def _clip_loss(model, clip, text, latent_prompt, settings, generator) -> torch.T
 
 
 def _photo_loss(model, reference, concepts, vectors, which, settings, generator) -> torch.Tensor:
-    t = int(torch.randint(model.schedule.length, (), generator=generator))
+    length = model.schedule.length
+    t = int(torch.randint(int(settings.photo_noise_from * length), length, (), generator=generator))
     template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
     prompt = read_prompt(template.format(concepts[which].placeholder), model.tokenizer, tuple(c.placeholder for c in concepts))
     text = encode(prompt, model.text_encoder, tuple(vectors))[None]

@@ -29,7 +29,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
 
-**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*; the old thing goes and nothing comes → *photo_noise_from* 0.4 in *Tune Video*.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
 Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place, the heart a little round, and a faint rim of the old things stays.

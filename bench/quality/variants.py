@@ -61,8 +61,10 @@ VARIANTS = {variant.name: variant for variant in (
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
     _live("self-0.3", "the papers' part of the steps, 0.3", self_ratio=0.3),
+    _live("photo-noise-0.4", "the photo learned where most is noise, and there alone", {"photo_noise_from": 0.4}),
     _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
     replace(SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"),
+    replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels, not 1"),
     replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
     replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
 )}

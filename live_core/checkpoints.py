@@ -98,13 +98,13 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
             unet = UNet2DConditionModel(**architecture.unet)
             vae = AutoencoderKL(**VAE)
         for network, convert, what in ((vae, convert_ldm_vae_checkpoint, "autoencoder"), (unet, convert_ldm_unet_checkpoint, "U-Net")):
-            _fill(network, convert(dict(state), dict(network.config)), f"model: the {what} of {name!r} is not that of {architecture.name}", dtype)
+            tensors = convert(dict(state), dict(network.config))
+            _fill(network, tensors, f"model: the {what} of {name!r} is not that of {architecture.name}", dtype)
         for module in (unet, vae, text_encoder):
             module.eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
         tokenizer.model_max_length, tokenizer.pad_token = 77, architecture.padding
-        fingerprint = fingerprint_of(unet)
-        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, fingerprint)
+        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, fingerprint_of(tensors))
 
 
 def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:

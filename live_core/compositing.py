@@ -24,11 +24,16 @@ def soften(mask: torch.Tensor, dilation: int = 0, blur: float = 0.0) -> torch.Te
 def composite(source: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """``mask * edited + (1 - mask) * source``: pictures (f, H, W, 3) under a mask (f, H, W), or (1, H, W) for all frames."""
     check_pair(edited, source)
+    check_mask(mask, source)
+    weight = mask.to(source)[..., None]
+    return source + weight * (edited.to(source) - source)
+
+
+def check_mask(mask: torch.Tensor, source: torch.Tensor) -> None:
+    """LiveError unless `mask` (f or 1, H, W) fits the clip `source` (f, H, W, 3)."""
     if mask.shape[-2:] != source.shape[1:3] or mask.shape[0] not in (1, source.shape[0]):
         raise LiveError(f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {source.shape[0]} frames of "
                         f"{source.shape[2]}x{source.shape[1]}, so give a mask of that size with 1 or {source.shape[0]} frames")
-    weight = mask.to(source)[..., None]
-    return source + weight * (edited.to(source) - source)
 
 
 def check_pair(edited: torch.Tensor, source: torch.Tensor) -> None:

@@ -49,6 +49,14 @@ def check_placeholder(placeholder: str, tokenizer) -> None:
                         f"wrap it in signs, such as \"<{placeholder}*>\"")
 
 
+def check_reference(concept: Concept, clip: torch.Tensor) -> None:
+    """LiveError unless the photo's latents have the size of `clip` (f, c, h, w)."""
+    if concept.reference.shape[1:] != clip.shape[1:]:
+        sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (concept.reference.shape, clip.shape)]
+        raise LiveError(f"concept: the photo of {concept.placeholder!r} was fitted to latents of {sizes[0]} and the clip's are {sizes[1]}; "
+                        "give Bind Photo the clip's own frames as images")
+
+
 def token_table(text_encoder) -> torch.nn.Embedding:
     return text_encoder.get_input_embeddings()
 

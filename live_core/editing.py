@@ -1,12 +1,15 @@
 """The one edit loop: from a clip's inverted noise to the edited clip, under whatever a `Method` asks for."""
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 
 import torch
 
 from . import LiveError
 from .attention import AttentionPlan, SelfInjection, WordInjection, WordTap
+from .concept import check_reference
 from .inversion import Callback, Inversion, latent_prompt_of, record_of
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
@@ -53,7 +56,8 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     Rows of the batch: the source where it is reconstructed beside the edit, guided too if the inversion has null text, else by its
     conditional prediction alone (DESIGN 4); then the unconditional and the conditional edit. A source that is the inversion itself
     runs by itself before each step, unless a store has kept it. `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may
-    change the clip, besides what local blend finds.
+    change the clip, besides what local blend finds. A mask that ends empty is warned of: the clip then stays as it is.
+    Raises LiveError for words that are not in their prompt, whatever the method does with them.
     """
     method = method or inversion.method
     if not method.sees_as(inversion.method):
@@ -61,7 +65,9 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     schedule, unet, steps = model.schedule, model.unet, inversion.steps
     concepts = model.tuning.concepts if model.tuning else ()
     source_prompt = read_prompt(inversion.prompt, model.tokenizer)
-    edit_prompt = read_prompt(change.prompt, model.tokenizer, tuple(c.placeholder for c in concepts))
+    placeholders = tuple(c.placeholder for c in concepts)
+    edit_prompt = read_prompt(change.prompt, model.tokenizer, placeholders)
+    _check_words(source_prompt, edit_prompt, change, placeholders)
 
     first = method.first_step(steps)
     if first == steps:
@@ -75,6 +81,10 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     finds_queries = method.self_blend_threshold is not None and len(method.self_steps(steps)) > 0
     blend_tokens = _blend_tokens(source_prompt, edit_prompt, change) if finding or finds_queries else ([], [])
     subtracted_tokens = _subtracted_tokens(source_prompt, edit_prompt, change)
+    sides = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
+    if finding and given is None and not any(blend_tokens[sides]):
+        raise LiveError(f"mask from: {method.mask_from!r}, whose prompt has no changed word to find, so the mask would be empty; "
+                        f"name {method.mask_from} words, or take the mask from 'both'")
 
     injects = any(token_edits) or method.self_ratio > 0
     needs_source = blending or injects
@@ -92,8 +102,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
         found = torch.zeros(x.shape[0], *size).to(x)
         if finding:
             maps = (source.maps(tap)[shift:], tap.maps[0][shift:])
-            use = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
-            found = blend_mask(maps[use], blend_tokens[use], subtracted_tokens[use], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
+            found = blend_mask(maps[sides], blend_tokens[sides], subtracted_tokens[sides], map_size, size, method.blend_threshold, method.subtract_threshold, smooth,
                                grow, method.mask_neighbours)
         return found if given is None else torch.maximum(found, resize_mask(given, size))
 
@@ -128,7 +137,10 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
                 masks[LOCAL_BLEND][i] = allowed.bool().cpu()
             callback(i + 1, steps, x)
     records = Records(method.name, steps, first, map_size, of_source.side(source.self_maps(tap)), of_edit.side(tap.self_maps[0]), masks)
-    return Edited(x, (mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)).cpu(), records)
+    final = mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)
+    if not final.any():
+        logging.warning("LIVE: the mask is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
+    return Edited(x, final.cpu(), records)
 
 
 class _Source:
@@ -195,6 +207,8 @@ def guided(noise: torch.Tensor, rows: dict[str, int], unconditional: str, condit
 def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> list[Stream]:
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.latents[0].to(x))
+    if method.latent_prompt and concepts:
+        check_reference(concepts[0], x)
     seats = {"trained": seat, "reference": concepts[0].reference[0].to(x) if method.latent_prompt and concepts else seat}
     empty = model.encode_text("")
     null = empty if inversion.null_text is None else inversion.null_text.to(empty)
@@ -222,6 +236,20 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
     return [at_step(placed if i in method.place_steps(steps) else token_edit, factors, row) if row.any() else None for i, row in enumerate(opened)]
 
 
+def _check_words(source: Prompt, edit: Prompt, change: Edit, placeholders: tuple[str, ...]) -> None:
+    """LiveError for a phrase that is not in its prompt, whether the method reads it or not, and for a placeholder that no photo is bound to."""
+    for name in re.findall(r"<[^\s<>]+>", edit.text):
+        if name not in edit.words:
+            raise LiveError(f"edit prompt: {name!r} stands for no photo here, or comes after the last token that the model reads; "
+                            f"placeholders of this model's tuning: {', '.join(placeholders) or 'none'}")
+    keep = split_phrases(change.keep_words or "")
+    for prompt, phrases, name in ((source, split_phrases(change.source_words), "source words"), (edit, split_phrases(change.edit_words), "edit words"),
+                                  (source, keep, "keep words"), (edit, keep, "keep words"), (edit, [word for word, _ in change.weights], "word weights"),
+                                  (edit, [word for word, _ in change.windows], "word windows")):
+        for phrase in phrases:
+            prompt.tokens_of(phrase, name)
+
+
 def _subtracted_tokens(source: Prompt, edit: Prompt, change: Edit) -> tuple[list[int], list[int]]:
     """Tokens of the subtracted words in either prompt; one that neither has is an error."""
     phrases = split_phrases(change.subtract_words)
@@ -243,5 +271,5 @@ def _blend_tokens(source_prompt, edit_prompt, change: Edit) -> tuple[list[int], 
         found.append(tokens)
     if not found[0] and not found[1]:
         raise LiveError(f"edit prompt: {edit_prompt.text!r} has the same words as the source prompt, so there is nothing to look for; "
-                        "change a word, or name source words and edit words")
+                        "change a word, name source words and edit words, or set blend threshold and self blend threshold to 0")
     return found[0], found[1]

@@ -119,6 +119,8 @@ def _heat_view(records: Records, frames: torch.Tensor, heats: dict[str, torch.Te
 
 def _words(records: Records, side: str, words: str) -> list[tuple[str, list[int]]]:
     prompt = _side(records, side).prompt
+    if not prompt.words:
+        raise LiveError(f"side: the prompt of {side!r} is empty, so it has no words to show; choose the other side")
     return [(phrase, prompt.tokens_of(phrase)) for phrase in split_phrases(words) or dict.fromkeys(word.lower() for word in prompt.words)]
 
 

@@ -126,6 +126,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
         seat = latent_prompt_of(model, method, path[0])
         seats = None if seat is None else seat[None].clone()
         plan = AttentionPlan(method.frames)
+        scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
         found, x = [], path[-1]
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
             for i, t in enumerate(timesteps):
@@ -139,7 +140,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
 
                 def compared() -> tuple[float, torch.Tensor]:
                     loss = torch.nn.functional.mse_loss(stepped(null), path[steps - 1 - i])
-                    return float(loss.detach()), torch.autograd.grad(loss, null)[0]
+                    return float(loss.detach()), torch.autograd.grad(loss * scale, null)[0] / scale
 
                 for _ in range(inner_steps):
                     with torch.enable_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -105,9 +106,9 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
         text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        fingerprint = fingerprint_of(unet.state_dict())
         for module in (unet, vae, text_encoder):
             module.to(dtype).eval().requires_grad_(False)
-        fingerprint = fingerprint_of(unet)
         video_unet = VideoUNet(unet)
         if temporal:
             unet.load_state_dict(temporal, strict=False)
@@ -156,12 +157,13 @@ def _schedule(config: dict) -> Schedule:
     return Schedule(scaled_linear(config["beta_start"], config["beta_end"], config.get("num_train_timesteps", 1000)), config.get("prediction_type", "epsilon"), config.get("steps_offset", 1))
 
 
-def fingerprint_of(unet: nn.Module) -> str:
-    """16 hex digits that tell base models apart: names, and the first values of every tensor."""
+def fingerprint_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits that tell base models apart: names, and the first values of every tensor of the U-Net, as the file has them. In half
+    precision, so that a file saved at float16 is the same base as the one at float32."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(unet.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().reshape(-1)[:64].float().cpu().numpy().tobytes())
+        digest.update(tensor.detach().reshape(-1)[:64].half().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -186,7 +186,7 @@ def reweight(prompt: Prompt, weights: dict[str, float]) -> torch.Tensor:
     """(L,) factors on the attention to each token: prompt-to-prompt's equaliser. Multiplies both halves of a token edit."""
     factors = torch.ones(len(prompt.ids))
     for phrase, weight in weights.items():
-        factors[prompt.tokens_of(phrase, "equaliser")] = weight
+        factors[prompt.tokens_of(phrase, "word weights")] = weight
     return factors
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -39,11 +40,12 @@ class RamStore:
 
 
 class DiskStore:
-    """One file a tensor in `folder`, which the caller owns and removes."""
+    """One file a tensor, in a new folder in `folder` that goes away with the store."""
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._owned = TemporaryDirectory(prefix="live-attention-", dir=folder, ignore_cleanup_errors=True)
+        self.folder = Path(self._owned.name)
         self._bytes = 0
 
     def _path(self, key: str) -> Path:

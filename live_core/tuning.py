@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 from .attention import AttentionPlan, FramePlan
-from .concept import TEMPLATES, Concept, encode
+from .concept import TEMPLATES, Concept, check_reference, encode
 from .pretrained import LiveModel, Tuning, write_safetensors
 from .prompts import read_prompt
 
@@ -70,6 +70,8 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
         raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
+    for concept in concepts:
+        check_reference(concept, clip)
     with torch.inference_mode(False), torch.enable_grad():
         file = unfinished and unfinished / f"{tuning_key(model, clip, prompt, concepts, settings)}.safetensors"
         return _tune(model, clip.clone(), prompt, concepts, settings, callback, file)

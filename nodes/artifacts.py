@@ -43,6 +43,12 @@ class LoadTuning(io.ComfyNode):
             outputs=[Model.Output(display_name="tuned model")])
 
     @classmethod
+    def fingerprint_inputs(cls, tuning, **_):
+        """Save Tuning replaces files: one of the same name may be another."""
+        stat = host.tuning_path(tuning).stat()
+        return f"{stat.st_mtime_ns} {stat.st_size}"
+
+    @classmethod
     def execute(cls, model, tuning) -> io.NodeOutput:
         from ..live_core.pretrained import load_tuning
         return io.NodeOutput(model.with_tuning(load_tuning(host.tuning_path(tuning))))

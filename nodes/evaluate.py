@@ -27,9 +27,11 @@ class Measure(io.ComfyNode):
     @classmethod
     def execute(cls, images, edited, clip_folder, prompt, source_prompt, clip_vision=None, clip=None, mask=None) -> io.NodeOutput:
         from ..live_core import metrics
-        from ..live_core.compositing import check_pair
+        from ..live_core.compositing import check_mask, check_pair
         from ..live_core.preview import plot_lines
         check_pair(edited, images)
+        if mask is not None:
+            check_mask(mask, images)
         outside = None if mask is None else 1 - mask
         curves = {}
         if (judge := _judge(clip_folder, clip_vision, clip)) is not None:

@@ -42,15 +42,18 @@ def tokenizer_folder() -> Path:
     return Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
 
 
-def take_apart(model, clip, vae) -> dict:
-    """What `live_core.checkpoints.load_state_dict` needs of a MODEL, CLIP and VAE: `state`, `schedule` and `last_layer`.
+def take_apart(model, clip, vae, name: str) -> dict:
+    """What `live_core.checkpoints.load_state_dict` needs of a MODEL, CLIP and VAE: `state`, `schedule` and `last_layer`. LiveError, with
+    `name`, for another architecture, before anything is loaded.
 
     `state` is what ComfyUI's Save Checkpoint would write: patches such as LoRAs worked in, the originals as they are.
     """
     from ..live_core import LiveError
-    for name, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
+    from ..live_core.checkpoints import UNET, architecture_of
+    for socket, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
         if part is None:
-            raise LiveError(f"{name}: nothing came, since the checkpoint has no {what}; connect one from Load {name.upper()}")
+            raise LiveError(f"{socket}: nothing came, since the checkpoint has no {what}; connect one from Load {socket.upper()}")
+    architecture_of({UNET + key: tuple(tensor.shape) for key, tensor in model.model.diffusion_model.state_dict().items()}, name)
     management.load_models_gpu([model, clip.load_model()])
 
     def settle(tensors: dict) -> dict:
@@ -174,28 +177,34 @@ def unfinished_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / "live" / "unfinished"
 
 
-def scratch_folder(prefix: str) -> Path:
-    """A new folder under ComfyUI's temp folder, which ComfyUI clears at its next start."""
-    import tempfile
-    Path(folder_paths.get_temp_directory()).mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder_paths.get_temp_directory()))
+def scratch_folder() -> Path:
+    """ComfyUI's temp folder, which ComfyUI clears at its next start."""
+    return Path(folder_paths.get_temp_directory())
 
 
 # ------------------------------------------------------------------------------------------------------ devices, memory
 @contextmanager
 def on_device(model):
-    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every U-Net forward."""
+    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every U-Net forward.
+
+    They go back afterwards: ComfyUI cannot move weights that only its cache of node outputs holds. And they move outside inference
+    mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
+    """
     from comfy.model_patcher import ModelPatcher
     import torch
 
     networks = torch.nn.ModuleList([model.unet, model.vae, model.text_encoder])
     patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
-    management.load_models_gpu([patcher], force_full_load=True)
+    with torch.inference_mode(False), torch.no_grad():
+        management.load_models_gpu([patcher], force_full_load=True)
     hook = model.unet.unet.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
     try:
         yield
     finally:
         hook.remove()
+        with torch.inference_mode(False), torch.no_grad():
+            patcher.detach()
+        management.soft_empty_cache()
 
 
 def to_images(frames):

@@ -33,7 +33,7 @@ class Invert(io.ComfyNode):
         from ..live_core.inversion import invert
         row = method["row"] if method["method"] == CUSTOM else METHODS[method["method"]]
         total = steps * (2 if attention != "recompute" and row.source == "reconstruction" else 1)
-        folder = host.scratch_folder("live-attention-") if attention == "disk" else None
+        folder = host.scratch_folder() if attention == "disk" else None
         with host.on_device(model):
             inversion = invert(model, model.encode_frames(images), prompt, row, steps, attention, folder, host.Progress(model, total), kept_steps)
         logging.getLogger(__name__).info("inversion: %s", inversion.describe())

@@ -40,8 +40,9 @@ class FromComfy(io.ComfyNode):
     def execute(cls, model, clip, vae, precision) -> io.NodeOutput:
         import torch
         from ..live_core.checkpoints import load_state_dict
-        parts = host.take_apart(model, clip, vae)
-        return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name="MODEL, CLIP, VAE", dtype=getattr(torch, precision)))
+        name = "MODEL, CLIP, VAE"
+        parts = host.take_apart(model, clip, vae, name)
+        return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=getattr(torch, precision)))
 
 
 class DemoClip(io.ComfyNode):

@@ -13,8 +13,8 @@ SHOWN = {
     "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
     "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
     "blended-latent": ("start", "blend_threshold", "blend_start", "mask_from", "mask_grow", "mask_neighbours"),
-    "prompt-to-prompt": ("word_edit", "cross_ratio", "self_ratio", "blend_threshold", "blend_start", "decoupled_guidance"),
-    "video-p2p": ("word_edit", "cross_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "decoupled_guidance"),
+    "prompt-to-prompt": ("word_edit", "cross_ratio", "place_ratio", "self_ratio", "blend_threshold", "blend_start", "decoupled_guidance"),
+    "video-p2p": ("word_edit", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "decoupled_guidance"),
     "vid2vid-zero": ("word_edit", "cross_ratio", "self_ratio", "decoupled_guidance"),
 }
 ADVANCED = {"self_start", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",

@@ -1,7 +1,7 @@
 """Drive a ComfyUI server from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
     python scripts/comfy.py run workflows/api/live_image_driven_edit.json --server http://127.0.0.1:8188 \\
-        --clip my.mp4 --photo cat.png --prompt "a man skiing in the snow" --edit-prompt "a <cat*> skiing in the snow" --seed 3 --out results/
+        --clip my.mp4 --photo cat.png --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
 
 Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the demo clip and photo;
 `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. Exit codes: 0 done, 1 the workflow failed or
@@ -257,6 +257,9 @@ def main() -> int:
         return asyncio.run(_run(args))
     except aiohttp.ClientConnectorError:
         print(f"no ComfyUI answers at {args.server}; start it or give --server", file=sys.stderr)
+        return 3
+    except ConnectionError as error:
+        print(f"{error}: {args.server}", file=sys.stderr)
         return 3
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -193,6 +193,11 @@ def test_save_and_load_a_tuning(talk, workflow, server):
     graph = with_nodes(workflow(), {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]}, l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}))
     del graph["6"], graph["5"]
     assert talk(lambda c: c.run(graph))[0] == "success"
+    again = with_nodes(workflow(**{"Tune Video.seed": 17}), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": False}))
+    assert talk(lambda c: c.run(again))[0] == "success"
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    cached = next(data["nodes"] for _, kind, data in events if kind == "execution_cached")
+    assert outcome == "success" and "1" in cached and "l" not in cached              # the file is another, by the same name
     for name in ("../outside", "", "a/b"):
         graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": name}))
         outcome, events, _ = talk(lambda c: c.run(graph))
@@ -278,6 +283,9 @@ def test_measures_of_an_edit(talk, workflow, server, clip_folder):
     graph = with_nodes(workflow(), {}, e=("LIVE_Measure", {**measure, "clip_folder": "none", "edited": ["2", 1]}))
     outcome, events, _ = talk(lambda c: c.run(graph))
     assert outcome == "error" and "both must be the same clip" in message(events)
+    graph = with_nodes(workflow(), {}, m=("SolidMask", {"value": 1.0, "width": 64, "height": 128}), e=("LIVE_Measure", {**measure, "clip_folder": "none", "mask": ["m", 0]}))
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "mask: 1 frames of 64x128" in message(events)
 
 
 def test_attention_is_shown_from_one_run(talk, server):
@@ -317,6 +325,15 @@ def test_comfyui_s_own_clip_equals_transformers(comfyui, tmp_path):
     for name, says in (("no projection in the file", "no text_projection"), ("identity", "no text_projection"), ("other width", "64 numbers and clip_vision's pictures 32"),
                        ("blank", "no visual_projection"), ("siglip", "a siglip_vision_model is no CLIP"), ("no clip", "this text encoder is no CLIP")):
         assert says in report[name], report
+
+
+def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
+    """On a device that is not the CPU ComfyUI moves weights under inference mode; what moved so could not be trained."""
+    folder, python = comfyui
+    done = subprocess.run([python, str(ROOT / "tests" / "device_child.py"), str(ROOT), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], report
 
 
 def test_a_text_encoder_without_projection_is_refused(talk, server):

@@ -7,9 +7,10 @@ import torch
 from demo.cases import CASES
 from live_core import LiveError
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention
-from live_core.editing import Edit, edit
+from live_core.editing import Edit, edit, word_edits
 from live_core.inversion import find_null_text, invert, reconstruct
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, METHODS, PROMPT_TO_PROMPT, VIDEO_P2P
+from live_core.prompts import read_prompt
 from live_core.video_unet import VideoUNet
 
 CASE = CASES["ball-to-star"]
@@ -229,14 +230,50 @@ def test_a_placed_word_looks_where_the_words_it_replaces_look(demo_model, clip):
 def test_words_that_are_not_there_are_named(demo_model, clip):
     inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2)
     for change, method, says in (
-        (Edit(CHANGE.prompt, weights=(("unicorn", 2.0),)), FATEZERO_ATTRIBUTE, "equaliser: 'unicorn'"),
-        (Edit(CHANGE.prompt, windows=(("unicorn", (0.0, 1.0)),)), FATEZERO_ATTRIBUTE, "windows: 'unicorn'"),
+        (Edit("a <star*> moving on the meadow"), FATEZERO_ATTRIBUTE, "'<star\\*>' stands for no photo.*none"),
         (Edit("a blue shiny star moving on the meadow"), FATEZERO_ATTRIBUTE, "choose refine"),
         (Edit(CHANGE.prompt, keep_words="moving"), FATEZERO_ATTRIBUTE, "keep words: 'moving'"),
         (Edit(CASE.prompt), FATEZERO_ATTRIBUTE, "same words"),
     ):
         with pytest.raises(LiveError, match=says):
             edit(demo_model, inversion, change, method)
+
+
+@pytest.mark.parametrize("method", [FATEZERO_ATTRIBUTE, LIVE, BLENDED_LATENT, DDIM], ids=lambda m: m.name)
+def test_a_missing_word_is_named_by_methods_that_would_not_read_it_too(demo_model, clip, method):
+    inversion = invert(demo_model, clip, CASE.prompt, method, 1)
+    for field, value, says in (("weights", (("unicorn", 2.0),), "word weights: 'unicorn'.*choose from its words: a, blue"),
+                               ("windows", (("unicorn", (0.0, 1.0)),), "word windows: 'unicorn'"),
+                               ("source_words", "unicorn", "source words: 'unicorn'.*a, red"), ("edit_words", "ball", "edit words: 'ball'"),
+                               ("subtract_words", "unicorn", "subtract words: 'unicorn'"), ("keep_words", "unicorn", "keep words: 'unicorn'")):
+        with pytest.raises(LiveError, match=says):
+            edit(demo_model, inversion, replace(CHANGE, **{field: value}))
+
+
+def test_a_mask_without_a_word_to_find(demo_model, small_clip, caplog):
+    """Where the prompt that the mask is read from has no changed word; where subtracted words cover all; and given masks, black and white."""
+    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 2)
+    more = Edit("a shiny red ball moving on the meadow")
+    with pytest.raises(LiveError, match="mask from: 'source'.*name source words"):
+        edit(demo_model, inversion, more)
+    assert edit(demo_model, inversion, replace(more, source_words="ball")).mask.any() and not caplog.messages
+    nothing = edit(demo_model, inversion, replace(CHANGE, subtract_words="ball, meadow"), replace(BLENDED_LATENT, subtract_threshold=1e-6))
+    assert not nothing.mask.any() and torch.allclose(nothing.latents, inversion.latents[0]) and "mask is empty" in caplog.messages[-1]
+    drawn = replace(BLENDED_LATENT, blend_threshold=None)
+    black, white = (edit(demo_model, inversion, more, drawn, mask=torch.full((1, 64, 64), value)) for value in (0.0, 1.0))
+    assert torch.allclose(black.latents, inversion.latents[0]) and len(caplog.messages) == 2
+    assert white.mask.all() and not torch.allclose(white.latents, black.latents, atol=1e-2)
+
+
+def test_swapped_added_and_weighted_words_in_one_edit(demo_model):
+    """Refine, placed: of "a white blue star", a run in the place of "red ball", every token looks where those do; shared words look as refine has them."""
+    source, target = (read_prompt(text, demo_model.tokenizer) for text in (CASE.prompt, "a white blue star moving in on the meadow"))
+    method = replace(PROMPT_TO_PROMPT, place_ratio=0.5)
+    mapping, keep = word_edits(method, source, target, Edit(target.text, weights=(("blue", 2.0), ("meadow", 0.5))), 4)[0]
+    old, new = source.tokens_of("red ball"), target.tokens_of("white blue star")
+    assert torch.allclose(mapping[old][:, new], torch.tensor([[1, 2, 1]] * 2) / 3) and mapping[:, new].sum() == pytest.approx(8 / 3) and not keep[new].any()
+    assert float(mapping[source.tokens_of("meadow"), target.tokens_of("meadow")]) == 0.5 and float(mapping[source.tokens_of("moving"), target.tokens_of("moving")]) == 1
+    assert keep[target.tokens_of("in")].all() and not mapping[:, target.tokens_of("in")].any()
 
 
 def test_refining_identical_prompts_is_the_source_s_attention(demo_model, clip):

@@ -1,0 +1,49 @@
+"""Run by test_host.py with ComfyUI's Python: a node's run on a device that the weights must move to. There is none here, so what ComfyUI's
+loading does to weights, `Module.to` in the mode that is on, is done with another number format. Prints one JSON object.
+
+    python device_child.py <pack folder> <ComfyUI folder>
+"""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+PACK, COMFYUI = map(Path, sys.argv[1:3])
+sys.argv = [sys.argv[0], "--cpu"]
+sys.path.insert(0, str(COMFYUI))
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+import torch  # noqa: E402
+from comfy.model_patcher import ModelPatcher  # noqa: E402
+
+
+@torch.inference_mode()                                                  # as ComfyUI runs nodes
+def main() -> None:
+    spec = importlib.util.spec_from_file_location("live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["live_pack"])
+    from live_pack.live_core.inversion import find_null_text, invert
+    from live_pack.live_core.methods import DDIM
+    from live_pack.live_core.pretrained import load_folder
+    from live_pack.live_core.tuning import TuneSettings, tune
+    from live_pack.nodes import host
+
+    def load(patchers, **_):
+        for patcher in patchers:
+            patcher.model.to(torch.float64)
+    host.management.load_models_gpu, detach = load, ModelPatcher.detach
+    back = []
+    ModelPatcher.detach = lambda self, unpatch_all=True: back.append(unpatch_all) or detach(self, unpatch_all)
+    model = load_folder(PACK / "demo" / "model")
+    clip = torch.zeros(2, 4, 8, 8)
+    with host.on_device(model):
+        moved = str(model.unet.dtype)
+        tuning = tune(model, clip, "a red ball", (), TuneSettings(clip_steps=1, photo_steps=0))
+        null = find_null_text(model, invert(model, clip, "a red ball", DDIM, 1), 2.0, 1).null_text
+    print(json.dumps({"moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back}))
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ Press **Run**: the red ball becomes a blue one, and four *Show Attention* nodes 
 In your own workflow: connect `records` of *Edit Video*. Does the word you change light up where the thing is? If not, no mask will find it: choose another word in *source_words* and *edit_words*. Is the mask too small? Lower the threshold.""",
     "prompt_to_prompt_image": """## Prompt-to-prompt on one picture
 
-Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. *word_edit* refine adds or drops words, replace swaps them, *word_weights* such as *blue=2* weighs them, all in one edit.""",
+Press **Run**: the first frame of the clip is edited by words. One picture is a clip of one frame; put *Load Image* in the place of *First frame*. *word_edit* refine adds or drops words, replace swaps them word by word, *word_weights* such as *blue=2* weighs them. All in one edit: refine with *place_ratio* as high as *cross_ratio*, which swaps the changed words alone.""",
 }
 
 

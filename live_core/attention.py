@@ -129,7 +129,7 @@ class WordTap:
 
 
 class QueryKeyStore(Protocol):
-    """Where a source's queries and keys are kept between a recording pass and an edit; see `stores.py`."""
+    """Where what a source's queries and keys are made of is kept between a recording pass and an edit; see `stores.py`."""
 
     def write(self, key: str, value: torch.Tensor) -> None: ...
     def read(self, key: str) -> torch.Tensor: ...
@@ -137,8 +137,11 @@ class QueryKeyStore(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """Write the queries and keys of stream `row` to `store`: of cross-attention if `cross`, of spatial self-attention if `spatial`,
-    of temporal attention if `temporal`, each in layers of at most `max_tokens` tokens (None: no limit; temporal: always)."""
+    """Write what the queries and keys of stream `row` are made of to `store`: of cross-attention if `cross`, of spatial self-attention if
+    `spatial`, of temporal attention if `temporal`, each in layers of at most `max_tokens` tokens (None: no limit; temporal: always).
+
+    That is the layer's input, half as large as queries and keys, and the text's keys, once for all steps and frames.
+    """
     store: QueryKeyStore
     row: int = 0
     cross: bool = True
@@ -182,13 +185,14 @@ class VideoAttention:
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         plan: AttentionPlan = self.plan_of()
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q, k, v = (rearrange(x, "b n (h c) -> b h n c", h=attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
-        out = {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v)
+        q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
+        self._record(plan, hidden_states, k)
+        out = {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v, attn)
         return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
 
-    def _self(self, plan, q, k, v):
+    def _self(self, plan, q, k, v, attn=None):
         injections = [i for i in plan.selves if i.spatial and q.shape[2] <= i.max_tokens]
-        q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k)
+        q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k, attn)
         out = self._attend(plan, q_injected, k_injected, v)
         stream = _stream_view(plan, q.shape[0])
         for injection in injections:
@@ -233,16 +237,15 @@ class VideoAttention:
                 out[:, part] = rearrange(result, "(s i) h n c -> s i h n c", i=len(part))
         return rearrange(out, "s f h n c -> (s f) h n c")
 
-    def _temporal(self, plan, q, k, v):
-        q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k)
+    def _temporal(self, plan, q, k, v, attn=None):
+        q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
         return F.scaled_dot_product_attention(q, k, v)
 
-    def _cross(self, plan, q, k, v):
+    def _cross(self, plan, q, k, v, attn=None):
         stream = _stream_view(plan, q.shape[0])
-        self._record(plan, stream, q, k)
         out = F.scaled_dot_product_attention(q, k, v)
         words = [i for i in plan.words if i.max_tokens is None or q.shape[2] <= i.max_tokens]
-        sources = [self._source(plan, injection.source, stream, q, k) for injection in words]
+        sources = [self._source(plan, injection.source, stream, q, k, attn) for injection in words]
         for injection, (q_source, k_source) in zip(words, sources):
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
@@ -258,28 +261,40 @@ class VideoAttention:
             plan.tap.record(before, acted)
         return out
 
-    def _inject_queries_and_keys(self, plan, injections, q, k):
+    def _inject_queries_and_keys(self, plan, injections, q, k, attn):
         stream = _stream_view(plan, q.shape[0])
-        self._record(plan, stream, q, k)
         if injections:
             q, k = q.clone(), k.clone()
         for injection in injections:
-            q_source, k_source = self._source(plan, injection.source, stream, q, k)
+            q_source, k_source = self._source(plan, injection.source, stream, q, k, attn)
             stream(q)[injection.target], stream(k)[injection.target] = q_source, k_source
         return q, k
 
-    def _record(self, plan, stream, q, k):
-        if plan.record and plan.record.takes(self.kind, q.shape[2]):
-            for part, x in (("q", q), ("k", k)):
-                plan.record.store.write(self._key(plan, part), stream(x)[plan.record.row])
+    def _record(self, plan, hidden_states, k):
+        if plan.record and plan.record.takes(self.kind, hidden_states.shape[1]):
+            stream = _stream_view(plan, len(k))
+            plan.record.store.write(self._key(plan), stream(hidden_states)[plan.record.row])
+            if self.kind == "cross":
+                plan.record.store.write(self._text_key(), stream(k)[plan.record.row][:1])
 
-    def _source(self, plan, source, stream, q, k):
+    def _source(self, plan, source, stream, q, k, attn):
         if source is not None:
             return stream(q)[source], stream(k)[source]
-        return tuple(plan.store.read(self._key(plan, part)).to(q) for part in "qk")
+        hidden_states = plan.store.read(self._key(plan)).to(q)
+        q_source = _heads(attn.to_q(hidden_states), attn)
+        if self.kind == "cross":
+            return q_source, plan.store.read(self._text_key()).to(q).expand(len(q_source), -1, -1, -1)
+        return q_source, _heads(attn.to_k(hidden_states), attn)
 
-    def _key(self, plan, part: str) -> str:
-        return f"{plan.step:04d}/{self.name}/{self.kind}/{part}"
+    def _key(self, plan) -> str:
+        return f"{plan.step:04d}/{self.name}/{self.kind}"
+
+    def _text_key(self) -> str:
+        return f"text/{self.name}"
+
+
+def _heads(x: torch.Tensor, attn) -> torch.Tensor:
+    return rearrange(x, "b n (h c) -> b h n c", h=attn.heads)
 
 
 def _stream_view(plan: AttentionPlan, batch: int):

@@ -18,14 +18,17 @@ Callback = Callable[[int, int, torch.Tensor], None]
 
 @dataclass(frozen=True)
 class Inversion:
-    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds the source's queries, keys and word
-    maps (and latents, when they are a reconstruction's) by step of the edit when `attention` is "ram" or "disk"; with "recompute"
-    it is None and 0 bytes are kept. `null_text` (N, L, d): the unconditional text of every step of the edit, once optimised.
+    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries and keys are made
+    of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when `attention` is "ram" or "disk"; with
+    "recompute" it is None and 0 bytes are kept. `null_text` (N, L, d): the unconditional text of every step of the edit, once optimised.
 
-    Bytes kept for attention, of b bytes a value: for each kept step, f frames and the layers of at most 1,024 tokens that the
-    method injects, ``2 f n d b`` a self-attention layer of n tokens and width d, ``(f n + f L) d b`` a cross-attention layer, and
-    ``4 f n L`` for the word maps at 16 x 16. Stable Diffusion 1.x, 8 x 512 x 512, half precision, 50 steps: self-attention 8.0 GB,
-    for the part r of the steps r times that.
+    Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
+    layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers of at most `cross_max_tokens`
+    tokens, and spatial self-attention (at most `self_max_tokens`), temporal attention (always), or both; ``L d b`` once for each such
+    cross-attention layer; ``4 F m L`` for every step, m being the cells of the word maps (256 at 512 x 512); ``4 f c h w`` for every step of
+    a reconstruction. Stable Diffusion 1.x, 8 x 512 x 512, half precision, 50 steps: 8.03 GB for FateZero's rows, 4.00 for self- and as much
+    for cross-attention, and for the part r of the steps r times that; 13.3 for vid2vid-zero and 15.0 for LIVE (9 frames), which inject
+    words into layers of 4,096 tokens too.
     """
     latents: torch.Tensor
     prompt: str
@@ -41,7 +44,7 @@ class Inversion:
     def describe(self) -> str:
         kept = self.store.nbytes() if self.store else 0
         return (f"{self.steps} steps, {self.latents.shape[1]} frames; latents {self.latents.nbytes / 1e6:.1f} MB, "
-                f"attention ({self.attention}) {kept / 1e6:.1f} MB")
+                f"attention ({self.attention}) {kept / 1e6:.1f} MB ({kept} bytes)")
 
 
 def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> torch.Tensor | None:
@@ -99,8 +102,9 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
 
 
 def record_of(method: Method, store: RamStore | DiskStore) -> Record:
-    """What an edit by `method` will want to read, its ratios aside."""
-    return Record(store, spatial=method.self_target != "temporal", temporal=method.self_target != "spatial",
+    """What an edit by `method` will want to read; how far its ratios reach aside."""
+    selves = method.self_ratio > 0
+    return Record(store, cross=method.cross_ratio > 0, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
                   cross_max_tokens=method.cross_max_tokens, self_max_tokens=method.self_max_tokens)
 
 

@@ -1,4 +1,4 @@
-"""Where the source's queries and keys are kept: in memory or in a folder of safetensors files.
+"""Where the source's attention is kept: in memory or in a folder of safetensors files.
 
 `recompute` needs no store: the source runs beside the edit as one more stream. Both stores keep the tensors as they came
 and give them back equal, so the three ways give the same edit.
@@ -46,7 +46,7 @@ class DiskStore:
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._owned = TemporaryDirectory(prefix="live-attention-", dir=folder, ignore_cleanup_errors=True)
         self.folder = Path(self._owned.name)
-        self._bytes = 0
+        self._bytes: dict[str, int] = {}
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
@@ -56,7 +56,7 @@ class DiskStore:
         draft = path.with_suffix(".draft")
         save_file({"value": value.detach().cpu().contiguous()}, draft)
         os.replace(draft, path)
-        self._bytes += value.nbytes
+        self._bytes[key] = value.nbytes
 
     def read(self, key: str) -> torch.Tensor:
         if not self._path(key).exists():
@@ -64,4 +64,4 @@ class DiskStore:
         return load_file(self._path(key))["value"]
 
     def nbytes(self) -> int:
-        return self._bytes
+        return sum(self._bytes.values())

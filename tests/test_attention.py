@@ -68,7 +68,7 @@ def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
         run(attn, "cross", AttentionPlan(record=Record(store)), hidden[:1], text[:1])
         stored = run(attn, "cross", AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store), hidden[1:], text[1:])[0]
         torch.testing.assert_close(stored, live, atol=1e-6, rtol=1e-5)
-        assert store.nbytes() == 4 * (16 * 32 + 9 * 32)
+        assert store.nbytes() == 4 * (16 * 32 + 9 * 32)                       # the input, and one frame of keys
 
 
 shapes = st.fixed_dictionaries({"frames": st.integers(1, 4), "heads": st.integers(1, 3), "tokens": st.integers(1, 9), "width": st.integers(1, 8)})

@@ -27,9 +27,14 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 1. In *Load LIVE Model* choose your Stable Diffusion 1.x or 2.x model: a checkpoint or a diffusers folder. (With LoRAs: *Load Checkpoint* → *Load LoRA* → *LIVE Model from MODEL, CLIP, VAE*.)
 2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: *images*, *fps*, and the photo. 8 to 24 frames; width and height multiples of 8.
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
-4. In *Tune Video* set 500 and 500 steps and the paper's rates: clip 3e-5, latent prompt 3e-5, photo 5e-3. In *Edit Video* set guidance 12.5.
+4. The values here are the demo model's. *live_stable_diffusion* is this workflow with the papers' values for Stable Diffusion: begin there.
 
 **When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*; the old thing goes and nothing comes → *photo_noise_from* 0.4 in *Tune Video*.""",
+    "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
+
+In *Load LIVE Model* choose your checkpoint (on a GPU *precision* float16), put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*, and write both prompts. Nothing else must be set.
+
+500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench: *place_ratio* and the two latent prompts of the edit. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
 Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place, the heart a little round, and a faint rim of the old things stays.

@@ -79,7 +79,7 @@ def train_judge(work: Path, count: int = 12_000, epochs: int = 10) -> tuple[Judg
 
 @torch.no_grad()
 def accuracy(judge: Judge, images: torch.Tensor, labels: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {name: float((logits.argmax(-1) == labels[name]).float().mean()) for name, logits in judge(images).items()}
+    return {name: float((logits.argmax(-1) == labels[name]).double().mean()) for name, logits in judge(images).items()}
 
 
 # --------------------------------------------------------------------------------------------------------------- model

@@ -122,10 +122,10 @@ def main() -> None:
     report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
     report["patched"] = compare(ours(load.FromComfy.execute(patched, patched_clip, vae, "float32")), changed)
 
-    whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae)["state"].items()}
+    whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae, "patched")["state"].items()}
     comfy.model_management.unload_all_models()
     load_models_gpu, comfy.model_management.load_models_gpu = comfy.model_management.load_models_gpu, lambda *_, **__: None
-    unloaded = host.take_apart(patched, patched_clip, vae)["state"]          # as when nothing fits on the device: patched only when asked
+    unloaded = host.take_apart(patched, patched_clip, vae, "patched")["state"]          # as when nothing fits on the device: patched only when asked
     report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
     comfy.model_management.load_models_gpu = load_models_gpu
     del whole, unloaded

@@ -1,5 +1,6 @@
 """Run by test_host.py with ComfyUI's Python: a node's run on a device that the weights must move to. There is none here, so what ComfyUI's
-loading does to weights, `Module.to` in the mode that is on, is done with another number format. Prints one JSON object.
+loading does to weights, `Module.to` in the mode that is on, is done with another number format. And what MODELs of other architectures
+are told. Prints one JSON object.
 
     python device_child.py <pack folder> <ComfyUI folder>
 """
@@ -7,6 +8,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 PACK, COMFYUI = map(Path, sys.argv[1:3])
 sys.argv = [sys.argv[0], "--cpu"]
@@ -24,11 +26,23 @@ def main() -> None:
     spec = importlib.util.spec_from_file_location("live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
     sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["live_pack"])
+    from live_pack.live_core import LiveError
+    from live_pack.live_core.checkpoints import CONTEXT_KEY, UNET
     from live_pack.live_core.inversion import find_null_text, invert
     from live_pack.live_core.methods import DDIM
     from live_pack.live_core.pretrained import load_folder
     from live_pack.live_core.tuning import TuneSettings, tune
     from live_pack.nodes import host
+
+    def said_of(shapes: dict[str, tuple[int, ...]]) -> str:
+        """Of a MODEL with these tensors, which is never loaded."""
+        network = SimpleNamespace(state_dict=lambda: {name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
+        try:
+            host.take_apart(SimpleNamespace(model=SimpleNamespace(diffusion_model=network)), object(), object(), "MODEL")
+        except LiveError as error:
+            return str(error)
+    first = {"input_blocks.0.0.weight": (320, 9, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
+    others = [said_of(shapes) for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)]
 
     def load(patchers, **_):
         for patcher in patchers:
@@ -42,7 +56,7 @@ def main() -> None:
         moved = str(model.unet.dtype)
         tuning = tune(model, clip, "a red ball", (), TuneSettings(clip_steps=1, photo_steps=0))
         null = find_null_text(model, invert(model, clip, "a red ball", DDIM, 1), 2.0, 1).null_text
-    print(json.dumps({"moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back}))
+    print(json.dumps({"moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "others": others}))
 
 
 if __name__ == "__main__":

@@ -334,6 +334,7 @@ def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], report
+    assert [what in said for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "an inpainting model"), report["others"])] == [True] * 3, report
 
 
 def test_a_text_encoder_without_projection_is_refused(talk, server):

@@ -1,7 +1,7 @@
 """One attention processor for every method, driven by a plan that lasts one U-Net forward.
 
 The plan (`AttentionPlan`) says which frames give keys and values (`FramePlan`), which streams read another stream's
-attention (`WordInjection`, `SelfInjection`) and what is recorded (`WordTap`, `QueryKeyStore`). Nothing here ever builds a
+attention (`WordInjection`, `SelfInjection`) and what is recorded (`WordTap`, `AttentionStore`). Nothing here ever builds a
 self-attention map: an injected map times values is again fused attention on the source's queries and keys.
 """
 from __future__ import annotations
@@ -128,7 +128,7 @@ class WordTap:
         self.forget_forward()
 
 
-class QueryKeyStore(Protocol):
+class AttentionStore(Protocol):
     """Where what a source's queries and keys are made of is kept between a recording pass and an edit; see `stores.py`."""
 
     def write(self, key: str, value: torch.Tensor) -> None: ...
@@ -142,7 +142,7 @@ class Record:
 
     That is the layer's input, half as large as queries and keys, and the text's keys, once for all steps and frames.
     """
-    store: QueryKeyStore
+    store: AttentionStore
     row: int = 0
     cross: bool = True
     spatial: bool = True
@@ -165,7 +165,7 @@ class AttentionPlan:
     words: tuple[WordInjection, ...] = ()
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
-    store: QueryKeyStore | None = None                     # source attention comes from here when an injection's source is None
+    store: AttentionStore | None = None                     # source attention comes from here when an injection's source is None
     record: Record | None = None
     step: int = 0                                          # names what is stored
     # Set by VideoUNet for the forward under way.
@@ -177,7 +177,8 @@ class AttentionPlan:
 
 class VideoAttention:
     """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in force;
-    `width` is the layer's part of the model's widest, 0..1."""
+    `width` is the layer's part of the model's widest, 0..1. `attn` is diffusers' layer, whose projections make queries and keys of what
+    a store has kept; without a store nothing asks for it."""
 
     def __init__(self, name: str, kind: str, plan_of, width: float = 1.0):
         self.name, self.kind, self.plan_of, self.width = name, kind, plan_of, width

@@ -62,9 +62,9 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
            folder: Path | None = None, callback: Callback = lambda step, total, latents: None, kept_steps: float = 1.0) -> Inversion:
     """Walk `clip` (f, c, h, w), scaled latents, to noise in `steps` DDIM steps at guidance 1.
 
-    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's queries and keys, so that edits need
-    not run it again: those of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
-    noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose queries and keys are kept.
+    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's attention, so that edits need
+    not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
+    noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
     """
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")

@@ -177,7 +177,7 @@ def unfinished_folder() -> Path:
     return Path(folder_paths.get_user_directory()) / "live" / "unfinished"
 
 
-def scratch_folder() -> Path:
+def temp_folder() -> Path:
     """ComfyUI's temp folder, which ComfyUI clears at its next start."""
     return Path(folder_paths.get_temp_directory())
 

@@ -23,9 +23,9 @@ class Invert(io.ComfyNode):
                                           options=[*(io.DynamicCombo.Option(name, []) for name in METHODS),
                                                    io.DynamicCombo.Option(CUSTOM, [MethodRow.Input("row", tooltip="From Method: Frames and Guidance and the nodes after it.")])]),
                     io.Combo.Input("attention", options=["recompute", "ram", "disk"], default="recompute", advanced=True,
-                                   tooltip="recompute: the edit runs the source beside it, nothing is kept. ram, disk: keep the source's queries and keys, so that many edits of one clip are faster."),
+                                   tooltip="recompute: the edit runs the source beside it, nothing is kept. ram, disk: keep the source's attention, so that many edits of one clip are faster."),
                     io.Float.Input("kept_steps", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True,
-                                   tooltip="With ram and disk: the part of the steps, from the noisiest, whose queries and keys are kept. An edit's ratios must not reach beyond it.")],
+                                   tooltip="With ram and disk: the part of the steps, from the noisiest, whose attention is kept. An edit's ratios must not reach beyond it.")],
             outputs=[Inversion.Output(display_name="inversion")])
 
     @classmethod
@@ -33,7 +33,7 @@ class Invert(io.ComfyNode):
         from ..live_core.inversion import invert
         row = method["row"] if method["method"] == CUSTOM else METHODS[method["method"]]
         total = steps * (2 if attention != "recompute" and row.source == "reconstruction" else 1)
-        folder = host.scratch_folder() if attention == "disk" else None
+        folder = host.temp_folder() if attention == "disk" else None
         with host.on_device(model):
             inversion = invert(model, model.encode_frames(images), prompt, row, steps, attention, folder, host.Progress(model, total), kept_steps)
         logging.getLogger(__name__).info("inversion: %s", inversion.describe())

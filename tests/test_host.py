@@ -268,6 +268,7 @@ def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
         changed = json.loads(json.dumps(graph))
         changed["8"]["inputs"][f"method.{name}"] = value
         assert not np.array_equal(talk(lambda c: run(c, changed)), shipped), name
+    assert np.array_equal(talk(lambda c: run(c, graph)), shipped)                     # made anew: it is the settings that differ
 
 
 def test_measures_of_an_edit(talk, workflow, server, clip_folder):

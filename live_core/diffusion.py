@@ -4,11 +4,15 @@
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from . import LiveError
+
+# (step, total, latents (f, c, h, w) to look at), called after every step of a loop; it may raise to stop the loop.
+Callback = Callable[[int, int, torch.Tensor], None]
 
 
 def scaled_linear(start: float = 0.00085, end: float = 0.012, length: int = 1000) -> torch.Tensor:
@@ -48,14 +52,20 @@ class Schedule:
         a = self.alpha(t)
         return noise if self.prediction == "epsilon" else a ** 0.5 * noise - (1 - a) ** 0.5 * x0
 
+    def noise(self, x: torch.Tensor, prediction: torch.Tensor, t: int) -> torch.Tensor:
+        """The noise that the network, by its output at (x, t), sees in x."""
+        a = self.alpha(t)
+        return prediction if self.prediction == "epsilon" else a ** 0.5 * prediction + (1 - a) ** 0.5 * x
+
+    def clean(self, x: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
+        """x0, what is left of x at timestep t when `noise` is taken out."""
+        a = self.alpha(t)
+        return (x - (1 - a) ** 0.5 * noise) / a ** 0.5
+
     def move(self, x: torch.Tensor, prediction: torch.Tensor, t_model: int, t_from: int, t_to: int) -> torch.Tensor:
         """The DDIM step from t_from to t_to, in either direction, with the network's output at timestep `t_model`."""
-        a_from, a_to = self.alpha(t_from), self.alpha(t_to)
-        if self.prediction == "v_prediction":
-            a = self.alpha(t_model)
-            prediction = a ** 0.5 * prediction + (1 - a) ** 0.5 * x
-        x0 = (x - (1 - a_from) ** 0.5 * prediction) / a_from ** 0.5
-        return a_to ** 0.5 * x0 + (1 - a_to) ** 0.5 * prediction
+        noise, a_to = self.noise(x, prediction, t_model), self.alpha(t_to)
+        return a_to ** 0.5 * self.clean(x, noise, t_from) + (1 - a_to) ** 0.5 * noise
 
     def denoise(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
         """x at timestep t to x at the next cleaner one."""

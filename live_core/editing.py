@@ -10,7 +10,8 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan, SelfInjection, WordInjection, WordTap
 from .concept import check_reference
-from .inversion import Callback, Inversion, latent_prompt_of, record_of
+from .diffusion import Callback
+from .inversion import Inversion, latent_prompt_of, record_of
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel

@@ -1,7 +1,6 @@
 """DDIM inversion of a clip under its own prompt, and the attention store that a later edit may read."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import torch
 
 from . import LiveError
 from .attention import AttentionPlan, Record, WordTap
+from .diffusion import Callback
 from .methods import Method
 from .pretrained import LiveModel
 from .stores import STORES, DiskStore, RamStore
-
-Callback = Callable[[int, int, torch.Tensor], None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from . import LiveError
 from .attention import AttentionPlan, FramePlan
 from .concept import TEMPLATES, Concept, check_reference, encode
+from .diffusion import Callback
 from .pretrained import LiveModel, Tuning, write_safetensors
 from .prompts import read_prompt
 
@@ -50,16 +50,16 @@ class TuneSettings:
     seed: int = 0
 
 
-Callback = Callable[[int, int, float], None]
 SECONDS_BETWEEN_CHECKPOINTS = 60
 UNFINISHED_KEPT = 3                     # for Stable Diffusion 1.x each is 0.9 GB
 
 
 def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
-         callback: Callback = lambda step, total, loss: None, unfinished: Path | None = None) -> Tuning:
+         callback: Callback = lambda step, total, latents: None, unfinished: Path | None = None) -> Tuning:
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
 
-    `callback(step, total, loss)` runs after every step and may raise to stop; the model is then as it was before. In the folder
+    `callback(step, total, latents)` runs after every step and may raise to stop; the model is then as it was before. Its latents are the
+    clip's and then the photos', each as its last step left it: less the noise that the model saw in it; before its first step, as it is. In the folder
     `unfinished`, if given, a tuning that was stopped leaves a file named by its `tuning_key`, from which the same call goes on,
     to the same bits as if it had never stopped; the file goes away with the last step. The folder keeps the newest few. A file
     that cannot be read or written costs a warning, never the tuning.
@@ -110,6 +110,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     losses: tuple[list[float], list[float]] = ([], [])
     base = {name: p.detach().clone() for name, p in parameters.items()}
     order = _turns(settings)
+    seen = [clip, *references]                                                          # what the callback is shown
     state = _State({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
                    [clip_optimizer, *([photo_optimizer] if vectors else [])], losses)
     whole = True                                                                        # False while a step is half done
@@ -123,19 +124,21 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
         for step in range(len(losses[0]) + len(losses[1]), len(order)):
             objective = order[step]
             if objective == 0:
+                shown = 0
                 learned = [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else [])
                 masters, optimizer = [p for group in groups for p in group["params"]], clip_optimizer
             else:
                 which = len(losses[1]) % len(concepts)
+                shown = 1 + which
                 learned = masters = [vectors[which]]
                 optimizer = photo_optimizer
 
-            def gradients() -> tuple[float, tuple[torch.Tensor, ...]]:
+            def gradients() -> tuple[float, torch.Tensor, tuple[torch.Tensor, ...]]:
                 generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-                loss = (_clip_loss(model, clip, text, latent_prompt, settings, generator) if objective == 0
-                        else _photo_loss(model, references[which], concepts, vectors, which, settings, generator))
-                return float(loss.detach()), torch.autograd.grad(loss * scale, learned)
-            loss, found = unet.retried(gradients, len(clip))
+                loss, clean = (_clip_loss(model, clip, text, latent_prompt, settings, generator) if objective == 0
+                               else _photo_loss(model, references[which], concepts, vectors, which, settings, generator))
+                return float(loss.detach()), clean, torch.autograd.grad(loss * scale, learned)
+            loss, seen[shown], found = unet.retried(gradients, len(clip))
             whole = False
             _descend(found, masters, optimizer, scale)
             if objective == 0:
@@ -145,7 +148,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
             if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(file)
                 saved = time.monotonic()
-            callback(step + 1, len(order), losses[objective][-1])
+            callback(step + 1, len(order), torch.cat(seen))
         tensors = {name: w.to(unet.dtype).cpu().clone() for name, w in weights.items()}
     except BaseException:
         if file is not None and whole and any(losses):
@@ -224,25 +227,29 @@ def _turns(settings: TuneSettings) -> list[int]:
     return [0, 1] * shared + [0] * (clip - shared) + [1] * (photo - shared)
 
 
-def _clip_loss(model, clip, text, latent_prompt, settings, generator) -> torch.Tensor:
+def _clip_loss(model, clip, text, latent_prompt, settings, generator) -> tuple[torch.Tensor, torch.Tensor]:
     t = int(torch.randint(model.schedule.length, (), generator=generator))
-    noise = torch.randn(clip.shape, generator=generator).to(clip)
-    plan = AttentionPlan(FramePlan(settings.frame_plan))
-    predicted = model.unet(model.schedule.add_noise(clip, noise, t)[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)
-    return F.mse_loss(predicted[0], model.schedule.target(clip, noise, t))
+    return _loss(model, clip, t, text, latent_prompt, AttentionPlan(FramePlan(settings.frame_plan)), generator)
 
 
-def _photo_loss(model, reference, concepts, vectors, which, settings, generator) -> torch.Tensor:
+def _photo_loss(model, reference, concepts, vectors, which, settings, generator) -> tuple[torch.Tensor, torch.Tensor]:
     length = model.schedule.length
     t = int(torch.randint(int(settings.photo_noise_from * length), length, (), generator=generator))
     template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
     prompt = read_prompt(template.format(concepts[which].placeholder), model.tokenizer, tuple(c.placeholder for c in concepts))
     text = encode(prompt, model.text_encoder, tuple(vectors))[None]
-    noise = torch.randn(reference.shape, generator=generator).to(reference)
     plan = AttentionPlan(FramePlan(settings.frame_plan), temporal=settings.temporal_in_photo_steps)
-    seat = reference if settings.latent_prompt and settings.photo_latent_prompt else None
-    predicted = model.unet(model.schedule.add_noise(reference, noise, t)[None], t, text, seat, plan)
-    return F.mse_loss(predicted[0], model.schedule.target(reference, noise, t))
+    seat = reference[0] if settings.latent_prompt and settings.photo_latent_prompt else None
+    return _loss(model, reference, t, text, seat, plan, generator)
+
+
+def _loss(model, latents, t, text, latent_prompt, plan, generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of predicting the noise in `latents` (f, c, h, w) at timestep t, and the latents less the predicted noise."""
+    schedule = model.schedule
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    noisy = schedule.add_noise(latents, noise, t)
+    predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
+    return F.mse_loss(predicted, schedule.target(latents, noise, t)), schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
 
 
 def _descend(gradients, masters, optimizer, scale) -> None:

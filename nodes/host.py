@@ -185,7 +185,8 @@ def temp_folder() -> Path:
 # ------------------------------------------------------------------------------------------------------ devices, memory
 @contextmanager
 def on_device(model):
-    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every U-Net forward.
+    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every forward of the U-Net and before
+    every frame that the autoencoder reads or draws.
 
     They go back afterwards: ComfyUI cannot move weights that only its cache of node outputs holds. And they move outside inference
     mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
@@ -197,11 +198,13 @@ def on_device(model):
     patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
     with torch.inference_mode(False), torch.no_grad():
         management.load_models_gpu([patcher], force_full_load=True)
-    hook = model.unet.unet.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
+    hooks = [network.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
+             for network in (model.unet.unet, model.vae.encoder, model.vae.decoder)]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         with torch.inference_mode(False), torch.no_grad():
             patcher.detach()
         management.soft_empty_cache()
@@ -214,22 +217,21 @@ def to_images(frames):
 
 # ---------------------------------------------------------------------------------------------------- progress, preview
 class Progress:
-    """Callback of `live_core`'s loops: moves ComfyUI's bar, honours interrupts, shows a contact sheet every few steps."""
+    """Callback of `live_core`'s loops: moves ComfyUI's bar, honours interrupts, shows a contact sheet every few steps: up to eight frames
+    side by side, coloured by a linear map that is fitted to one decoded frame of `like`, or of the first latents shown."""
 
-    def __init__(self, model, total: int, every: int = 5):
-        self.model, self.bar, self.every, self.colours = model, comfy.utils.ProgressBar(total), every, None
+    def __init__(self, model, total: int, like=None, every: int = 5):
+        self.model, self.bar, self.like, self.every, self.colours = model, comfy.utils.ProgressBar(total), like, every, None
 
-    def __call__(self, step: int, total: int, state) -> None:
+    def __call__(self, step: int, total: int, latents) -> None:
         management.throw_exception_if_processing_interrupted()
-        picture = None
-        if hasattr(state, "ndim") and (step % self.every == 0 or step == total):
-            picture = ("JPEG", self._sheet(state), 512)
-        self.bar.update_absolute(step, total, picture)
+        shown = step % self.every == 0 or step == total
+        self.bar.update_absolute(step, total, ("JPEG", self._sheet(latents), 512) if shown else None)
 
     def _sheet(self, latents):
-        """Up to eight frames side by side, coloured by a linear map fitted to one decoded frame."""
         from PIL import Image
         from ..live_core.preview import contact_sheet, fit_colours
         if self.colours is None:
-            self.colours = fit_colours(latents[:1], self.model.decode_frames(latents[:1]))
+            one = (latents if self.like is None else self.like)[:1]
+            self.colours = fit_colours(one, self.model.decode_frames(one))
         return Image.fromarray(contact_sheet(latents, self.colours))

@@ -39,5 +39,5 @@ class Tune(io.ComfyNode):
                                 photo_latent_prompt=photo_latent_prompt, photo_noise_from=photo_noise_from, frame_plan=row.frame_plan, seed=seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
-            tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps), host.unfinished_folder())
+            tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps, clip), host.unfinished_folder())
             return io.NodeOutput(model.with_tuning(tuning))

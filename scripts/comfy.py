@@ -115,7 +115,11 @@ class Client:
         return await self.json("POST", "/prompt", json={"prompt": prompt, "client_id": self.id})
 
     async def run(self, prompt: dict, on_event=None, timeout: float = 3600) -> tuple[str, list, dict]:
-        """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry)."""
+        """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry).
+
+        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of type "preview" the bytes of ComfyUI's
+        binary messages, whose tail is a picture file.
+        """
         status, answer = await self.queue(prompt)
         if status != 200:
             raise ValueError(_refusal(answer))
@@ -123,12 +127,15 @@ class Client:
 
         async def follow() -> str:
             async for message in self.socket:
-                if message.type != aiohttp.WSMsgType.TEXT:
-                    continue                                                   # previews
-                event = json.loads(message.data)
-                if event["data"].get("prompt_id") != identity:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    event = {"type": "preview", "data": message.data}
+                elif message.type == aiohttp.WSMsgType.TEXT:
+                    event = json.loads(message.data)
+                    if event["data"].get("prompt_id") != identity:
+                        continue
+                    events.append((time.time(), event["type"], event["data"]))
+                else:
                     continue
-                events.append((time.time(), event["type"], event["data"]))
                 if on_event and asyncio.iscoroutine(result := on_event(event["type"], event["data"])):
                     await result
                 if event["type"] in ENDS:

@@ -1,5 +1,6 @@
 """The pack in a real ComfyUI server, through the real queue."""
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 pytestmark = pytest.mark.host
@@ -64,8 +66,17 @@ def test_schemas_are_complete(talk):
 
 
 def test_full_workflow_then_from_cache(talk, workflow, tmp_path):
+    node, previews = None, {}
+
+    def on(kind, data):
+        nonlocal node
+        if kind == "progress":
+            node = data["node"]
+        elif kind == "preview":
+            previews.setdefault(node, []).append(Image.open(io.BytesIO(data[data.index(b"\xff\xd8\xff"):])))
+
     async def twice(client):
-        first, second = [await client.run(workflow(**{"Tune Video.seed": 11})) for _ in range(2)]
+        first, second = [await client.run(workflow(**{"Tune Video.seed": 11}), on) for _ in range(2)]
         return first, second, await client.fetch(first[2]["outputs"]["11"]["images"][0])
     first, second, video = talk(twice)
     assert first[0] == second[0] == "success"
@@ -77,6 +88,8 @@ def test_full_workflow_then_from_cache(talk, workflow, tmp_path):
         frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
     assert frames.shape == (8, 128, 128, 3)
     assert sum(kind == "progress" and data["node"] == "8" for _, kind, data in first[1]) >= 2
+    for stage in ("6", "7", "8"):                                    # tuning, inversion, edit: a contact sheet of eight frames each
+        assert previews[stage][-1].size == (512, 64) and np.asarray(previews[stage][-1]).std() > 10, stage
 
 
 def test_interrupt_during_tuning_then_run_again(talk, workflow):

@@ -102,22 +102,38 @@ def test_the_photo_s_latent_may_sit_in_the_latent_prompt_s_seat_while_it_is_lear
 
 
 def test_objectives_alternate_or_follow_one_another(demo_model, clip, concept):
-    """Losses in the order of the steps, the longer objective's rest at the end."""
+    """The longer objective's rest comes at the end; the callback sees of whichever had its turn."""
     def run(**settings):
         seen = []
-        tuning = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=3, **settings), lambda step, total, loss: seen.append((step, total, loss)))
-        assert [(step, total) for step, total, _ in seen] == [(i, 5) for i in range(1, 6)]
-        return [loss for *_, loss in seen], tuning.losses
-    seen, (clip_losses, photo_losses) = run()
-    assert seen == [clip_losses[0], photo_losses[0], clip_losses[1], photo_losses[1], clip_losses[2]]
-    seen, (clip_losses, photo_losses) = run(alternate=False)
-    assert seen == [*clip_losses, *photo_losses] and (len(clip_losses), len(photo_losses)) == (3, 2)
+        last = torch.cat([clip, concept.reference])                 # what the callback is shown of clip and photo before their first turns
+
+        def look(step, total, latents):
+            nonlocal last
+            assert latents.shape == last.shape and latents.isfinite().all() and not latents.requires_grad
+            changed = [not torch.equal(now, before) for now, before in ((latents[:-1], last[:-1]), (latents[-1:], last[-1:]))]
+            seen.append((step, total, changed))
+            last = latents
+        losses = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=3, **settings), look).losses
+        assert [(step, total) for step, total, _ in seen] == [(i, 5) for i in range(1, 6)] and list(map(len, losses)) == [3, 2]
+        return ["photo" if photo else "clip" for clip, photo in (changed for *_, changed in seen) if clip != photo]
+    assert run() == ["clip", "photo", "clip", "photo", "clip"]
+    assert run(alternate=False) == ["clip", "clip", "clip", "photo", "photo"]
+
+
+def test_a_clip_less_its_own_noise_is_the_clip(demo_model, clip):
+    """What a tuning shows of a model that knows the noise."""
+    schedule, noise = demo_model.schedule, torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))
+    for prediction in ("epsilon", "v_prediction"):
+        other = replace(schedule, prediction=prediction)
+        for t in (1, 500, 981):
+            noisy, target = other.add_noise(clip, noise, t), other.target(clip, noise, t)
+            assert torch.allclose(other.clean(noisy, other.noise(noisy, target, t), t), clip, atol=1e-4)
 
 
 def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, concept):
     before = weights(demo_model)
 
-    def stop(step, total, loss):
+    def stop(step, total, latents):
         if step == 3:
             raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
@@ -152,7 +168,7 @@ def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(d
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 4])
 def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tuned, tmp_path, stop_at):
-    def stop(step, total, loss):
+    def stop(step, total, latents):
         if step == stop_at:
             raise KeyboardInterrupt
     steps = []
@@ -160,7 +176,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tu
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     tune(demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path)   # not this file's
-    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, loss: steps.append(step), tmp_path)
+    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, latents: steps.append(step), tmp_path)
     assert steps == list(range(stop_at + 1, 5)) and not list(tmp_path.iterdir())
     assert_same(again, tuned.tuning)
 
@@ -198,7 +214,7 @@ def test_a_tuning_whose_process_was_killed_goes_on_from_its_last_file(demo_model
     monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
     folder, left, steps = tmp_path / "a", tmp_path / "b", []
 
-    def keep(step, total, loss):
+    def keep(step, total, latents):
         if step == at:
             shutil.copytree(folder, left)
     assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, keep, folder), tuned.tuning)

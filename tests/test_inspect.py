@@ -115,13 +115,13 @@ def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
 
 
 @pytest.mark.parametrize("method", [FATEZERO_SHAPE, BLENDED_LATENT, DDIM], ids=lambda m: m.name)
-def test_bytes_are_the_formula_s(demo_model, clip, method):
-    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, 10), CHANGE).records
-    ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 16 * 16
+def test_bytes_are_the_formula_s(demo_model, small_clip, method):
+    records = edit(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 10), CHANGE).records
+    ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 8 * 8
     masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (method.self_blend_threshold is not None)
     if method is BLENDED_LATENT:
         masks = ran                                                                # it blends from the first step that runs
-    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n ** 2) + masks * f * 16 * 16
+    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n ** 2) + masks * f * 8 * 8
 
 
 def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):

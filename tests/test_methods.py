@@ -18,23 +18,18 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def clip(demo_model):
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3]).float() / 255)
-
-
-@pytest.fixture(scope="module")
-def small_clip(demo_model):
-    """A quarter of each frame."""
+    """The middle quarter of three frames."""
     return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3, 32:96, 32:96]).float() / 255)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS.values() if m.cross_ratio or m.blend_threshold], ids=lambda m: m.name)
-def test_stored_and_recomputed_attention_give_one_edit(demo_model, small_clip, tmp_path, method):
+def test_stored_and_recomputed_attention_give_one_edit(demo_model, clip, tmp_path, method):
     """To 1e-5 over a whole edit where the source is the inversion. A reconstruction is computed in one batch with the edit or alone,
     and convolutions of another batch size round otherwise: 3e-5 measured at guidance 7.5."""
     tolerance = 1e-5 if method.source == "inversion" else 1e-4
     edits = []
     for attention in ("recompute", "ram", "disk"):
-        inversion = invert(demo_model, small_clip, CASE.prompt, method, STEPS, attention, tmp_path)
+        inversion = invert(demo_model, clip, CASE.prompt, method, STEPS, attention, tmp_path)
         assert (inversion.store is None) == (attention == "recompute")
         edits.append(edit(demo_model, inversion, CHANGE))
     for other in edits[1:]:
@@ -43,10 +38,10 @@ def test_stored_and_recomputed_attention_give_one_edit(demo_model, small_clip, t
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
-def test_every_method_edits_and_stays_within_bounds(demo_model, small_clip, method):
-    inversion = invert(demo_model, small_clip, CASE.prompt, method, STEPS)
+def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
+    inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
     result = edit(demo_model, inversion, CHANGE)
-    assert result.latents.shape == small_clip.shape and result.latents.isfinite().all() and result.latents.abs().max() < 12
+    assert result.latents.shape == clip.shape and result.latents.isfinite().all() and result.latents.abs().max() < 12
     assert not torch.allclose(result.latents, edit(demo_model, inversion, Edit("a green box moving on the meadow")).latents, atol=1e-2)
 
 
@@ -72,9 +67,9 @@ def bytes_kept(unet, method, frames: int, side: int, words: int, steps: int, kep
 
 @pytest.mark.parametrize("kept", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
-def test_bytes_kept_are_the_formula_s(demo_model, small_clip, method, kept):
+def test_bytes_kept_are_the_formula_s(demo_model, clip, method, kept):
     words = demo_model.encode_text("").shape[0]
-    inversion = invert(demo_model, small_clip[:2], CASE.prompt, method, 2, "ram", kept_steps=kept)
+    inversion = invert(demo_model, clip[:2], CASE.prompt, method, 2, "ram", kept_steps=kept)
     assert inversion.store.nbytes() == bytes_kept(demo_model.unet.unet, method, 2, 8, words, 2, int(2 * kept), 4)
     assert f"({inversion.store.nbytes()} bytes)" in inversion.describe()
 
@@ -129,70 +124,70 @@ def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
         torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)
 
 
-def test_a_given_mask_bounds_the_edit(demo_model, small_clip):
+def test_a_given_mask_bounds_the_edit(demo_model, clip):
     """Outside it the inverted background, exactly; everywhere allowed, an edit without blending; added to what the words find."""
-    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, STEPS)
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, STEPS)
     nothing, everything, left = torch.zeros(1, 64, 64), torch.ones(3, 64, 64), torch.zeros(3, 64, 64)
     left[..., :32] = 1
     alone = replace(BLENDED_LATENT, blend_threshold=None)
-    assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, small_clip)
+    assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, clip)
     free = edit(demo_model, inversion, CHANGE, alone)
     torch.testing.assert_close(edit(demo_model, inversion, CHANGE, alone, mask=everything).latents, free.latents, atol=1e-4, rtol=0)      # s + 1 (e - s) rounds
     half = edit(demo_model, inversion, CHANGE, alone, mask=left)
-    assert torch.equal(half.latents[..., 4:], small_clip[..., 4:]) and not torch.allclose(half.latents[..., :4], small_clip[..., :4], atol=1e-2)
+    assert torch.equal(half.latents[..., 4:], clip[..., 4:]) and not torch.allclose(half.latents[..., :4], clip[..., :4], atol=1e-2)
     found, union = (edit(demo_model, inversion, CHANGE, mask=m).mask for m in (None, left))
     assert 0 < found.mean() < 1 and torch.equal(union, torch.maximum(union, left)) and union.sum() > left.sum()
     with pytest.raises(LiveError, match="mask: 2 frames of 64x64"):
         edit(demo_model, inversion, CHANGE, mask=torch.zeros(2, 64, 64))
 
 
-def test_a_mask_is_never_empty_and_grows_as_its_threshold_falls(demo_model, small_clip):
+def test_a_mask_is_never_empty_and_grows_as_its_threshold_falls(demo_model, clip):
     """Each frame's strongest place is always above the threshold."""
-    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 2)
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
     masks = [edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, mask_from="both", blend_threshold=t)).mask for t in (0.99, 0.5, 0.1, 1e-6)]
     assert (masks[0].amax((1, 2)) == 1).all()
     areas = [float(mask.mean()) for mask in masks]
     assert areas == sorted(areas) and areas[0] < areas[1] < areas[2]
 
 
-def test_an_edit_may_start_late(demo_model, small_clip):
+def test_an_edit_may_start_late(demo_model, clip):
     """Skipping all steps but one is one step from the inversion's own latents there, nearer to the clip than the whole way is."""
-    inversion = invert(demo_model, small_clip, CASE.prompt, DDIM, STEPS)
+    inversion = invert(demo_model, clip, CASE.prompt, DDIM, STEPS)
     method = replace(DDIM, guidance_scale=1.0)
     whole, half, late = (edit(demo_model, inversion, CHANGE, replace(method, start=start)).latents for start in (0.0, 0.5, 0.99))
     t, x = demo_model.schedule.timesteps(STEPS)[-1], inversion.latents[1]
     with torch.no_grad():
         noise = demo_model.unet(x[None], t, demo_model.encode_text(CHANGE.prompt)[None], plan=AttentionPlan(method.frames))[0]
     torch.testing.assert_close(late, demo_model.schedule.denoise(x, noise, t, STEPS), atol=1e-5, rtol=0)
-    errors = [float((latents - small_clip).square().mean()) for latents in (whole, half, late)]
+    errors = [float((latents - clip).square().mean()) for latents in (whole, half, late)]
     assert errors[0] > errors[1] > errors[2] > 0
     with pytest.raises(LiveError, match=f"start: 1.0 skips all {STEPS} steps"):
         edit(demo_model, inversion, CHANGE, replace(method, start=1.0))
 
 
-def test_masks_from_one_prompt_grown_and_averaged(demo_model, small_clip):
+def test_masks_from_one_prompt_grown_and_averaged(demo_model, clip):
     """Growth acts on the latents alone; the mask that comes out is for the compositor to grow."""
-    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 3)
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 3)
     plain, thin, steady, edits, union = (edit(demo_model, inversion, CHANGE, replace(BLENDED_LATENT, **row)) for row in
                                          ({}, {"mask_grow": 0}, {"mask_neighbours": 2}, {"mask_from": "edit"}, {"mask_from": "both"}))
-    kept = [float((result.latents == small_clip).all(1).float().mean()) for result in (plain, thin)]
+    kept = [float((result.latents == clip).all(1).float().mean()) for result in (plain, thin)]
     assert 0 < kept[0] < kept[1] < 1 and torch.equal(plain.mask, thin.mask)
     assert float((steady.mask[1:] - steady.mask[:-1]).abs().mean()) < float((plain.mask[1:] - plain.mask[:-1]).abs().mean())
     assert not torch.equal(edits.mask, plain.mask) and union.mask.sum() >= plain.mask.sum()
 
 
-def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, small_clip):
-    inversion = invert(demo_model, small_clip, CASE.prompt, PROMPT_TO_PROMPT, 6)
+def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):
+    inversion = invert(demo_model, clip, CASE.prompt, PROMPT_TO_PROMPT, 6)
     found = find_null_text(demo_model, inversion, 4.0, 5)
     assert found.null_text.shape == (6, *demo_model.encode_text("").shape)
-    errors = [float((reconstruct(demo_model, i, guidance_scale=4.0) - small_clip).square().mean()) for i in (inversion, found)]
+    errors = [float((reconstruct(demo_model, i, guidance_scale=4.0) - clip).square().mean()) for i in (inversion, found)]
     assert errors[1] < 0.5 * errors[0]
 
 
 @pytest.mark.parametrize("method", [PROMPT_TO_PROMPT, VIDEO_P2P, LIVE], ids=lambda m: m.name)
-def test_null_text_works_under_other_methods(demo_model, small_clip, method):
+def test_null_text_works_under_other_methods(demo_model, clip, method):
     """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or not."""
-    found = find_null_text(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 3), 4.0, 2)
+    found = find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, method, 3), 4.0, 2)
     whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0, self_target="both",
                     self_max_tokens=4096, blend_threshold=None)
     torch.testing.assert_close(edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,
@@ -259,9 +254,9 @@ def test_a_missing_word_is_named_by_methods_that_would_not_read_it_too(demo_mode
             edit(demo_model, inversion, replace(CHANGE, **{field: value}))
 
 
-def test_a_mask_without_a_word_to_find(demo_model, small_clip, caplog):
+def test_a_mask_without_a_word_to_find(demo_model, clip, caplog):
     """Where the prompt that the mask is read from has no changed word; where subtracted words cover all; and given masks, black and white."""
-    inversion = invert(demo_model, small_clip, CASE.prompt, BLENDED_LATENT, 2)
+    inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
     more = Edit("a shiny red ball moving on the meadow")
     with pytest.raises(LiveError, match="mask from: 'source'.*name source words"):
         edit(demo_model, inversion, more)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -383,3 +384,15 @@ def test_headless_client_s_exit_codes(server, tmp_path):
     assert refused.returncode == 2 and "steps" in refused.stderr
     nobody = subprocess.run([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", str(WORKFLOW), "--server", "http://127.0.0.1:9"], capture_output=True, text=True)
     assert nobody.returncode == 3 and "no ComfyUI answers" in nobody.stderr
+
+
+def test_headless_client_whose_server_goes_away(comfy, comfyui):
+    with comfy.Server(ROOT) as own:
+        running = subprocess.Popen([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", str(WORKFLOW), "--server", own.url, "--quiet", "--set=Tune Video.clip_steps=5000"],
+                                   stderr=subprocess.PIPE, text=True)
+        while not urllib.request.urlopen(f"{own.url}/prompt").read().endswith(b'"queue_remaining": 1}}'):
+            assert running.poll() is None, running.stderr.read()
+            time.sleep(0.2)
+        own.process.kill()
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 3 and "the server closed the connection" in said

@@ -57,7 +57,7 @@ def make_case(name: str, seed: int, scene: str, source: Thing, target: Thing, in
     return Case(name, make_clip(seed, frames, (source,), scene, **options), (swap,))
 
 
-# The first photos show what the model has words for, though no prompt says them; the last two show what it has none for.
+# The first four photos show what the model has words for, though no prompt says them; the last two show what it has none for.
 CASES = {case.name: case for case in (
     make_case("ball-to-star", 2_000_000_011, "meadow", Thing("ball", "red"), Thing("star", "blue"), "star"),
     make_case("box-to-heart", 2_000_000_033, "snow", Thing("box", "green"), Thing("heart", "red"), "heart"),
@@ -67,8 +67,8 @@ CASES = {case.name: case for case in (
     make_case("fish-to-two-tone-gem", 2_000_000_044, "road", Thing("fish", "yellow"), Thing("gem", "purple", "two-tone", "pink")),
 )}
 # Two things and two photos in one edit, a seed in which the things never touch; the photos are those of the first two cases.
-TWO = Case("ball-and-box", make_clip(2_000_000_103, 8, (Thing("ball", "red"), Thing("box", "green")), "desert", speed=0.7),
-           (CASES["ball-to-star"].swaps[0], replace(CASES["box-to-heart"].swaps[0], placeholder="<other*>")))
+CASES["ball-and-box"] = Case("ball-and-box", make_clip(2_000_000_103, 8, (Thing("ball", "red"), Thing("box", "green")), "desert", speed=0.7),
+                             (CASES["ball-to-star"].swaps[0], replace(CASES["box-to-heart"].swaps[0], placeholder="<other*>")))
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
@@ -83,7 +83,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
 
 
 if __name__ == "__main__":
-    for case in (*CASES.values(), TWO):
+    for case in CASES.values():
         folder = FOLDER / case.name
         folder.mkdir(parents=True, exist_ok=True)
         write_video(folder / "clip.mp4", case.clip.frames())

@@ -21,7 +21,7 @@ from .frames import contact_sheet
 from .measure import measure
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
+WORKFLOWS = {1: ROOT / "workflows" / "api" / "live_image_driven_edit.json", 2: ROOT / "workflows" / "api" / "live_two_objects.json"}       # by the number of photos
 STAGES = {"LIVE_LoadModel": "load", "LIVE_BindConcept": "bind", "LIVE_Tune": "tune", "LIVE_Invert": "invert", "LIVE_Edit": "edit", "LIVE_Composite": "composite"}
 # Tune-A-Video with textual inversion, sampled from the inverted noise: nothing injected, nothing blended.
 BASELINE = {f"{node}.method": "tav-ddim" for node in ("Tune Video", "Invert Video (DDIM)", "Edit Video")}
@@ -44,7 +44,7 @@ def read_video(path: Path) -> np.ndarray:
 
 async def edit_case(comfy, client, case: Case, changes: dict) -> tuple[bytes, dict[str, float]]:
     """Run the workflow on one case: the edited mp4 and the seconds of each stage."""
-    workflow = json.loads(WORKFLOW.read_text())
+    workflow = json.loads(WORKFLOWS[len(case.swaps)].read_text())
     for target, value in {"LIVE Demo Clip and Photo.case": case.name, "Prompt.value": case.prompt, "Edit prompt.value": case.edit_prompt,
                           "Bind Photo to Placeholder.initial_word": case.swaps[0].initial_word, **changes}.items():
         comfy.override(workflow, target, value)

@@ -9,7 +9,7 @@ class LoadModel(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="LIVE_LoadModel", display_name="Load LIVE Model", category="LIVE",
-            description="Load a Stable Diffusion 1.x model as a video model: the small demo model that ships with this pack, a folder of models/diffusers, or a file of models/checkpoints.",
+            description="Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this pack, a folder of models/diffusers, or a file of models/checkpoints.",
             search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
             inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, a folder of models/diffusers, or a .safetensors file of models/checkpoints: Stable Diffusion 1.x or 2.x."),
                     io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,

@@ -1,11 +1,14 @@
 """Drive a ComfyUI server from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
-    python scripts/comfy.py run workflows/api/live_image_driven_edit.json --server http://127.0.0.1:8188 \\
-        --clip my.mp4 --photo cat.png --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
+    python scripts/comfy.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
+        --set "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to Placeholder.initial_word=cat" \\
+        --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
 
-Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the demo clip and photo;
-`--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. Exit codes: 0 done, 1 the workflow failed or
-was interrupted, 2 the command or the workflow is wrong, 3 no server answers. Needs only aiohttp and tqdm, which ComfyUI has.
+Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the demo clip and photo, `--photo` once
+for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. What the workflow saves or previews is
+written to `--out`, and texts are printed. Exit codes: 0 done, 1 the workflow failed or was interrupted, 2 the command or the
+workflow is wrong, 3 no ComfyUI answers, 4 not done within `--timeout`. A job that this client gives up, by time or Ctrl-C, is
+cancelled on the server. Needs only aiohttp and tqdm, which ComfyUI has.
 """
 from __future__ import annotations
 
@@ -142,7 +145,11 @@ class Client:
                     return ENDS[event["type"]]
             raise ConnectionError("the server closed the connection")
 
-        outcome = await asyncio.wait_for(follow(), timeout)
+        try:
+            outcome = await asyncio.wait_for(follow(), timeout)
+        except (asyncio.TimeoutError, asyncio.CancelledError):
+            await self.json("POST", f"/api/jobs/{identity}/cancel")
+            raise
         for _ in range(100):                                                   # history is written just after the last event
             _, history = await self.json("GET", f"/history/{identity}")
             if identity in history:
@@ -159,60 +166,75 @@ def _refusal(answer: dict) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ overrides
-def find_node(workflow: dict, name: str) -> str:
-    """The id of a node given by id or by title."""
+def find_node(workflow: dict, name: str, flag: str = "--set") -> str:
+    """The id of a node given by id or by title; `flag` is what an error blames."""
     if name in workflow:
         return name
     found = [i for i, node in workflow.items() if node.get("_meta", {}).get("title") == name]
     if len(found) != 1:
         titles = ", ".join(sorted(node.get("_meta", {}).get("title", i) for i, node in workflow.items()))
-        raise ValueError(f"--set: {name!r} names {len(found)} nodes of this workflow; choose one of: {titles}")
+        raise ValueError(f"{flag}: {name!r} names {len(found)} nodes of this workflow; choose one of: {titles}")
     return found[0]
 
 
-def override(workflow: dict, target: str, value) -> None:
+def override(workflow: dict, target: str, value, flag: str = "--set") -> None:
     """Set `target`, "node.input" by the node's id or title, to `value`. Inputs may have dots in their names, and so may titles."""
     splits = [(target[:i], target[i + 1:]) for i, letter in enumerate(target) if letter == "."]
     if not splits:
-        raise ValueError(f"--set: {target!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
+        raise ValueError(f"{flag}: {target!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
     named = {*workflow, *(node.get("_meta", {}).get("title") for node in workflow.values())}
     name, field = next((split for split in splits if split[0] in named), splits[-1])
-    node = workflow[find_node(workflow, name)]
+    node = workflow[find_node(workflow, name, flag)]
     if field not in node["inputs"]:
-        raise ValueError(f"--set: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}")
+        raise ValueError(f"{flag}: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}")
     node["inputs"][field] = value
 
 
-def replace_loader(workflow: dict, clip: str | None, photo: str | None) -> None:
-    """Put core's Load Video and Load Image, of uploaded files, where the demo node gives the clip and the photo."""
-    loaders = [i for i, node in workflow.items() if node["class_type"] == LOADER]
-    if len(loaders) != 1:
-        raise ValueError(f"--clip and --photo need a workflow with one {LOADER} node; this one has {len(loaders)}")
+def demo_outputs(workflow: dict, output: int) -> list[str]:
+    """The demo clip nodes whose `output` (0: frames, 1: photo, 2: frames per second) something reads, in the order of their ids."""
+    read = {value[0] for node in workflow.values() for value in node["inputs"].values() if isinstance(value, list) and value[1] == output}
+    return sorted((i for i, node in workflow.items() if node["class_type"] == LOADER and i in read), key=lambda i: (len(i), i))
+
+
+def check_files(workflow: dict, clip: Path | None, photos: list[Path]) -> None:
+    """ValueError unless the workflow has a place for the clip and for each photo."""
+    if clip and not demo_outputs(workflow, 0):
+        raise ValueError(f"--clip: no {LOADER} node gives this workflow its frames, so there is nothing to replace")
+    if len(photos) > (places := len(demo_outputs(workflow, 1))):
+        raise ValueError(f"--photo: given {len(photos)} times, and this workflow takes {places} from {LOADER} nodes")
+
+
+def replace_demo(workflow: dict, clip: str | None, photos: list[str]) -> None:
+    """Put core's Load Video and Load Image, of uploaded files, where demo nodes give the clip and the photos."""
     instead = {}
     if clip:
+        for loader in demo_outputs(workflow, 0):
+            instead |= {(loader, 0): ["frames", 0], (loader, 2): ["frames", 2]}
         workflow["clip"] = {"class_type": "LoadVideo", "inputs": {"file": clip}}
         workflow["frames"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["clip", 0]}}
-        instead |= {0: ["frames", 0], 2: ["frames", 2]}
-    if photo:
-        workflow["photo"] = {"class_type": "LoadImage", "inputs": {"image": photo}}
-        instead[1] = ["photo", 0]
+    for i, (loader, photo) in enumerate(zip(demo_outputs(workflow, 1), photos)):
+        workflow[f"photo {i + 1}"] = {"class_type": "LoadImage", "inputs": {"image": photo}}
+        instead[loader, 1] = [f"photo {i + 1}", 0]
     for node in workflow.values():
-        for name, value in node["inputs"].items():
-            if isinstance(value, list) and value[0] == loaders[0] and value[1] in instead:
-                node["inputs"][name] = instead[value[1]]
+        node["inputs"] = {name: instead.get(tuple(value), value) if isinstance(value, list) else value for name, value in node["inputs"].items()}
 
 
 async def _run(args) -> int:
     from tqdm import tqdm
-    workflow = json.loads(args.workflow.read_text())
+    try:
+        workflow = json.loads(args.workflow.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{args.workflow}: not a JSON file ({error})") from error
+    if not args.server.startswith(("http://", "https://")):
+        raise ValueError(f"--server: {args.server!r}; write it with http:// or https://, such as http://127.0.0.1:8188")
     if "nodes" in workflow:
         raise ValueError(f"{args.workflow}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)")
+    check_files(workflow, args.clip, args.photo)
     async with Client(args.server) as client:
-        if args.clip or args.photo:
-            replace_loader(workflow, *[await client.upload(path) if path else None for path in (args.clip, args.photo)])
-        for target, value in (("Prompt.value", args.prompt), ("Edit prompt.value", args.edit_prompt), ("Tune Video.seed", args.seed)):
+        replace_demo(workflow, args.clip and await client.upload(args.clip), [await client.upload(photo) for photo in args.photo])
+        for flag, target, value in (("--prompt", "Prompt.value", args.prompt), ("--edit-prompt", "Edit prompt.value", args.edit_prompt), ("--seed", "Tune Video.seed", args.seed)):
             if value is not None:
-                override(workflow, target, value)
+                override(workflow, target, value, flag)
         for text in args.set:
             target, separator, value = text.partition("=")
             if not separator:
@@ -233,16 +255,23 @@ async def _run(args) -> int:
             print(f"{outcome}: {data.get('node_type', '')}: {data.get('exception_message', '').strip()}", file=sys.stderr)
             return 1
         args.out.mkdir(parents=True, exist_ok=True)
-        for outputs in history["outputs"].values():
-            for files in outputs.values():
-                for file in files:
-                    if isinstance(file, dict) and file.get("type") == "output":
-                        path = args.out / file["filename"]
-                        draft = path.with_name(path.name + ".draft")
-                        draft.write_bytes(await client.fetch(file))
-                        os.replace(draft, path)
-                        print(path)
+        written = set()
+        for node, outputs in history["outputs"].items():
+            for made in (made for group in outputs.values() for made in group):
+                if isinstance(made, dict) and made.get("type") in ("output", "temp"):
+                    name = made["filename"] if made["filename"] not in written else f"{node}-{made['filename']}"      # one name in two of the server's folders
+                    written.add(name)
+                    await _save(client, made, args.out / name)
+                    print(args.out / name)
+                elif isinstance(made, str):
+                    print(made)
     return 0
+
+
+async def _save(client: Client, file: dict, path: Path) -> None:
+    draft = path.with_name(path.name + ".draft")
+    draft.write_bytes(await client.fetch(file))
+    os.replace(draft, path)
 
 
 def main() -> int:
@@ -251,7 +280,7 @@ def main() -> int:
     run.add_argument("workflow", type=Path, help="workflow in API format")
     run.add_argument("--server", default="http://127.0.0.1:8188")
     run.add_argument("--clip", type=Path)
-    run.add_argument("--photo", type=Path)
+    run.add_argument("--photo", type=Path, action="append", default=[], help="once for each photo that the workflow binds")
     run.add_argument("--prompt")
     run.add_argument("--edit-prompt")
     run.add_argument("--seed", type=int)
@@ -262,10 +291,16 @@ def main() -> int:
     args = parser.parse_args()
     try:
         return asyncio.run(_run(args))
-    except aiohttp.ClientConnectorError:
+    except asyncio.TimeoutError:
+        print(f"--timeout: not done within {args.timeout:g} s; the job is cancelled", file=sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        print("the job is cancelled", file=sys.stderr)
+        return 130
+    except (aiohttp.ClientConnectorError, aiohttp.WSServerHandshakeError):
         print(f"no ComfyUI answers at {args.server}; start it or give --server", file=sys.stderr)
         return 3
-    except ConnectionError as error:
+    except (aiohttp.ClientError, ConnectionError) as error:
         print(f"{error}: {args.server}", file=sys.stderr)
         return 3
     except (ValueError, OSError) as error:

@@ -1,11 +1,13 @@
 """The pack in a real ComfyUI server, through the real queue."""
 import asyncio
+import http.server
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -382,8 +384,49 @@ def test_headless_client_s_exit_codes(server, tmp_path):
     assert wrong.returncode == 2 and "no input 'no_such'" in wrong.stderr
     refused = client(server, WORKFLOW, "--set", "Invert Video (DDIM).steps=0")
     assert refused.returncode == 2 and "steps" in refused.stderr
-    nobody = subprocess.run([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", str(WORKFLOW), "--server", "http://127.0.0.1:9"], capture_output=True, text=True)
-    assert nobody.returncode == 3 and "no ComfyUI answers" in nobody.stderr
+    late = client(server, WORKFLOW, "--set", "Tune Video.clip_steps=5000", "--timeout", 3)
+    assert late.returncode == 4 and "not done within 3 s" in late.stderr
+    deadline = time.time() + 10                                      # the job that was given up does not hold up the next
+    while not urllib.request.urlopen(f"{server.url}/prompt").read().endswith(b'"queue_remaining": 0}}'):
+        assert time.time() < deadline
+        time.sleep(0.2)
+
+
+def nowhere(*arguments):
+    """The client with a server that is not there."""
+    return subprocess.run([sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments,code,says", [
+    (["--server", "http://127.0.0.1:9"], 3, "no ComfyUI answers at http://127.0.0.1:9"),
+    (["--server", "127.0.0.1:8188"], 2, "--server: '127.0.0.1:8188'; write it with http://"),
+    (["--photo", "a.png", "--photo", "b.png"], 2, "--photo: given 2 times, and this workflow takes 1"),
+], ids=["nobody", "no scheme", "two photos"])
+def test_headless_client_before_it_is_connected(arguments, code, says):
+    done = nowhere(WORKFLOW, *arguments)
+    assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_headless_client_names_what_is_wrong(server, tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    broken = nowhere(tmp_path / "broken.json")
+    assert broken.returncode == 2 and "broken.json: not a JSON file" in broken.stderr
+    untuned = client(server, WORKFLOW.with_name("fatezero_style.json"), "--seed", 1)
+    assert untuned.returncode == 2 and "--seed: 'Tune Video' names 0 nodes" in untuned.stderr
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        stranger = nowhere(WORKFLOW, "--server", f"http://127.0.0.1:{other.server_port}")
+        other.shutdown()
+    assert stranger.returncode == 3 and "no ComfyUI answers" in stranger.stderr
+
+
+def test_headless_client_with_two_photos_and_with_previews(server, tmp_path):
+    two, cases = WORKFLOW.with_name("live_two_objects.json"), ROOT / "demo" / "cases"
+    sets = [f"--set={target}={value}" for target, value in FEW.items()]
+    done = client(server, two, "--photo", cases / "tree-to-fish" / "photo.png", "--photo", cases / "cone-to-moon" / "photo.png", "--out", tmp_path / "two", *sets)
+    assert done.returncode == 0 and [p.suffix for p in (tmp_path / "two").iterdir()] == [".mp4"], done.stderr
+    seen = client(server, WORKFLOW.with_name("show_attention.json"), "--set=Invert Video (DDIM).steps=4", "--out", tmp_path / "seen")
+    assert seen.returncode == 0 and {p.suffix for p in (tmp_path / "seen").iterdir()} == {".mp4", ".png"}, seen.stderr
 
 
 def test_headless_client_whose_server_goes_away(comfy, comfyui):

@@ -18,6 +18,9 @@ from einops import rearrange, repeat
 from . import LiveError
 
 LATENT_PROMPT = "latent_prompt"
+# Temporal attention has a sequence for each place of the picture, too short for the GPU's kernels: their backward pass pads each to
+# 128, a gigabyte for 512 x 512 in one call, and some refuse 65,536 of them, which 1024 x 1024 reaches.
+SEQUENCES_AT_ONCE = 2048
 SLOTS = ("self", "first", "previous", "middle", "all", LATENT_PROMPT)
 
 
@@ -240,7 +243,8 @@ class VideoAttention:
 
     def _temporal(self, plan, q, k, v, attn=None):
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
-        return F.scaled_dot_product_attention(q, k, v)
+        parts = [F.scaled_dot_product_attention(*part) for part in zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _cross(self, plan, q, k, v, attn=None):
         stream = _stream_view(plan, q.shape[0])

@@ -13,7 +13,7 @@ import torch
 
 from . import LiveError
 from .diffusion import Schedule, scaled_linear
-from .pretrained import TAKES, LiveModel, check_channels, fingerprint_of
+from .pretrained import TAKES, LiveModel, check_channels, fingerprint_of, vae_dtype
 from .video_unet import VideoUNet
 
 UNET = "model.diffusion_model."
@@ -65,18 +65,21 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
 
 def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
     """A model from one .safetensors file. `tokenizer_folder` holds CLIP's vocab.json and merges.txt."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if path.suffix != ".safetensors":
         raise LiveError(f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew with ComfyUI's Save Checkpoint")
-    with safe_open(path, "pt") as file:
-        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-        architecture = architecture_of(shapes, path.name)
-        for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
-            if not any(key.startswith(part) for key in shapes):
-                raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
-        state = {key: file.get_tensor(key) for key in file.keys()}
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            architecture = architecture_of(shapes, path.name)
+            for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
+                if not any(key.startswith(part) for key in shapes):
+                    raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
+            state = {key: file.get_tensor(key) for key in file.keys()}
+    except SafetensorError as error:
+        raise LiveError(f"model: {path.name!r} cannot be read ({error}); it is cut short or no safetensors file, so fetch it again") from error
     schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
 
@@ -99,7 +102,7 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
             vae = AutoencoderKL(**VAE)
         for network, convert, what in ((vae, convert_ldm_vae_checkpoint, "autoencoder"), (unet, convert_ldm_unet_checkpoint, "U-Net")):
             tensors = convert(dict(state), dict(network.config))
-            _fill(network, tensors, f"model: the {what} of {name!r} is not that of {architecture.name}", dtype)
+            _fill(network, tensors, f"model: the {what} of {name!r} is not that of {architecture.name}", vae_dtype(dtype) if network is vae else dtype)
         for module in (unet, vae, text_encoder):
             module.eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)

@@ -100,6 +100,6 @@ def fit_photo(photo: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(1, H, W, 3) scaled to cover height x width and cropped in the middle."""
     scale = max(height / photo.shape[1], width / photo.shape[2])
     size = max(height, round(photo.shape[1] * scale)), max(width, round(photo.shape[2] * scale))
-    scaled = torch.nn.functional.interpolate(photo.permute(0, 3, 1, 2), size, mode="bicubic", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
+    scaled = torch.nn.functional.interpolate(photo.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return scaled[:, top:top + height, left:left + width]

@@ -15,7 +15,7 @@ from .inversion import Inversion, latent_prompt_of, record_of
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .pretrained import LiveModel
-from .prompts import Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
+from .prompts import PLACEHOLDER, Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .records import FUSION, LOCAL_BLEND, SELF_STEPS, Records, SideRecorder, evenly
 from .stores import RamStore
 from .streams import Stream, batch_latent_prompts, batch_text
@@ -58,11 +58,12 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     conditional prediction alone (DESIGN 4); then the unconditional and the conditional edit. A source that is the inversion itself
     runs by itself before each step, unless a store has kept it. `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may
     change the clip, besides what local blend finds. A mask that ends empty is warned of: the clip then stays as it is.
-    Raises LiveError for words that are not in their prompt, whatever the method does with them.
+    Raises LiveError for words that are not in their prompt, whatever the method does with them, and for an inversion by another base.
     """
     method = method or inversion.method
     if not method.sees_as(inversion.method):
         raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
+    _check_model(model, inversion, method)
     schedule, unet, steps = model.schedule, model.unet, inversion.steps
     concepts = model.tuning.concepts if model.tuning else ()
     source_prompt = read_prompt(inversion.prompt, model.tokenizer)
@@ -237,9 +238,21 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
     return [at_step(placed if i in method.place_steps(steps) else token_edit, factors, row) if row.any() else None for i, row in enumerate(opened)]
 
 
+def _check_model(model: LiveModel, inversion: Inversion, method: Method) -> None:
+    """LiveError for an inversion by another base; a warning for one by another tuning, or with null text of another guidance scale."""
+    if inversion.base != model.fingerprint:
+        raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
+                        "give Invert Video and Edit Video the same model")
+    if inversion.tuned != model.tuned:
+        logging.warning("LIVE: the clip was inverted with another tuning than the edit has, so it may not come back where nothing changes; give both the same model")
+    if inversion.null_text is not None and inversion.null_guidance != method.guidance_scale:
+        logging.warning("LIVE: null text was found at guidance scale %g and the edit has %g, under which it does not give the clip back; use one for both",
+                        inversion.null_guidance, method.guidance_scale)
+
+
 def _check_words(source: Prompt, edit: Prompt, change: Edit, placeholders: tuple[str, ...]) -> None:
     """LiveError for a phrase that is not in its prompt, whether the method reads it or not, and for a placeholder that no photo is bound to."""
-    for name in re.findall(r"<[^\s<>]+>", edit.text):
+    for name in re.findall(PLACEHOLDER, edit.text):
         if name not in edit.words:
             raise LiveError(f"edit prompt: {name!r} stands for no photo here, or comes after the last token that the model reads; "
                             f"placeholders of this model's tuning: {', '.join(placeholders) or 'none'}")

@@ -11,6 +11,7 @@ from .attention import AttentionPlan, Record, WordTap
 from .diffusion import Callback
 from .methods import Method
 from .pretrained import LiveModel
+from .prompts import check_clip_prompt
 from .stores import STORES, DiskStore, RamStore
 
 
@@ -18,7 +19,8 @@ from .stores import STORES, DiskStore, RamStore
 class Inversion:
     """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries and keys are made
     of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when `attention` is "ram" or "disk"; with
-    "recompute" it is None and 0 bytes are kept. `null_text` (N, L, d): the unconditional text of every step of the edit, once optimised.
+    "recompute" it is None and 0 bytes are kept. `base`, `tuned`: what `LiveModel.fingerprint` and `LiveModel.tuned` were. `null_text`
+    (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance`.
 
     Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
     layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers of at most `cross_max_tokens`
@@ -31,9 +33,12 @@ class Inversion:
     latents: torch.Tensor
     prompt: str
     method: Method
+    base: str
+    tuned: str
     attention: str = "recompute"
     store: RamStore | DiskStore | None = None
     null_text: torch.Tensor | None = None
+    null_guidance: float | None = None
 
     @property
     def steps(self) -> int:
@@ -64,6 +69,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
     noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
     """
+    check_clip_prompt(prompt, tuple(c.placeholder for c in model.tuning.concepts) if model.tuning else ())
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
     schedule = model.schedule
@@ -96,7 +102,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
             x = schedule.denoise(x, predict(x, i, True), timesteps[i], steps)
             store.write(f"{i:04d}/latents", x)
             callback(steps + i + 1, total, x)
-    return Inversion(torch.stack(path).cpu(), prompt, method, attention, store)
+    return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuned, attention, store)
 
 
 def record_of(method: Method, store: RamStore | DiskStore) -> Record:
@@ -147,13 +153,13 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                 for _ in range(inner_steps):
                     with torch.enable_grad():
                         loss, null.grad = model.unet.retried(compared, len(x))
-                    if loss < 1e-5 + 2e-5 * i:
-                        break
+                    if loss < 1e-5 + 2e-5 * i or not null.grad.isfinite().all():
+                        break                                                           # an optimiser never forgets a NaN
                     optimizer.step()
                 found.append(null.detach()[0].cpu())
                 x = stepped(null.detach())
                 callback(i + 1, steps, x)
-    return replace(inversion, null_text=torch.stack(found))
+    return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
 
 
 def _tap_tokens(model: LiveModel, x: torch.Tensor) -> int:

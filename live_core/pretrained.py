@@ -55,6 +55,14 @@ class LiveModel:
                             f"{self.fingerprint}); load the base model it was trained on")
         return replace(self, tuning=tuning)
 
+    @property
+    def tuned(self) -> str:
+        """16 hex digits that tell tunings of the clip apart; "" without one. What was learned of a photo is left out: it changes no inversion."""
+        if self.tuning is None:
+            return ""
+        latent_prompt = {} if self.tuning.latent_prompt is None else {"latent_prompt": self.tuning.latent_prompt}
+        return fingerprint_of({**self.tuning.tensors, **latent_prompt})
+
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
         """(L, d) float32"""
         return encode_text(text, self.tokenizer, self.text_encoder, concepts).float()
@@ -71,7 +79,7 @@ class LiveModel:
         if height % factor or width % factor:
             raise LiveError(f"images: {width}x{height} pixels; width and height must be multiples of {factor}, such as "
                             f"{max(width // factor, 1) * factor}x{max(height // factor, 1) * factor}")
-        pixels = frames.permute(0, 3, 1, 2).to(self.vae.device, self.vae.dtype) * 2 - 1
+        pixels = (frames.permute(0, 3, 1, 2).float() * 2 - 1).to(self.vae.device, self.vae.dtype)
         latents = torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pixels])
         return latents.float() * self.vae.config.scaling_factor
 
@@ -99,20 +107,33 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
     missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / part).is_dir()]
     if missing:
         raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x or 2.x")
-    options = {"local_files_only": True, "use_safetensors": True}
+    options = {part: {"local_files_only": True, "use_safetensors": True, "variant": _variant(folder / part)} for part in ("unet", "vae", "text_encoder")}
     with torch.inference_mode(False):
-        unet, temporal = _unet(folder / "unet", options)
-        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options)
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options)
+        unet, temporal = _unet(folder / "unet", options["unet"])
+        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options["vae"])
+        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options["text_encoder"])
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
         fingerprint = fingerprint_of(unet.state_dict())
-        for module in (unet, vae, text_encoder):
-            module.to(dtype).eval().requires_grad_(False)
+        for module, kind in ((unet, dtype), (vae, vae_dtype(dtype)), (text_encoder, dtype)):
+            module.to(kind).eval().requires_grad_(False)
         video_unet = VideoUNet(unet)
         if temporal:
             unet.load_state_dict(temporal, strict=False)
         return LiveModel(video_unet.requires_grad_(False), vae, text_encoder, tokenizer, schedule, folder.name, fingerprint)
+
+
+def vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The autoencoder's number format beside networks of `dtype`: that of some Stable Diffusion 1.x models overflows in float16."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def _variant(folder: Path) -> str | None:
+    """Which of a part's .safetensors files to read, as diffusers names variants: the plain one, else half precision's."""
+    plain, half = (any(folder.glob(f"*model{end}")) for end in (".safetensors", ".fp16.safetensors"))
+    if not plain and not half:
+        raise LiveError(f"model folder: {folder.parent.name!r} has no .safetensors file in {folder.name}; other formats can run code when read, so convert it to safetensors")
+    return None if plain else "fp16"
 
 
 def _unet(folder: Path, options: dict) -> tuple[nn.Module, dict[str, torch.Tensor]]:
@@ -158,7 +179,7 @@ def _schedule(config: dict) -> Schedule:
 
 
 def fingerprint_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that tell base models apart: names, and the first values of every tensor of the U-Net, as the file has them. In half
+    """16 hex digits that tell base models apart by the U-Net's tensors, as the file has them: names, and the first values of each. In half
     precision, so that a file saved at float16 is the same base as the one at float32."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

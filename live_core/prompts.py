@@ -5,6 +5,7 @@ A *word* is a run of letters and digits, a placeholder token (any word that hold
 """
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,16 @@ class Prompt:
         if not found:
             raise LiveError(f"{name}: {phrase!r} is not in the prompt {self.text!r}; choose from its words: {', '.join(self.words)}")
         return found
+
+
+PLACEHOLDER = r"<[^\s<>]+>"                 # the usual form; any string that `concept.check_placeholder` takes can be one
+
+
+def check_clip_prompt(text: str, placeholders: tuple[str, ...] = ()) -> None:
+    """LiveError if a prompt that says what the clip shows has a placeholder in it, which stands for what a photo shows."""
+    found = [*(p for p in placeholders if p in text), *re.findall(PLACEHOLDER, text)]
+    if found:
+        raise LiveError(f"prompt: {found[0]!r} stands for the thing in a photo; say in words what the clip shows, and put {found[0]!r} into the edit prompt")
 
 
 def split_words(text: str, placeholders: tuple[str, ...] = ()) -> list[str]:
@@ -217,7 +228,7 @@ def split_phrases(text: str) -> list[str]:
 
 
 def read_weights(text: str) -> tuple[tuple[str, float], ...]:
-    """"watercolor=10, road=0.5" as pairs. Raises LiveError for a part that is no word, equals sign and number."""
+    """"watercolor=10, road=0.5" as pairs. Raises LiveError for a part that is no word, equals sign and finite number."""
     out = []
     for part in split_phrases(text):
         word, _, number = part.rpartition("=")
@@ -225,7 +236,7 @@ def read_weights(text: str) -> tuple[tuple[str, float], ...]:
             out.append((word.strip(), float(number)))
         except ValueError:
             word = ""
-        if not word.strip():
+        if not word.strip() or not math.isfinite(out[-1][1]):
             raise LiveError(f"word weights: {part!r}; write word=number, separated by commas, such as \"watercolor=10, road=0.5\"")
     return tuple(out)
 

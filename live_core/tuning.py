@@ -21,7 +21,7 @@ from .attention import AttentionPlan, FramePlan
 from .concept import TEMPLATES, Concept, check_reference, encode
 from .diffusion import Callback
 from .pretrained import LiveModel, Tuning, write_safetensors
-from .prompts import read_prompt
+from .prompts import check_clip_prompt, read_prompt
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
         raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
+    check_clip_prompt(prompt, tuple(c.placeholder for c in concepts))
     for concept in concepts:
         check_reference(concept, clip)
     with torch.inference_mode(False), torch.enable_grad():
@@ -253,7 +254,11 @@ def _loss(model, latents, t, text, latent_prompt, plan, generator) -> tuple[torc
 
 
 def _descend(gradients, masters, optimizer, scale) -> None:
-    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large."""
+    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large; none, with a warning,
+    where half precision overflowed, since an optimiser never forgets a NaN."""
+    if not all(gradient.isfinite().all() for gradient in gradients):
+        logging.warning("LIVE: a gradient overflowed, so this step learns nothing; if that happens often, choose precision bfloat16 or float32")
+        return
     for master, gradient in zip(masters, gradients):
         master.grad = gradient.to(master) / scale
     torch.nn.utils.clip_grad_norm_(masters, 1.0)

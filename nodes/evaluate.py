@@ -32,7 +32,8 @@ class Measure(io.ComfyNode):
         check_pair(edited, images)
         if mask is not None:
             check_mask(mask, images)
-        outside = None if mask is None else 1 - mask
+        images, edited = images.cpu(), edited.cpu()                # with --gpu-only some nodes give what is on the device, and others what is not
+        outside = None if mask is None else 1 - mask.cpu()
         curves = {}
         if (judge := _judge(clip_folder, clip_vision, clip)) is not None:
             features, reads = judge.images(edited), clip is not None or clip_folder != NONE

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import comfy.model_management as management
 import comfy.utils
 import folder_paths
+import torch
 
 PACK = Path(__file__).resolve().parents[1]
 DEMO = "demo model (ships with LIVE)"
@@ -23,6 +24,17 @@ def model_names() -> list[str]:
     folders = [p.name for root in folder_paths.get_folder_paths("diffusers") for p in sorted(Path(root).glob("*")) if (p / "unet").is_dir()]
     files = [name for name in folder_paths.get_filename_list("checkpoints") if name.endswith(".safetensors")]
     return [DEMO, *dict.fromkeys(folders), *files]
+
+
+PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
+
+
+def dtype_of(precision: str):
+    """The number format that a precision names; "auto": float16 where ComfyUI would use it on its device, else float32."""
+    if precision == "auto":
+        device = management.get_torch_device()
+        precision = "float16" if device.type != "cpu" and management.should_use_fp16(device) else "float32"
+    return getattr(torch, precision)
 
 
 def load_model(name: str, dtype):
@@ -79,7 +91,7 @@ def schedule_of(model):
 
 def clip_folders() -> list[str]:
     """Every folder of models/clip_vision that holds a whole CLIP model in transformers layout."""
-    return [p.name for root in folder_paths.get_folder_paths("clip_vision") for p in sorted(Path(root).glob("*")) if (p / "tokenizer_config.json").is_file()]
+    return [p.name for root in folder_paths.get_folder_paths("clip_vision") for p in sorted(Path(root).glob("*")) if all((p / file).is_file() for file in ("config.json", "tokenizer_config.json"))]
 
 
 def clip_folder(name: str) -> Path:
@@ -116,8 +128,7 @@ class ComfyClip:
 
     def images(self, frames):
         """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
-        import torch
-        parts = []
+            parts = []
         for part in frames.split(16):
             management.throw_exception_if_processing_interrupted()
             parts.append(self.vision.encode_image(part)["image_embeds"].float())
@@ -125,8 +136,7 @@ class ComfyClip:
 
     def text(self, prompt: str):
         """(d,) of length 1. ComfyUI projects the texts of some models and not of others; so none, and the projection by hand."""
-        import torch
-        from ..live_core import LiveError
+            from ..live_core import LiveError
         _, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled="unprojected")
         if pooled.shape[-1] != self.projection.shape[1]:
             raise LiveError("clip: this text encoder joins several models; connect Load CLIP with the one whose image encoder clip_vision is")
@@ -135,7 +145,6 @@ class ComfyClip:
 
 def _is_filled(projection) -> bool:
     """Whether a weight can have come with its file."""
-    import torch
     weight = projection.float()
     square = weight.shape[0] == weight.shape[1]
     return bool(weight.isfinite().all() and weight.any(1).all()) and not (square and torch.equal(weight, torch.eye(len(weight)).to(weight)))
@@ -192,12 +201,12 @@ def on_device(model):
     mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
     """
     from comfy.model_patcher import ModelPatcher
-    import torch
 
     networks = torch.nn.ModuleList([model.unet, model.vae, model.text_encoder])
     patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
     with torch.inference_mode(False), torch.no_grad():
-        management.load_models_gpu([patcher], force_full_load=True)
+        management.load_models_gpu([patcher], memory_required=1e30, force_full_load=True)         # all that is free is for activations
+        networks.to(management.get_torch_device())                                                # with --novram nothing has moved yet
     hooks = [network.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
              for network in (model.unet.unet, model.vae.encoder, model.vae.decoder)]
     try:
@@ -225,8 +234,11 @@ class Progress:
 
     def __call__(self, step: int, total: int, latents) -> None:
         management.throw_exception_if_processing_interrupted()
-        shown = step % self.every == 0 or step == total
-        self.bar.update_absolute(step, total, ("JPEG", self._sheet(latents), 512) if shown else None)
+        picture = None
+        if step % self.every == 0 or step == total:
+            with suppress(torch.OutOfMemoryError):                                                 # no picture is worth the work done so far
+                picture = ("JPEG", self._sheet(latents), 512)
+        self.bar.update_absolute(step, total, picture)
 
     def _sheet(self, latents):
         from PIL import Image

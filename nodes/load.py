@@ -12,14 +12,13 @@ class LoadModel(io.ComfyNode):
             description="Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this pack, a folder of models/diffusers, or a file of models/checkpoints.",
             search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
             inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, a folder of models/diffusers, or a .safetensors file of models/checkpoints: Stable Diffusion 1.x or 2.x."),
-                    io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,
-                                   tooltip="Number format of the weights. float32 on a CPU; float16 halves the memory on a GPU.")],
+                    io.Combo.Input("precision", options=host.PRECISIONS, default="auto", advanced=True,
+                                   tooltip="Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it, which halves the memory; float32 on a CPU.")],
             outputs=[Model.Output(display_name="model")])
 
     @classmethod
     def execute(cls, model, precision) -> io.NodeOutput:
-        import torch
-        return io.NodeOutput(host.load_model(model, getattr(torch, precision)))
+        return io.NodeOutput(host.load_model(model, host.dtype_of(precision)))
 
 
 class FromComfy(io.ComfyNode):
@@ -32,17 +31,16 @@ class FromComfy(io.ComfyNode):
             inputs=[io.Model.Input("model", tooltip="From Load Checkpoint, with any LoRAs on it."),
                     io.Clip.Input("clip", tooltip="The text encoder, with the same LoRAs."),
                     io.Vae.Input("vae", tooltip="The autoencoder."),
-                    io.Combo.Input("precision", options=["float32", "bfloat16", "float16"], default="float32", advanced=True,
-                                   tooltip="Number format of the weights. float32 on a CPU; float16 halves the memory on a GPU.")],
+                    io.Combo.Input("precision", options=host.PRECISIONS, default="auto", advanced=True,
+                                   tooltip="Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it, which halves the memory; float32 on a CPU.")],
             outputs=[Model.Output(display_name="model")])
 
     @classmethod
     def execute(cls, model, clip, vae, precision) -> io.NodeOutput:
-        import torch
         from ..live_core.checkpoints import load_state_dict
         name = "MODEL, CLIP, VAE"
         parts = host.take_apart(model, clip, vae, name)
-        return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=getattr(torch, precision)))
+        return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision)))
 
 
 class DemoClip(io.ComfyNode):

@@ -109,3 +109,11 @@ def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(sha
         source, own = (q[:, i] @ keys.transpose(-1, -2) * shape["width"] ** -0.5).softmax(-1)
         b = mask[i][None, :, None]
         torch.testing.assert_close(ours[:, i], torch.stack([source @ values[0], (b * own + (1 - b) * source) @ values[1]]), atol=1e-5, rtol=1e-4)
+
+
+def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypatch):
+    latents, text = torch.randn(2, 3, 4, 8, 8), torch.randn(2, 5, 24)
+    with torch.no_grad():
+        whole = video_unet(latents, 500, text)
+        monkeypatch.setattr("live_core.attention.SEQUENCES_AT_ONCE", 5)
+        assert torch.equal(video_unet(latents, 500, text), whole)

@@ -49,6 +49,15 @@ def test_pickles_are_refused(tmp_path):
         load_checkpoint(tmp_path / "model.ckpt", tmp_path)
 
 
+def test_a_file_that_is_cut_short_is_named(tmp_path):
+    save_file({name: torch.zeros(shape, dtype=torch.uint8) for name, shape in SD15.items()}, tmp_path / "mine.safetensors")
+    whole = (tmp_path / "mine.safetensors").read_bytes()
+    for size in (4, len(whole) - 100):
+        (tmp_path / "mine.safetensors").write_bytes(whole[:size])
+        with pytest.raises(LiveError, match="'mine.safetensors' cannot be read .*cut short"):
+            load_checkpoint(tmp_path / "mine.safetensors", tmp_path)
+
+
 TINY = replace(ARCHITECTURES[768], text={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "hidden_act": "quick_gelu"})
 
 
@@ -105,6 +114,17 @@ def folder(path, unet: dict, scheduler: dict):
 def test_folders_of_other_models_are_named(unet, says, tmp_path):
     with pytest.raises(LiveError, match=f"'mine' is {says}"):
         load_folder(folder(tmp_path / "mine", unet, {}))
+
+
+def test_a_folder_may_have_half_precision_files_alone(tmp_path, demo_model):
+    """As diffusers names them: model.fp16.safetensors. Without any .safetensors file it is refused, since other formats run code."""
+    path = folder(tmp_path / "mine", {}, {})
+    for file in [*path.glob("*/*.safetensors")]:
+        file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+    assert load_folder(path).fingerprint == demo_model.fingerprint
+    next((path / "vae").glob("*.safetensors")).rename(path / "vae" / "diffusion_pytorch_model.bin")
+    with pytest.raises(LiveError, match="model folder: 'mine' has no .safetensors file in vae"):
+        load_folder(path)
 
 
 def test_a_folder_may_predict_v(tmp_path):

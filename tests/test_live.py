@@ -141,6 +141,20 @@ def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, conce
     assert_untouched(demo_model, before)
 
 
+def test_a_step_whose_gradient_overflows_learns_nothing(demo_model, clip, concept, monkeypatch, caplog):
+    """Half precision can overflow once in many steps; the others must not pay for it."""
+    grad, calls = torch.autograd.grad, []
+
+    def overflow(loss, of):
+        calls.append(of)
+        return [g * (float("inf") if len(calls) == 2 else 1) for g in grad(loss, of)]
+    monkeypatch.setattr(torch.autograd, "grad", overflow)
+    tuning = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=2, photo_steps=1))
+    monkeypatch.undo()
+    assert len(calls) == 3 and [message for message in caplog.messages if "overflowed" in message] == caplog.messages[:1]
+    assert torch.equal(tuning.concepts[0].vector, concept.vector) and all(t.isfinite().all() for t in tuning.tensors.values())
+
+
 def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(demo_model, clip, concept, tuned, monkeypatch, caplog):
     """First with gradient checkpointing, to the same bits; then with fewer frames at a time."""
     unet, grad, failures = demo_model.unet, torch.autograd.grad, [True]
@@ -299,8 +313,9 @@ def test_the_source_prompt_brings_the_clip_back(demo_model):
 
 
 def test_a_base_is_the_same_at_any_precision(demo_model):
-    for dtype in (torch.float16, torch.bfloat16):
-        assert load_folder(ROOT / "demo" / "model", dtype).fingerprint == demo_model.fingerprint
+    for dtype, of_the_vae in ((torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        model = load_folder(ROOT / "demo" / "model", dtype)
+        assert model.fingerprint == demo_model.fingerprint and (model.unet.dtype, model.vae.dtype, model.text_encoder.dtype) == (dtype, of_the_vae, dtype)
     tensors = {name: torch.randn(100, generator=torch.Generator().manual_seed(i)) for i, name in enumerate("ab")}
     assert fingerprint_of(tensors) == fingerprint_of({name: tensor.half() for name, tensor in tensors.items()}) != fingerprint_of({**tensors, "b": -tensors["b"]})
 
@@ -409,6 +424,9 @@ def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
         (lambda: demo_model.encode_frames(torch.zeros(1, 100, 128, 3)), "128x100 pixels"),
         (lambda: demo_model.encode_frames(torch.zeros(1, 128, 128, 4)), "4 channels"),
         (lambda: tune(demo_model, clip, "a", (), FAST), "no concept given"),
+        (lambda: tune(demo_model, clip, "a <thing*>", (concept,), FAST), "prompt: '<thing.>' stands for the thing in a photo; say in words what the clip shows"),
+        (lambda: invert(tuned, clip, "a <thing*>", LIVE, 1), "prompt: '<thing.>' stands for the thing in a photo"),
+        (lambda: invert(demo_model, clip, "a <star>", LIVE, 1), "prompt: '<star>' stands for the thing in a photo"),
         (lambda: invert(tuned, clip, "a", LIVE, 0), "steps: 0"),
         (lambda: edit(tuned, inversion, CHANGE, TAV_DDIM), "invert it again"),
         (lambda: edit(tuned, inversion, Edit(CASE.prompt)), "same words"),

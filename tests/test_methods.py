@@ -285,3 +285,18 @@ def test_refining_identical_prompts_is_the_source_s_attention(demo_model, clip):
     inversion = invert(demo_model, clip, CASE.prompt, DDIM, 4)
     method = replace(DDIM, guidance_scale=1.0, cross_ratio=1.0, word_edit="refine")
     torch.testing.assert_close(edit(demo_model, inversion, Edit(CASE.prompt), method).latents, reconstruct(demo_model, inversion), atol=1e-4, rtol=1e-4)
+
+
+def test_an_edit_of_another_model_s_inversion(demo_model, clip, caplog):
+    """Another base is refused; another tuning, and null text of another guidance scale, are warned of."""
+    inversion = invert(demo_model, clip, CASE.prompt, DDIM, 1)
+    with pytest.raises(LiveError, match=f"inversion: it was made with a base of fingerprint 00aa, and this model is 'model' .fingerprint {demo_model.fingerprint}"):
+        edit(demo_model, replace(inversion, base="00aa"), CHANGE)
+    assert not caplog.messages
+    edit(demo_model, replace(inversion, tuned="00aa"), CHANGE)
+    assert len(caplog.messages) == 1 and "another tuning" in caplog.messages[0]
+    found = find_null_text(demo_model, inversion, 4.0, 1)
+    edit(demo_model, found, CHANGE, replace(DDIM, guidance_scale=4.0))
+    assert len(caplog.messages) == 1
+    edit(demo_model, found, CHANGE, replace(DDIM, guidance_scale=5.0))
+    assert len(caplog.messages) == 2 and "found at guidance scale 4 and the edit has 5" in caplog.messages[1]

@@ -68,3 +68,10 @@ def test_the_plot_has_a_panel_a_curve_and_shows_its_values():
     left, right = ([float((c[:, half].mean(1) * torch.arange(160)).sum() / c[:, half].mean(1).sum()) for half in (slice(0, 320), slice(320, 640))] for c in coloured)
     assert left[0] > left[1] and right[0] < right[1]                       # rows count downwards
     assert plot_lines({"Tem-Con": torch.empty(0), "PSNR": torch.tensor([float("nan"), 1])}).isfinite().all()
+
+
+def test_half_precision_frames_are_measured_in_full():
+    """512 x 512 weights do not fit a half-precision sum, nor small errors a half-precision square."""
+    a, b = torch.full((1, 512, 512, 3), 0.5), torch.full((1, 512, 512, 3), 0.5 + 2 ** -9)
+    weight = torch.ones(1, 512, 512)
+    assert metrics.psnr(a.half(), b.half(), weight.half()).item() == pytest.approx(metrics.psnr(a, b, weight).item(), abs=1e-3)

@@ -4,7 +4,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings, strategies as st
 from live_core import LiveError
-from live_core.prompts import align_words, at_step, place_words, read_prompt, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
+from live_core.prompts import align_words, at_step, place_words, read_prompt, read_weights, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
@@ -172,4 +172,11 @@ def test_windows_of_single_words():
 def test_a_window_that_is_none_is_quoted(text):
     with pytest.raises(LiveError, match="word windows: .*write word: start-end") as error:
         read_windows(f"red: 0-1, {text}")
+    assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["ball", "=2", "ball=", "ball=two", "ball=nan", "ball=inf"])
+def test_a_weight_that_is_none_is_quoted(text):
+    with pytest.raises(LiveError, match="word weights: .*write word=number") as error:
+        read_weights(f"red=2, {text}")
     assert repr(text) in str(error.value)

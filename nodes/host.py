@@ -128,7 +128,7 @@ class ComfyClip:
 
     def images(self, frames):
         """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
-            parts = []
+        parts = []
         for part in frames.split(16):
             management.throw_exception_if_processing_interrupted()
             parts.append(self.vision.encode_image(part)["image_embeds"].float())
@@ -136,7 +136,7 @@ class ComfyClip:
 
     def text(self, prompt: str):
         """(d,) of length 1. ComfyUI projects the texts of some models and not of others; so none, and the projection by hand."""
-            from ..live_core import LiveError
+        from ..live_core import LiveError
         _, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled="unprojected")
         if pooled.shape[-1] != self.projection.shape[1]:
             raise LiveError("clip: this text encoder joins several models; connect Load CLIP with the one whose image encoder clip_vision is")

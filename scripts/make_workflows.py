@@ -32,9 +32,11 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 **When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *place_ratio*; the old thing goes and nothing comes → *photo_noise_from* 0.4 in *Tune Video*.""",
     "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
 
-In *Load LIVE Model* choose your checkpoint (on a GPU *precision* float16), put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*, and write both prompts. Nothing else must be set.
+1. In *Load LIVE Model* choose your checkpoint.
+2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*. Between them and the rest: *ImageFromBatch* for 8 to 24 frames of a longer clip, *Upscale Image* to 512x512 (crop: center) for a larger one.
+3. Write both prompts, and as *initial word* one common word for what the photo shows: "cat" learns a cat sooner than "thing".
 
-500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench: *place_ratio* and the two latent prompts of the edit. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",
+500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench, not the papers: *place_ratio*, the two latent prompts of the edit, and *photo_latent_prompt* off. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
 Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place, the heart a little round, and a faint rim of the old things stays.
@@ -61,13 +63,13 @@ For Stable Diffusion: 500 clip steps at 3e-5, guidance 7.5, and lower *cross_rat
 
 Press **Run**: the ball goes. The *Edit prompt* does without the thing's word; where its word's attention was, the edit keeps its own self-attention, elsewhere the clip's.
 
-For your own: leave the word out, *word_edit* refine, and name the thing in *source_words* of *Edit Video*.""",
+For your own: leave the word out ("a red ball moving on the meadow" becomes "moving on the meadow"; the small demo model was taught "nothing on the meadow"), *word_edit* refine. The word that went is what *source_words* of *Edit Video* would name; name it there if more than it changed.""",
     "blended_latent": """## A local edit whose mask the model finds itself
 
-Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask.""",
+Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask. Nothing holds the edit to the clip's motion: in two of the eight frames the small model draws no ball. The published guidance is 7.5, under which that model loses more.""",
     "blended_latent_mask": """## A local edit within a drawn mask
 
-Press **Run**: only the lower half may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. *blend_threshold* 0 means that mask alone; above 0, what the words point at is added.""",
+Press **Run**: only a band around the ball's path may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. *blend_threshold* 0 means that mask alone; above 0, what the words point at is added.""",
     "video_p2p": """## Video-P2P: tuned model, null text, decoupled guidance
 
 Press **Run**: the ball turns blue. *Null-Text Inversion* finds the unconditional text that gives the clip back under guidance; the edit keeps the empty one. Leave it out for the paper's fast mode.""",

@@ -1,6 +1,7 @@
 """The demo world: seeded, and honest about where things are."""
 import numpy as np
 import pytest
+from conftest import ROOT
 from demo.cases import CASES
 from demo.measure import measure
 from demo.world import COLOURS, OTHER_SHAPES, PATTERNS, SCENES, SHAPES, Thing, make_clip, make_picture
@@ -46,3 +47,9 @@ def test_the_judge_knows_the_true_answer_from_the_unedited_clip(case):
     perfect, unedited = measure(case, case.truth.frames()), measure(case, case.clip.frames())
     assert perfect["object_accuracy"] == 1 and perfect["object_error"] == 0 and perfect["motion_error_px"] < 0.5
     assert unedited["object_accuracy"] == 0 and unedited["object_error"] > 0.2
+
+
+def test_the_help_page_has_every_case_s_words():
+    page = (ROOT / "web" / "docs" / "LIVE_DemoClip.md").read_text().replace("`", "")
+    for case in CASES.values():
+        assert f"| {case.name} | {case.prompt} | {case.edit_prompt} | {', '.join(swap.initial_word for swap in case.swaps)} |" in page

@@ -22,6 +22,7 @@ if [ -n "${COMFYUI_DIR:-}" ]; then
   [ -f "$COMFYUI_DIR/main.py" ] || { say "COMFYUI_DIR=$COMFYUI_DIR holds no main.py; point it at a ComfyUI checkout"; exit 2; }
   "$python" -c 'import diffusers, kornia, matplotlib, torch' 2>/dev/null || {
     say "$python cannot import this pack's requirements; run: $python -m pip install -r requirements.txt"; exit 2; }
+  "$python" -c 'import hypothesis, playwright, pytest, xdist' 2>/dev/null || say "tests also need: $python -m pip install $test_tools"
   echo "COMFYUI_DIR='$COMFYUI_DIR'"; echo "COMFYUI_PYTHON='$python'"; exit 0
 fi
 

@@ -33,7 +33,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
     "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
 
 1. In *Load LIVE Model* choose your checkpoint.
-2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*. Between them and the rest: *ImageFromBatch* for 8 to 24 frames of a longer clip, *Upscale Image* to 512x512 (crop: center) for a larger one.
+2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*. Between them and the rest: *Get Image from Batch* for 8 to 24 frames of a longer clip, *Upscale Image* to 512x512 (crop: center) for a larger one.
 3. Write both prompts, and as *initial word* one common word for what the photo shows: "cat" learns a cat sooner than "thing".
 
 500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench, not the papers: *place_ratio*, the two latent prompts of the edit, and *photo_latent_prompt* off. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",

@@ -17,6 +17,7 @@ import comfy.options  # noqa: E402  ComfyUI reads sys.argv when told to, before 
 comfy.options.enable_args_parsing()
 import comfy.clip_vision  # noqa: E402
 import comfy.sd  # noqa: E402
+import comfy.sd1_clip  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer  # noqa: E402
@@ -31,9 +32,9 @@ def live_pack():
     module = importlib.util.module_from_spec(spec)
     sys.modules["live_pack"] = module
     spec.loader.exec_module(module)
-    from live_pack.live_core import LiveError, metrics
+    from live_pack.live_core import LiveError, concept, metrics, pretrained
     from live_pack.nodes import evaluate, host
-    return evaluate, host, metrics, LiveError
+    return evaluate, host, metrics, concept, pretrained, LiveError
 
 
 def text_encoder(state: dict, name: str):
@@ -51,7 +52,7 @@ def image_encoder(state: dict, width: int = 64):
 
 @torch.inference_mode()                                                 # as ComfyUI runs nodes
 def main() -> None:
-    evaluate, host, metrics, LiveError = live_pack()
+    evaluate, host, metrics, concept, pretrained, LiveError = live_pack()
     torch.manual_seed(0)
     ids = {"vocab_size": 49408, "max_position_embeddings": 77, "bos_token_id": 49406, "eos_token_id": 49407}
     theirs = CLIPModel(CLIPConfig(text_config={**TEXT, **ids}, vision_config=VISION, projection_dim=64)).eval()
@@ -92,6 +93,10 @@ def main() -> None:
             report[name] = "accepted"
         except LiveError as error:
             report[name] = str(error)
+
+    vector = torch.randn(64)
+    pretrained.save_embedding(concept.Concept("<thing*>", "thing", torch.zeros(1, 4, 2, 2), vector), WORK / "mine.safetensors")
+    report["embedding"] = torch.equal(comfy.sd1_clip.load_embed("mine", [str(WORK)], 64, "clip_l"), vector[None])
     print(json.dumps(report))
 
 

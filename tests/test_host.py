@@ -14,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, SHARED
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -143,7 +143,6 @@ def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy)
 
 def _frames(video: bytes) -> np.ndarray:
     import av
-    import io
     with av.open(io.BytesIO(video)) as container:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
@@ -257,6 +256,44 @@ def test_a_method_of_one_s_own(talk, workflow):
     assert outcome == "error" and "each slot must be one of" in message(events)
 
 
+def test_a_method_s_choice_shows_its_own_settings(talk):
+    """What the page draws for each method: the settings that the row has to give, with the row's values, each with a tooltip."""
+    from live_core.methods import METHODS
+    _, info = talk(lambda c: c.json("GET", "/object_info/LIVE_Edit"))
+    options = {option["key"]: option["inputs"].get("required", {}) for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]}
+    assert list(options) == [*METHODS, "custom"] and list(options.pop("custom")) == ["row"]
+    for name, shown in options.items():
+        assert "guidance_scale" in shown and all(spec[1]["tooltip"] for spec in shown.values()), name
+        for field, (_, spec) in shown.items():
+            value = getattr(METHODS[name], field)
+            assert spec["default"] == (0 if value is None else value), (name, field)
+    assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale"]
+    assert ("place_ratio" in options["live"], "self_blend_threshold" in options["live"], "self_blend_threshold" in options["fatezero-attribute"]) == (True, False, True)
+
+
+def test_a_real_clip_and_photo(talk, workflow):
+    """Load Video and Load Image through frames of another size and number than the demo's, as the note in live_stable_diffusion has it."""
+    if not (SHARED / "clips" / "wolf.mp4").is_file():
+        pytest.skip("no real clips (../shared/clips) beside the project")
+
+    async def run(client):
+        graph = workflow(**{"Prompt.value": "a wolf in the forest", "Edit prompt.value": "a <thing*> in the forest"})
+        graph |= {"v": {"class_type": "LoadVideo", "inputs": {"file": await client.upload(SHARED / "clips" / "wolf.mp4")}},
+                  "c": {"class_type": "GetVideoComponents", "inputs": {"video": ["v", 0]}},
+                  "b": {"class_type": "ImageFromBatch", "inputs": {"image": ["c", 0], "batch_index": 8, "length": 5}},
+                  "s": {"class_type": "ImageScale", "inputs": {"image": ["b", 0], "upscale_method": "area", "width": 160, "height": 96, "crop": "center"}},
+                  "p": {"class_type": "LoadImage", "inputs": {"image": await client.upload(ROOT / "demo" / "cases" / "box-to-heart" / "photo.png")}}}
+        instead = {0: ["s", 0], 1: ["p", 0], 2: ["c", 2]}
+        for node in graph.values():
+            node["inputs"] = {name: instead[value[1]] if isinstance(value, list) and value[0] == "2" else value for name, value in node["inputs"].items()}
+        del graph["2"]
+        outcome, events, history = await client.run(graph)
+        assert outcome == "success", message(events)
+        return await client.fetch(history["outputs"]["11"]["images"][0])
+    edited = _frames(talk(run))
+    assert edited.shape == (5, 96, 160, 3) and edited.std() > 10
+
+
 def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     """Each of the shipped method's settings, set otherwise by itself, gives another video."""
     others = {"guidance_scale": 2.0, "cross_ratio": 0.3, "place_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": 0.7, "self_target": "temporal", "blend_start": 0.9,
@@ -319,7 +356,8 @@ def test_attention_is_shown_from_one_run(talk, server):
 
 def test_comfyui_s_own_clip_equals_transformers(comfyui, tmp_path):
     """CLIP_VISION and CLIP of a small random CLIP: projected embeddings within 1e-5 of transformers' (measured: below 1e-6), pictures of
-    another size within 2e-2, since ComfyUI rounds scaled ones to 8 bits. What has no projection is refused, whatever its memory holds."""
+    another size within 2e-2, since ComfyUI rounds scaled ones to 8 bits. What has no projection is refused, whatever its memory holds.
+    And ComfyUI's reader of `embedding:name` finds the vector in the file that Save Tuning exports."""
     folder, python = comfyui
     done = subprocess.run([python, str(ROOT / "tests" / "clip_child.py"), str(ROOT), str(folder), str(tmp_path)], capture_output=True, text=True,
                           env={**os.environ, "HF_HUB_OFFLINE": "1"})
@@ -328,6 +366,7 @@ def test_comfyui_s_own_clip_equals_transformers(comfyui, tmp_path):
     assert max(report["texts"], report["images"]) < 1e-5 and report["scaled_images"] < 2e-2 and report["texts_differ"] > 0.05, report
     assert report["both"] == pytest.approx(report["expected"], abs=1e-3), report
     assert report["vision_alone"] == [None, pytest.approx(report["expected"][1], abs=1e-5), None], report
+    assert report["embedding"], "ComfyUI does not read the embedding that Save Tuning exports"
     for name, says in (("no projection in the file", "no text_projection"), ("identity", "no text_projection"), ("other width", "64 numbers and clip_vision's pictures 32"),
                        ("blank", "no visual_projection"), ("siglip", "a siglip_vision_model is no CLIP"), ("no clip", "this text encoder is no CLIP")):
         assert says in report[name], report

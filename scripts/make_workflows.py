@@ -66,7 +66,7 @@ Press **Run**: the ball goes. The *Edit prompt* does without the thing's word; w
 For your own: leave the word out ("a red ball moving on the meadow" becomes "moving on the meadow"; the small demo model was taught "nothing on the meadow"), *word_edit* refine. The word that went is what *source_words* of *Edit Video* would name; name it there if more than it changed.""",
     "blended_latent": """## A local edit whose mask the model finds itself
 
-Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask. Nothing holds the edit to the clip's motion: in two of the eight frames the small model draws no ball. The published guidance is 7.5, under which that model loses more.""",
+Press **Run**: the ball turns blue, the rest is the clip's own inverted latents. The mask is the changed words' cross-attention above *blend_threshold*: lower it when the edit is cut off, raise it when it spills. The second output of *Edit Video* shows the mask. Nothing holds the thing to its size and place: in the second frame the ball is smaller, and in other clips the small model draws none in some frames. The published guidance is 7.5, under which it loses more.""",
     "blended_latent_mask": """## A local edit within a drawn mask
 
 Press **Run**: only a band around the ball's path may change. Put your own mask (mask editor, SAM nodes, *Load Image (as Mask)*) in the place of *Where to edit*: one frame, or one for each of the clip's, white where the edit may act. *blend_threshold* 0 means that mask alone; above 0, what the words point at is added.""",

@@ -120,12 +120,14 @@ class VideoUNet(nn.Module):
         """`compute()`, a forward of this U-Net on `frames` frames, or one with its backward pass. Each time memory runs out it is done
         again with less of it, and so is everything from then on: first, where there are gradients, by computing activations again in
         the backward pass (gradient checkpointing); then by making the largest tensors (gathered keys and values, feed-forward) for
-        half as many frames at a time. torch.OutOfMemoryError when that is not enough either.
+        half as many frames at a time. The device's own error when that is not enough either.
         """
         while True:
             try:
                 return compute()
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
                 if torch.is_grad_enabled() and not self.checkpointing:
                     self.checkpointing = True
                     self.unet.enable_gradient_checkpointing()
@@ -197,6 +199,11 @@ class VideoUNet(nn.Module):
         """(height, width) of the attention level whose longer side is nearest `resolution`, for latents of height x width."""
         level = max(0, round(math.log2(max(height, width) / resolution)))
         return self.sizes(height, width)[min(level, len(self.unet.config.block_out_channels) - 1)]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch's allocator has an error of its own; kernels and cuBLAS that find no room themselves say so only in words."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED"))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 import pathlib
+import shutil
 import sys
 
 import hypothesis
@@ -95,7 +96,9 @@ def comfyui():
 def server(comfy):
     if not os.environ.get("COMFYUI_DIR"):
         absent("no COMFYUI_DIR: use `make test`")
-    with comfy.Server(ROOT) as running:
+    starting = comfy.Server(ROOT)
+    shutil.copy(ROOT / "tests" / "empty_clip.py", starting.base / "custom_nodes")
+    with starting as running:
         yield running
 
 

@@ -181,6 +181,20 @@ def test_a_photo_with_alpha(talk, workflow):
     assert outcome == "error" and "photo: 4 channels" in message(events)
 
 
+def test_an_empty_clip_and_nothing_half_written(talk, workflow, server):
+    """At every stage that reads its frames; afterwards the folders that nodes write to hold what they held before."""
+    def files():
+        return sorted(str(path.relative_to(server.base)) for folder in ("models", "output", "user") for path in (server.base / folder).rglob("*") if path.is_file())
+    before = files()
+    for node in ("6", "7", "9"):
+        graph = with_nodes(workflow(**{"Tune Video.seed": 18}), {(node, "images"): ["e", 0]}, e=("TestEmptyClip", {}), s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "never"}))
+        if node != "6":
+            del graph["s"]
+        outcome, events, _ = talk(lambda c: c.run(graph))
+        assert outcome == "error" and "images: " in message(events) and events[-1][2]["node_id"] == node, (node, message(events))
+    assert files() == before
+
+
 def test_zero_steps_and_no_steps(talk, workflow):
     status, answer = talk(lambda c: c.queue(workflow(**{"Invert Video (DDIM).steps": 0})))
     assert status == 400 and answer["node_errors"]["7"]["errors"][0]["type"] == "value_smaller_than_min"

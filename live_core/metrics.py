@@ -45,7 +45,7 @@ def load_clip_model(folder: Path | str) -> CLIP:
     from transformers import CLIPModel, CLIPTokenizer
     options = {"local_files_only": True}
     try:
-        return CLIP(CLIPModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options).eval(), CLIPTokenizer.from_pretrained(folder, **options))
+        return CLIP(CLIPModel.from_pretrained(folder, use_safetensors=True, **options).float().eval(), CLIPTokenizer.from_pretrained(folder, **options))
     except OSError as error:
         raise LiveError(f"clip folder: {Path(folder).name!r} cannot be read ({error}); it needs config.json, model.safetensors and the tokenizer's files") from error
 

@@ -29,7 +29,7 @@ def model_names() -> list[str]:
 PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
 
 
-def dtype_of(precision: str):
+def dtype_of(precision: str) -> torch.dtype:
     """The number format that a precision names; "auto": float16 where ComfyUI would use it on its device, else float32."""
     if precision == "auto":
         device = management.get_torch_device()

@@ -57,6 +57,17 @@ def test_schemas_are_complete(talk):
                 assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
 
 
+def test_translations_name_nodes_inputs_and_outputs_that_are_there(talk):
+    """What ComfyUI serves of `locales` for its page: every node, under the names that the schemas have."""
+    (_, served), (_, info) = talk(lambda c: asyncio.gather(c.json("GET", "/i18n"), c.json("GET", "/object_info")))
+    ours = {name: entry for name, entry in served["zh"]["nodeDefs"].items() if name.startswith("LIVE_")}
+    assert set(ours) == {name for name in info if name.startswith("LIVE_")}
+    for name, entry in ours.items():
+        fields = {*info[name]["input"].get("required", {}), *info[name]["input"].get("optional", {})}
+        assert entry["display_name"] and entry["description"] and set(entry.get("inputs", {})) <= fields, name
+        assert all(int(i) < len(info[name]["output"]) for i in entry.get("outputs", {})), name
+
+
 def test_full_workflow_then_from_cache(talk, workflow, tmp_path):
     node, previews = None, {}
 

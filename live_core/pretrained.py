@@ -151,10 +151,8 @@ def _unet(folder: Path, options: dict) -> tuple[nn.Module, dict[str, torch.Tenso
     check_channels(config.get("in_channels", 4), folder.parent.name)
     if "3D" not in json.dumps(config):
         return UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, **options), {}
-    file = folder / "diffusion_pytorch_model.safetensors"
-    if not file.exists():
-        raise LiveError(f"model folder: {folder.parent.name!r} has no unet/{file.name}; other formats can run code when read, so convert the U-Net to safetensors")
-    state = {key.replace("_temporal.", "_temp."): tensor for key, tensor in load_file(file).items()}
+    name = "diffusion_pytorch_model" + ("" if options["variant"] is None else f".{options['variant']}")
+    state = {key.replace("_temporal.", "_temp."): tensor for key, tensor in load_file(folder / f"{name}.safetensors").items()}
     extra = sorted(key for key in state if "conv_temp" in key or "lora" in key)
     if extra:
         raise LiveError(f"model folder: the U-Net of {folder.parent.name!r} has temporal convolutions ({extra[0]!r}), which LIVE does not have; "

@@ -1,6 +1,6 @@
 """Edits by words alone, with true answers: every method on colours, shapes, scenes and removals, as they are and, where its paper tunes, tuned.
 
-    python -m bench.quality.text                              # 12 cases, every method; about half an hour on one core
+    python -m bench.quality.text                              # 12 cases, every method; some two hours on one core
     python -m bench.quality.text --kinds colour --methods fatezero blended-latent --out /tmp/text
 
 Rows are kept and shared as in the main bench (`--part 0/2`, `--part 1/2`).

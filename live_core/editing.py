@@ -243,7 +243,7 @@ def _check_model(model: LiveModel, inversion: Inversion, method: Method) -> None
     if inversion.base != model.fingerprint:
         raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
                         "give Invert Video and Edit Video the same model")
-    if inversion.tuned != model.tuned:
+    if inversion.tuning != model.tuning_fingerprint:
         logging.warning("LIVE: the clip was inverted with another tuning than the edit has, so it may not come back where nothing changes; give both the same model")
     if inversion.null_text is not None and inversion.null_guidance != method.guidance_scale:
         logging.warning("LIVE: null text was found at guidance scale %g and the edit has %g, under which it does not give the clip back; use one for both",

@@ -19,7 +19,7 @@ from .stores import STORES, DiskStore, RamStore
 class Inversion:
     """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries and keys are made
     of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when `attention` is "ram" or "disk"; with
-    "recompute" it is None and 0 bytes are kept. `base`, `tuned`: what `LiveModel.fingerprint` and `LiveModel.tuned` were. `null_text`
+    "recompute" it is None and 0 bytes are kept. `base`, `tuning`: what `LiveModel.fingerprint` and `tuning_fingerprint` were. `null_text`
     (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance`.
 
     Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
@@ -34,7 +34,7 @@ class Inversion:
     prompt: str
     method: Method
     base: str
-    tuned: str
+    tuning: str
     attention: str = "recompute"
     store: RamStore | DiskStore | None = None
     null_text: torch.Tensor | None = None
@@ -102,7 +102,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
             x = schedule.denoise(x, predict(x, i, True), timesteps[i], steps)
             store.write(f"{i:04d}/latents", x)
             callback(steps + i + 1, total, x)
-    return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuned, attention, store)
+    return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
 def record_of(method: Method, store: RamStore | DiskStore) -> Record:

@@ -56,7 +56,7 @@ class LiveModel:
         return replace(self, tuning=tuning)
 
     @property
-    def tuned(self) -> str:
+    def tuning_fingerprint(self) -> str:
         """16 hex digits that tell tunings of the clip apart; "" without one. What was learned of a photo is left out: it changes no inversion."""
         if self.tuning is None:
             return ""

@@ -126,7 +126,7 @@ class VideoUNet(nn.Module):
             try:
                 return compute()
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if torch.is_grad_enabled() and not self.checkpointing:
                     self.checkpointing = True
@@ -201,7 +201,7 @@ class VideoUNet(nn.Module):
         return self.sizes(height, width)[min(level, len(self.unet.config.block_out_channels) - 1)]
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """PyTorch's allocator has an error of its own; kernels and cuBLAS that find no room themselves say so only in words."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED"))
 

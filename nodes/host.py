@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import comfy.model_management as management
@@ -233,11 +233,15 @@ class Progress:
         self.model, self.bar, self.like, self.every, self.colours = model, comfy.utils.ProgressBar(total), like, every, None
 
     def __call__(self, step: int, total: int, latents) -> None:
+        from ..live_core.video_unet import is_out_of_memory
         management.throw_exception_if_processing_interrupted()
         picture = None
         if step % self.every == 0 or step == total:
-            with suppress(torch.OutOfMemoryError):                                                 # no picture is worth the work done so far
+            try:
                 picture = ("JPEG", self._sheet(latents), 512)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):                               # no picture is worth the work done so far
+                    raise
         self.bar.update_absolute(step, total, picture)
 
     def _sheet(self, latents):

@@ -2,6 +2,7 @@
 would hide ComfyUI's own."""
 import asyncio
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
@@ -111,3 +112,15 @@ def talk(comfy, server):
                 return await function(client)
         return asyncio.run(main())
     return go
+
+
+@pytest.fixture
+def workflow(comfy):
+    """The shipped workflow with few steps; call it with more overrides."""
+    def make(**changes):
+        from graphs import FEW, WORKFLOW
+        graph = json.loads(WORKFLOW.read_text())
+        for target, value in {**FEW, **changes}.items():
+            comfy.override(graph, target, value)
+        return graph
+    return make

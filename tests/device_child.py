@@ -56,7 +56,15 @@ def main() -> None:
         moved = str(model.unet.dtype)
         tuning = tune(model, clip, "a red ball", (), TuneSettings(clip_steps=1, photo_steps=0))
         null = find_null_text(model, invert(model, clip, "a red ball", DDIM, 1), 2.0, 1).null_text
-    print(json.dumps({"moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "others": others}))
+    choose = {}
+    for device, half in (("cpu", True), ("cuda", True), ("cuda", False)):
+        host.management.get_torch_device, host.management.should_use_fp16 = lambda: torch.device(device), lambda _: half
+        choose[f"{device}, {half}"] = str(host.dtype_of("auto"))
+
+    def crowded(_):
+        raise RuntimeError("CUDA error: out of memory")
+    host.Progress(SimpleNamespace(decode_frames=crowded), 1)(1, 1, clip)       # a preview that finds no room costs the preview
+    print(json.dumps({"auto": choose, "moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "others": others}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 import torch
 from einops import rearrange
 from hypothesis import given, strategies as st
+from live_core import attention as machine
 from live_core.attention import AttentionPlan, FramePlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.stores import DiskStore, RamStore
 
@@ -115,5 +116,8 @@ def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypa
     latents, text = torch.randn(2, 3, 4, 8, 8), torch.randn(2, 5, 24)
     with torch.no_grad():
         whole = video_unet(latents, 500, text)
-        monkeypatch.setattr("live_core.attention.SEQUENCES_AT_ONCE", 5)
+        monkeypatch.setattr(machine, "SEQUENCES_AT_ONCE", 5)
+        fused, sizes = machine.F.scaled_dot_product_attention, []
+        monkeypatch.setattr(machine.F, "scaled_dot_product_attention", lambda q, k, v: sizes.append((len(q), q.shape[2])) or fused(q, k, v))
         assert torch.equal(video_unet(latents, 500, text), whole)
+    assert max(batch for batch, length in sizes if length == 3) == 5               # three frames: temporal attention alone

@@ -174,9 +174,9 @@ def test_the_bench_of_edits_by_words_runs_in_parts(small_model, tmp_path, monkey
 
 
 def test_the_memory_of_a_method_is_what_its_part_of_the_steps_keeps(demo_model):
-    case, method = text.make("colour", 0), text.SYSTEMS["fatezero"]
+    case, method = text.make("colour", 0), text.SYSTEMS["fatezero"].method
     clip = demo_model.encode_frames(text.to_pictures(case.clip.frames()))
     whole, part, maps = (text.invert(demo_model, clip, case.clip.caption, method, 4, "ram", kept_steps=kept).store.nbytes() / 1e6 for kept in (1.0, 0.75, 0.0))
     assert text.attention_megabytes(demo_model, case, method, 4) == pytest.approx(part) and 0 < maps < part < whole
-    assert text.attention_megabytes(demo_model, case, text.SYSTEMS["blended-latent"], 4) == pytest.approx(maps, rel=0.05)
-    assert text.attention_megabytes(demo_model, case, text.SYSTEMS["ddim"], 4) == 0
+    assert text.attention_megabytes(demo_model, case, text.SYSTEMS["blended-latent"].method, 4) == pytest.approx(maps, rel=0.05)
+    assert text.attention_megabytes(demo_model, case, text.SYSTEMS["ddim"].method, 4) == 0

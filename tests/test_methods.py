@@ -293,7 +293,7 @@ def test_an_edit_of_another_model_s_inversion(demo_model, clip, caplog):
     with pytest.raises(LiveError, match=f"inversion: it was made with a base of fingerprint 00aa, and this model is 'model' .fingerprint {demo_model.fingerprint}"):
         edit(demo_model, replace(inversion, base="00aa"), CHANGE)
     assert not caplog.messages
-    edit(demo_model, replace(inversion, tuned="00aa"), CHANGE)
+    edit(demo_model, replace(inversion, tuning="00aa"), CHANGE)
     assert len(caplog.messages) == 1 and "another tuning" in caplog.messages[0]
     found = find_null_text(demo_model, inversion, 4.0, 1)
     edit(demo_model, found, CHANGE, replace(DDIM, guidance_scale=4.0))

@@ -49,7 +49,10 @@ def test_a_tune_a_video_folder_loads(scheme, tmp_path):
     with torch.no_grad():
         noise = unet(frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV))
     close(frames_first(noise), data["out/sample"], entry)
-    file.rename(file.with_suffix(".bin"))
+    half = file.rename(file.with_suffix(".fp16.safetensors"))
+    again = load_folder(tmp_path / "m").unet.state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in unet.state_dict().items())
+    half.rename(file.with_suffix(".bin"))
     with pytest.raises(LiveError, match="'m' has no .safetensors file in unet; .*convert it to safetensors"):
         load_folder(tmp_path / "m")
 

@@ -34,12 +34,22 @@ PLOTTED = ("accuracy", "background_psnr_db")
 GUIDANCE = 3.5                                    # what the demo model wants; the published 7.5, of which one row is kept, burns its colours
 COMPOSITE = {"dilation": 1, "blur": 1.5}          # as the workflows ship
 TUNE = NODES["LIVE_Tune"]
-# Published settings but for guidance; "+tuned": on a model tuned to the clip, "+null": with null text, else as it is.
-SYSTEMS: dict[str, Method] = {name: replace(method, guidance_scale=GUIDANCE) for name, method in {
-    "fatezero": FATEZERO_ATTRIBUTE, "fatezero-shape": FATEZERO_SHAPE, "fatezero-style": FATEZERO_STYLE, "blended-latent": BLENDED_LATENT,
-    "prompt-to-prompt": PROMPT_TO_PROMPT, "video-p2p-fast": VIDEO_P2P, "video-p2p+null": VIDEO_P2P, "vid2vid-zero+null": VID2VID_ZERO,
-    "tav-ddim": TAV_DDIM, "ddim": DDIM, "fatezero-shape+tuned": FATEZERO_SHAPE, "video-p2p+tuned+null": VIDEO_P2P, "tav-ddim+tuned": TAV_DDIM}.items()} | {
-        "fatezero, guidance 7.5": FATEZERO_ATTRIBUTE}
+
+
+@dataclass(frozen=True)
+class System:
+    """`method`: published settings, but for guidance. `tuned`: on a model tuned to the clip. `null_text`: with null text."""
+    method: Method
+    tuned: bool = False
+    null_text: bool = False
+
+
+SYSTEMS = {name: replace(system, method=replace(system.method, guidance_scale=GUIDANCE)) for name, system in {
+    "fatezero": System(FATEZERO_ATTRIBUTE), "fatezero-shape": System(FATEZERO_SHAPE), "fatezero-style": System(FATEZERO_STYLE), "blended-latent": System(BLENDED_LATENT),
+    "prompt-to-prompt": System(PROMPT_TO_PROMPT), "video-p2p-fast": System(VIDEO_P2P), "video-p2p+null": System(VIDEO_P2P, null_text=True),
+    "vid2vid-zero+null": System(VID2VID_ZERO, null_text=True), "tav-ddim": System(TAV_DDIM), "ddim": System(DDIM), "fatezero-shape+tuned": System(FATEZERO_SHAPE, tuned=True),
+    "video-p2p+tuned+null": System(VIDEO_P2P, tuned=True, null_text=True), "tav-ddim+tuned": System(TAV_DDIM, tuned=True)}.items()} | {
+        "fatezero, guidance 7.5": System(FATEZERO_ATTRIBUTE)}
 
 
 @dataclass(frozen=True)
@@ -105,15 +115,16 @@ def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict
     """A system's measures, and its frames (f, H, W, 3) uint8."""
     if system == UNEDITED:
         return measure(case, case.clip.frames(), case.clip.frames()), case.clip.frames()
-    method = method_for(case, SYSTEMS[system])
+    chosen = SYSTEMS[system]
+    method = method_for(case, chosen.method)
     started = time.monotonic()
     clip = to_pictures(case.clip.frames())
     latents = model.encode_frames(clip)
-    if "+tuned" in system:
+    if chosen.tuned:
         settings = TuneSettings(clip_steps=TUNE["clip_steps"], photo_steps=0, clip_rate=TUNE["clip_rate"], latent_prompt=False, frame_plan=method.frame_plan, seed=TUNE["seed"])
         model = model.with_tuning(tune(model, latents, case.clip.caption, (), settings))
     inversion = invert(model, latents, case.clip.caption, method, steps)
-    if system.endswith("+null"):
+    if chosen.null_text:
         inversion = find_null_text(model, inversion, method.guidance_scale, NULL_TEXT_STEPS)
     result = edit(model, inversion, Edit(case.prompt, source_words=case.edited_words), method)
     pictures = model.decode_frames(result.latents)
@@ -154,10 +165,10 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cases = [make(kind, i) for kind in args.kinds for i in range(args.count)]
     log, model = Rows(args.out), load_folder(MODEL)
-    keys = {UNEDITED: UNEDITED, **{name: key_of(model.fingerprint, args.steps, name, method) for name, method in SYSTEMS.items()}}
+    keys = {UNEDITED: UNEDITED, **{name: key_of(model.fingerprint, args.steps, name, system.method) for name, system in SYSTEMS.items()}}
     log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, *args.methods)}, lambda case: lambda system: run(model, case, system, args.steps))
     rows = log.of(keys)
-    memory = {name: attention_megabytes(model, cases[0], SYSTEMS[name], args.steps) for name in rows if name != UNEDITED}
+    memory = {name: attention_megabytes(model, cases[0], SYSTEMS[name].method, args.steps) for name in rows if name != UNEDITED}
     (args.out / "RESULTS.md").write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps, 8 frames of 128x128, nothing trained. Means over cases with 95 % bootstrap "
                                          f"intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows, memory))
     write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})

@@ -100,6 +100,14 @@ def _outline(shape: str) -> np.ndarray:
     return SHAPES[shape] if shape in SHAPES else OTHER_SHAPES[shape]
 
 
+def _centre_of_mass(shape: str) -> np.ndarray:
+    """(x, y) in object coordinates; the one hole there is lies around its outline's centre."""
+    a = _outline(shape)
+    b = np.roll(a, -1, 0)
+    cross = a[:, 0] * b[:, 1] - b[:, 0] * a[:, 1]
+    return ((a + b) * cross[:, None]).sum(0) / (3 * cross.sum())
+
+
 # ------------------------------------------------------------------------------------------------------------- scenes
 @dataclass(frozen=True)
 class _SceneStyle:
@@ -203,9 +211,12 @@ class Clip:
         return np.stack([centroid(mask) for mask in self.masks(thing)])
 
     def swap(self, index: int, thing: Thing) -> Clip:
-        """The true answer to an edit: the same clip with another thing on the same track."""
-        things = self.things[:index] + (thing,) + self.things[index + 1:]
-        return replace(self, things=things, caption=self.caption.replace(self.things[index].name, thing.name, 1))
+        """The true answer to an edit: the same clip with another thing on the same trajectory, its centre of mass where the old one's was."""
+        old, track = self.things[index], self.tracks[index]
+        moved = [radius * (_centre_of_mass(old.shape) - _centre_of_mass(thing.shape)) @ _turn(angle) for radius, angle in zip(track.radius, track.angle)]
+        track = replace(track, x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)), y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)))
+        return replace(self, things=self.things[:index] + (thing,) + self.things[index + 1:], tracks=self.tracks[:index] + (track,) + self.tracks[index + 1:],
+                       caption=self.caption.replace(old.name, thing.name, 1))
 
     def without(self, index: int) -> Clip:
         """The same clip with one thing gone."""
@@ -216,7 +227,7 @@ class Clip:
         thing, track, s = self.things[index], self.tracks[index], SUPERSAMPLING
         radius, angle = track.radius[frame], track.angle[frame]
         centre = np.array([track.x[frame], track.y[frame]])
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        turn = _turn(angle)
         cover, rim = (Image.new("L", (self.width * s, self.height * s)) for _ in range(2))
         for points, fill in ((_outline(thing.shape), 255), (_HOLES.get(thing.shape), 0)):
             if points is None:
@@ -255,6 +266,11 @@ def _pattern(kind: str, u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarra
     if kind == "dotted":
         return soft(0.22 - np.hypot((u + .39) % 0.78 - 0.39, (v + .39) % 0.78 - 0.39))
     raise ValueError(f"unknown pattern {kind!r}; known: {', '.join(PATTERNS)}")
+
+
+def _turn(angle: float) -> np.ndarray:
+    """Object coordinates, as rows, times this are turned by `angle`."""
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
 def centroid(mask: np.ndarray) -> np.ndarray:

@@ -31,9 +31,12 @@ class FramePlan:
     Tune-A-Video is ``("first", "previous")``; LIVE is ``("latent_prompt", "first", "previous")``; ``("self",)`` is the
     2-D model; ``("all",)`` is vid2vid-zero's dense attention. The frame before the first is the first, as in Tune-A-Video.
     `min_width`: layers narrower than this part of the model's widest see only the frame itself (FateZero's rule).
+    `norm_latent_prompt`: whether the latent prompt's frame counts in group norm's joint statistics. In an edit that frame may be a photo
+    of another place, and then it washes out what the clip's frames are to show (bench/RESULTS.md); False gives it statistics of its own.
     """
     slots: tuple[str, ...] = ("self",)
     min_width: float = 0.0
+    norm_latent_prompt: bool = False
 
     def __post_init__(self):
         unknown = [slot for slot in self.slots if slot not in SLOTS]

@@ -17,8 +17,8 @@ SEATS = ("trained", "reference")
 class Method:
     """Everything that tells one method from another.
 
-    What attention sees: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest (see `FramePlan`);
-    `latent_prompt`, whether streams carry one.
+    What a frame sees of the others: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest, and
+    `norm_latent_prompt` (see `FramePlan`); `latent_prompt`, whether streams carry one.
     Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
     what the edit's two streams have in the latent prompt's seat, the "trained" one or the "reference" photo's latent (the paper's
     asymmetric guidance is trained and reference); with `decoupled_guidance` the edit's unconditional
@@ -40,6 +40,7 @@ class Method:
     frame_plan: tuple[str, ...]
     min_width: float = 0.0
     latent_prompt: bool = False
+    norm_latent_prompt: bool = False
     edit_latent_prompt: str = "trained"
     unconditional_latent_prompt: str = "trained"
     decoupled_guidance: bool = False
@@ -78,11 +79,11 @@ class Method:
 
     @property
     def frames(self) -> FramePlan:
-        return FramePlan(self.frame_plan, self.min_width)
+        return FramePlan(self.frame_plan, self.min_width, self.norm_latent_prompt)
 
     def sees_as(self, other: Method) -> bool:
         """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("frame_plan", "min_width", "latent_prompt", "source"))
+        return all(getattr(self, name) == getattr(other, name) for name in ("frame_plan", "min_width", "latent_prompt", "norm_latent_prompt", "source"))
 
     def first_step(self, steps: int) -> int:
         return int(self.start * steps)

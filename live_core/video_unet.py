@@ -25,15 +25,17 @@ QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
 class JointGroupNorm(nn.GroupNorm):
-    """Group norm whose statistics pool over all frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets."""
-    frames_of = staticmethod(lambda: 1)
+    """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets. `runs_of` gives how
+    many successive frames pool: ``(f,)`` all of them, ``(1, f)`` the clip's without the latent prompt before them."""
+    runs_of = staticmethod(lambda: (1,))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        frames = self.frames_of()
-        if frames == 1:
-            return super().forward(x)
-        joined = rearrange(x, "(s f) c h w -> s c (f h) w", f=frames)
-        return rearrange(super().forward(joined), "s c (f h) w -> (s f) c h w", f=frames)
+        runs, norm = self.runs_of(), super().forward
+        if runs == (1,):
+            return norm(x)
+        joined = rearrange(x, "(s f) c h w -> s c f h w", f=sum(runs)).split(runs, 2)
+        out = [norm(part.flatten(2, 3)).unflatten(2, part.shape[2:4]) for part in joined]
+        return rearrange(out[0] if len(out) == 1 else torch.cat(out, 2), "s c f h w -> (s f) c h w")
 
 
 class VideoUNet(nn.Module):
@@ -73,7 +75,7 @@ class VideoUNet(nn.Module):
             norm = getattr(owner, name)
             joined = JointGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
             joined.weight, joined.bias = norm.weight, norm.bias
-            joined.frames_of = lambda: self._plan.frames + self._plan.latent_prompt if self.joint_norm else 1
+            joined.runs_of = self._runs
             setattr(owner, name, joined)
 
         join(self.unet, "conv_norm_out")
@@ -95,6 +97,14 @@ class VideoUNet(nn.Module):
                     attention.set_processor(VideoAttention(name, kind, lambda: self._plan, width / widest))
                 module.register_forward_hook(self._temporal_hook)
                 self._blocks.append(module)
+
+    def _runs(self) -> tuple[int, ...]:
+        plan = self._plan
+        if not self.joint_norm:
+            return (1,)
+        if plan.latent_prompt and not plan.frame_plan.norm_latent_prompt:
+            return 1, plan.frames
+        return (plan.frames + plan.latent_prompt,)
 
     def _temporal_hook(self, block: nn.Module, _inputs, hidden: torch.Tensor) -> torch.Tensor:
         plan = self._plan

@@ -17,7 +17,7 @@ SHOWN = {
     "video-p2p": ("word_edit", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "decoupled_guidance"),
     "vid2vid-zero": ("word_edit", "cross_ratio", "self_ratio", "decoupled_guidance"),
 }
-ADVANCED = {"self_start", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",
+ADVANCED = {"self_start", "self_target", "blend_start", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",
             "mask_from", "mask_grow", "mask_neighbours"}
 ZERO_MEANS_NONE = {"blend_threshold", "self_blend_threshold", "cross_max_tokens"}
 
@@ -37,6 +37,7 @@ FIELDS = {
     "start": ((io.Float.Input, {"min": 0.0, "max": 0.99, "step": 0.01}), "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip."),
     "min_width": (_PART, "Layers narrower than this part of the widest see only their own frame."),
     "decoupled_guidance": ((io.Boolean.Input, {}), "With null text: it guides the clip's own stream only, the edit keeps the empty prompt."),
+    "norm_latent_prompt": ((io.Boolean.Input, {}), "Whether the latent prompt counts in group norm's joint statistics. In an edit it may be a photo, and then it washes out the clip."),
     "edit_latent_prompt": (_choice(SEATS), "The latent prompt of the edit's conditional stream: the one Tune Video trained, or the (first) photo's latent. "
                                            "The paper has the trained one; the bench found that the photo's shows more of the photo."),
     "unconditional_latent_prompt": (_choice(SEATS), "The same for the unconditional stream. The paper has the photo's."),
@@ -94,7 +95,7 @@ def method_of(chosen: dict) -> Method:
 class MethodFrames(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = ("source", "guidance_scale", "start", "min_width", "decoupled_guidance", "edit_latent_prompt", "unconditional_latent_prompt")
+        names = ("source", "guidance_scale", "start", "min_width", "decoupled_guidance", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt")
         return io.Schema(
             node_id="LIVE_MethodFrames", display_name="Method: Frames and Guidance", category="LIVE/method",
             description="Begin a method of your own: which frames give keys and values, where the source's attention comes from, how the edit is guided.",

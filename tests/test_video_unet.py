@@ -55,6 +55,17 @@ def test_temporal_attention_and_other_frames_matter(video_unet):
     assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(FramePlan(("self",)))), atol=1e-3)
 
 
+def test_a_latent_prompt_that_no_frame_attends_to_counts_in_the_joint_norms_only_where_the_plan_says_so(video_unet):
+    x, text, seats = torch.randn(1, 3, 4, 16, 16), torch.randn(1, 7, 24), torch.randn(2, 1, 4, 16, 16)
+
+    def of(seat, norm):
+        return video_unet(x, 100, text, seat, AttentionPlan(FramePlan(("first", "previous"), norm_latent_prompt=norm), temporal=False))
+    without = of(None, False)
+    for seat in seats:
+        torch.testing.assert_close(of(seat, False), without, atol=2e-5, rtol=1e-4)
+        assert not torch.allclose(of(seat, True), without, atol=1e-3)
+
+
 def test_latent_prompt_is_seen_and_its_output_dropped(video_unet):
     x, text = torch.randn(1, 3, 4, 16, 16), torch.randn(1, 7, 24)
     plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")))

@@ -27,7 +27,13 @@ def test_the_true_edit_changes_the_thing_and_nothing_else(shape, pattern):
     changed = np.abs(truth.frames().astype(int) - clip.frames()).max(-1) > 1
     allowed = np.maximum(clip.masks(0), truth.masks(0)) > 0
     assert changed.any() and not (changed & ~allowed).any()
-    assert np.linalg.norm(truth.centres(0) - clip.centres(0), axis=1).max() < 0.6 * clip.tracks[0].radius[0]
+    assert np.linalg.norm(truth.centres(0) - clip.centres(0), axis=1).max() < 0.5
+
+
+def test_an_unedited_clip_moves_as_every_true_answer_does():
+    clip = make_clip(5, 2, (Thing("moon", "red"),), "meadow")
+    for shape in (*SHAPES, *OTHER_SHAPES):
+        assert np.linalg.norm(clip.swap(0, Thing(shape, "blue")).centres(0) - clip.centres(0), axis=1).max() < 0.5
 
 
 def test_masks_show_what_is_visible():

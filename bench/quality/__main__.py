@@ -65,7 +65,7 @@ class Bench:
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
         seen = replace(method, name="", cross_ratio=0, self_ratio=0, blend_threshold=None, guidance_scale=1)
         model, _ = self.tuned(tuning)
-        return self._once(("invert", tuning, seen.frame_plan, seen.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
+        return self._once(("invert", tuning, seen.frames, seen.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         def make():

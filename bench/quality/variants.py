@@ -57,6 +57,7 @@ VARIANTS = {variant.name: variant for variant in (
     _live("trained-latent-prompt", "the trained latent prompt in both streams of the edit", edit_latent_prompt="trained"),
     _live("photo-latent-prompt", "the photo's latent in both streams of the edit", unconditional_latent_prompt="reference"),
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
+    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip", norm_latent_prompt=True),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),

@@ -26,7 +26,7 @@ SLOTS = ("self", "first", "previous", "middle", "all", LATENT_PROMPT)
 
 @dataclass(frozen=True)
 class FramePlan:
-    """Which frames give keys and values to frame i, as a tuple of slots from `SLOTS`.
+    """What a frame sees of the others. `slots`, from `SLOTS`: which frames give keys and values to frame i.
 
     Tune-A-Video is ``("first", "previous")``; LIVE is ``("latent_prompt", "first", "previous")``; ``("self",)`` is the
     2-D model; ``("all",)`` is vid2vid-zero's dense attention. The frame before the first is the first, as in Tune-A-Video.

@@ -83,7 +83,7 @@ class Method:
 
     def sees_as(self, other: Method) -> bool:
         """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("frame_plan", "min_width", "latent_prompt", "norm_latent_prompt", "source"))
+        return (self.frames, self.latent_prompt, self.source) == (other.frames, other.latent_prompt, other.source)
 
     def first_step(self, steps: int) -> int:
         return int(self.start * steps)

@@ -33,9 +33,9 @@ class JointGroupNorm(nn.GroupNorm):
         runs, norm = self.runs_of(), super().forward
         if runs == (1,):
             return norm(x)
-        joined = rearrange(x, "(s f) c h w -> s c f h w", f=sum(runs)).split(runs, 2)
-        out = [norm(part.flatten(2, 3)).unflatten(2, part.shape[2:4]) for part in joined]
-        return rearrange(out[0] if len(out) == 1 else torch.cat(out, 2), "s c f h w -> (s f) c h w")
+        parts = rearrange(x, "(s f) c h w -> s f c h w", f=sum(runs)).split(runs, 1)
+        pooled = [rearrange(norm(rearrange(part, "s f c h w -> s c (f h) w")), "s c (f h) w -> s f c h w", f=part.shape[1]) for part in parts]
+        return torch.cat(pooled, 1).flatten(0, 1)
 
 
 class VideoUNet(nn.Module):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -63,9 +62,8 @@ class Bench:
         return self._once(("tune", settings), make)
 
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
-        seen = replace(method, name="", cross_ratio=0, self_ratio=0, blend_threshold=None, guidance_scale=1)
         model, _ = self.tuned(tuning)
-        return self._once(("invert", tuning, seen.frames, seen.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
+        return self._once(("invert", tuning, method.frames, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         def make():

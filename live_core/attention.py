@@ -228,17 +228,18 @@ class VideoAttention:
             return F.scaled_dot_product_attention(q, k, v)
         q, k, v = (rearrange(x, "(s f) h n c -> s f h n c", f=total) for x in (q, k, v))
         if all(row == rows[0] for row in rows):            # one set of keys and values for all frames: one long sequence of queries
-            k, v = (rearrange(x[:, rows[0]], "s k h n c -> s h (k n) c") for x in (k, v))
+            k, v = (rearrange(_frames(x, rows[0]), "s k h n c -> s h (k n) c") for x in (k, v))
             parts = q.split(plan.rows_at_once or total, 1)
             return torch.cat([rearrange(F.scaled_dot_product_attention(rearrange(part, "s f h n c -> s h (f n) c"), k, v), "s h (f n) c -> s f h n c", n=q.shape[3])
                               for part in parts], 1).flatten(0, 1)
         out = torch.empty_like(q)
         for length in {len(row) for row in rows}:          # the latent prompt may read fewer frames than the clip does
             here = [i for i, row in enumerate(rows) if len(row) == length]
-            for part in torch.tensor(here).split(plan.rows_at_once or len(here)):
-                index = torch.tensor([rows[i] for i in part], device=q.device)
-                gathered = (rearrange(x[:, index], "s i k h n c -> (s i) h (k n) c") for x in (k, v))
-                result = F.scaled_dot_product_attention(rearrange(q[:, part], "s i h n c -> (s i) h n c"), *gathered)
+            at_once = plan.rows_at_once or len(here)
+            for part in (here[i:i + at_once] for i in range(0, len(here), at_once)):
+                wanted = [j for i in part for j in rows[i]]
+                gathered = (rearrange(_frames(x, wanted), "s (i k) h n c -> (s i) h (k n) c", k=length) for x in (k, v))
+                result = F.scaled_dot_product_attention(_frames(q, part).flatten(0, 1), *gathered)
                 if len(part) == total:
                     return result
                 out[:, part] = rearrange(result, "(s i) h n c -> s i h n c", i=len(part))
@@ -303,6 +304,12 @@ class VideoAttention:
 
 def _heads(x: torch.Tensor, attn) -> torch.Tensor:
     return rearrange(x, "b n (h c) -> b h n c", h=attn.heads)
+
+
+def _frames(x: torch.Tensor, wanted: list[int]) -> torch.Tensor:
+    """Frames `wanted`, which may repeat, of x (s, f, h, n, c). Not by x[:, wanted]: on several CPU threads that adds up the gradients
+    of a repeated frame in whatever order they come, and one seed would give another tuning each time."""
+    return x.index_select(1, torch.tensor(wanted, device=x.device))
 
 
 def _stream_view(plan: AttentionPlan, batch: int):

@@ -121,3 +121,15 @@ def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypa
         monkeypatch.setattr(machine.F, "scaled_dot_product_attention", lambda q, k, v: sizes.append((len(q), q.shape[2])) or fused(q, k, v))
         assert torch.equal(video_unet(latents, 500, text), whole)
     assert max(batch for batch, length in sizes if length == 3) == 5               # three frames: temporal attention alone
+
+
+def test_two_threads_give_the_same_gradients_every_time():
+    """Of frames that several rows read, as tuning does; else a seed would not tell a tuning."""
+    q, k, v = (random(seed, 8, 4, 256, 16).requires_grad_() for seed in range(3))
+    plan = AttentionPlan(FramePlan(("first", "previous")), frames=8)
+    torch.set_num_threads(2)
+    try:
+        gradients = [torch.autograd.grad(VideoAttention("layer", "self", None)._attend(plan, q, k, v).square().sum(), (q, k, v)) for _ in range(40)]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other))

@@ -29,7 +29,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. The values here are the demo model's. *live_stable_diffusion* is this workflow with the papers' values for Stable Diffusion: begin there.
 
-**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *cross_ratio*, *place_ratio* with it; the old thing goes and nothing comes → *photo_noise_from* 0.4 in *Tune Video*.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *cross_ratio*, *place_ratio* with it; the old thing goes and nothing comes → in *Tune Video* try *photo_noise_from* 0.4, or another *seed*.""",
     "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
 
 1. In *Load LIVE Model* choose your checkpoint.

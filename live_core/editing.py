@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     """Run `method` (by default the one the clip was inverted for) from the inverted noise.
 
     Rows of the batch: the source where it is reconstructed beside the edit, guided too if the inversion has null text, else by its
-    conditional prediction alone (DESIGN 4); then the unconditional and the conditional edit. A source that is the inversion itself
+    conditional prediction alone (DESIGN 4); then the edit's, unconditional and conditional (`_streams`). A source that is the inversion itself
     runs by itself before each step, unless a store has kept it. `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may
     change the clip, besides what local blend finds. A mask that ends empty is warned of: the clip then stays as it is.
     Raises LiveError for words that are not in their prompt, whatever the method does with them, and for an inversion by another base.
@@ -90,7 +91,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     injects = any(token_edits) or method.self_ratio > 0
     needs_source = blending or injects
-    streams = _streams(model, inversion, change, method, needs_source, x)
+    streams, chain = _streams(model, inversion, change, method, needs_source, x)
     rows = {stream.name: i for i, stream in enumerate(streams)}
     seats, edit_row = batch_latent_prompts(streams), rows["conditional"]
     source = _Source(model, inversion, method, rows.get("source"), needs_source, injects)
@@ -128,7 +129,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             plan = AttentionPlan(method.frames, words=words, selves=selves, tap=tap, store=source.store, step=i)
             batch = torch.stack([source.x if stream.latents == "source" else x for stream in streams])
             noise = unet(batch, t, batch_text(streams, i), seats, plan)
-            x = schedule.denoise(x, guided(noise, rows, "unconditional", "conditional", method.guidance_scale), t, steps)
+            x = schedule.denoise(x, guided(noise, rows, chain), t, steps)
             source.after(i, t, noise, rows)
             of_edit.step(tap.acted[0])
             if needs_source:
@@ -177,7 +178,8 @@ class _Source:
     def after(self, i: int, t: int, noise: torch.Tensor, rows: dict[str, int]) -> None:
         """A source that is reconstructed: its latents after the step."""
         if self.row is not None:
-            predicted = guided(noise, rows, "source unconditional", "source", self.method.guidance_scale)
+            chain = [(name, self.method.guidance_scale) for name in ("source unconditional", "source") if name in rows]
+            predicted = guided(noise, rows, chain)
             self.x = self.model.schedule.denoise(self.x, predicted, t, self.inversion.steps)
         elif self.needed and self.method.source == "reconstruction":
             self.x = self.store.read(f"{i:04d}/latents").to(self.x)
@@ -199,14 +201,18 @@ class _Source:
         return None if self._self_sum is None else self._self_sum[0]
 
 
-def guided(noise: torch.Tensor, rows: dict[str, int], unconditional: str, conditional: str, guidance_scale: float) -> torch.Tensor:
-    """Classifier-free guidance of two rows; the conditional one alone where there is no other."""
-    if unconditional not in rows:
-        return noise[rows[conditional]]
-    return noise[rows[unconditional]] + guidance_scale * (noise[rows[conditional]] - noise[rows[unconditional]])
+def guided(noise: torch.Tensor, rows: dict[str, int], chain: Sequence[tuple[str, float]]) -> torch.Tensor:
+    """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1)`` along a chain of (stream, w), each told more than the one before; the first w is not read.
+
+    Two streams are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
+    """
+    told = [noise[rows[name]] for name, _ in chain]
+    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told)) if chain[1:] else told[0]
 
 
-def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> list[Stream]:
+def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> tuple[list[Stream], list[tuple[str, float]]]:
+    """The rows of the batch, and the chain that guides the edit: of three streams, "bare" (no words, the unconditional seat), "unconditional" (no
+    words, the edit's seat) and "conditional", those whose share in the sum is not 0."""
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.latents[0].to(x))
     if method.latent_prompt and concepts:
@@ -219,9 +225,13 @@ def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Metho
         streams.append(Stream("source", "source", model.encode_text(inversion.prompt), seat))
         if inversion.null_text is not None and method.guidance_scale != 1:
             streams.append(Stream("source unconditional", "source", null, seat))
-    if method.guidance_scale != 1:
-        streams.append(Stream("unconditional", "edit", empty if method.decoupled_guidance else null, seats[method.unconditional_latent_prompt]))
-    return streams + [Stream("conditional", "edit", model.encode_text(change.prompt, concepts), seats[method.edit_latent_prompt])]
+    without = empty if method.decoupled_guidance else null
+    own, other = seats[method.edit_latent_prompt], seats[method.unconditional_latent_prompt]
+    w = method.guidance_scale
+    s = 1.0 if own is other else w if method.image_guidance_scale is None else method.image_guidance_scale
+    chain = [*([("bare", 1.0)] if s != 1 else []), *([("unconditional", s)] if s != w else []), ("conditional", w)]
+    edits = {"bare": (without, other), "unconditional": (without, own), "conditional": (model.encode_text(change.prompt, concepts), own)}
+    return streams + [Stream(name, "edit", *edits[name]) for name, _ in chain], chain
 
 
 def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[tuple[torch.Tensor, torch.Tensor] | None]:

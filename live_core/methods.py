@@ -21,7 +21,8 @@ class Method:
     `norm_latent_prompt` (see `FramePlan`); `latent_prompt`, whether streams carry one.
     Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
     what the edit's two streams have in the latent prompt's seat, the "trained" one or the "reference" photo's latent (the paper's
-    asymmetric guidance is trained and reference); with `decoupled_guidance` the edit's unconditional
+    asymmetric guidance is trained and reference); `image_guidance_scale`, how far to go from the unconditional seat to the edit's, apart from
+    the words, as InstructPix2Pix does: 1 is the edit's seat in both streams, None as far as the words (the paper); else it takes one stream more; with `decoupled_guidance` the edit's unconditional
     text stays "" where the inversion has null text for the source.
     `start`: the part of the steps, from the noisiest, that is skipped; the edit begins with the inversion's latents there.
     The source: `source` says where its attention and latents come from, its "reconstruction" beside the edit, or the "inversion"
@@ -45,6 +46,7 @@ class Method:
     unconditional_latent_prompt: str = "trained"
     decoupled_guidance: bool = False
     guidance_scale: float = 12.5
+    image_guidance_scale: float | None = None
     start: float = 0.0
     source: str = "reconstruction"
     cross_ratio: float = 0.0

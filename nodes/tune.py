@@ -26,18 +26,18 @@ class Tune(io.ComfyNode):
                     io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act while the photo is learned: the paper's ablation (Fig. 7)."),
                     io.Boolean.Input("photo_latent_prompt", default=False, advanced=True, optional=True,
                                      tooltip="Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder learns more without."),
-                    io.Float.Input("photo_noise_from", default=0.0, min=0, max=0.99, step=0.01, advanced=True, optional=True,
-                                   tooltip="Learn the photo at this part of the noise levels and above; 0: at all, as the paper does. What the edit will show is decided at the high ones.")],
+                    io.Combo.Input("photo_loss", options=["log", "square"], default="log", advanced=True, optional=True,
+                                   tooltip="What the placeholder's embedding descends. log: every noise level counts alike. square: the paper's, in which the low ones outvote the high, where the edit is decided.")],
             outputs=[Model.Output(display_name="tuned model")])
 
     @classmethod
     def execute(cls, model, images, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
-                temporal_in_photo_steps, photo_latent_prompt=False, photo_noise_from=0.0, concept=()) -> io.NodeOutput:
+                temporal_in_photo_steps, photo_latent_prompt=False, photo_loss="log", concept=()) -> io.NodeOutput:
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
         row = METHODS[method]
         settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
-                                photo_latent_prompt=photo_latent_prompt, photo_noise_from=photo_noise_from, frame_plan=row.frame_plan, seed=seed)
+                                photo_latent_prompt=photo_latent_prompt, photo_loss=photo_loss, frame_plan=row.frame_plan, seed=seed)
         with host.on_device(model):
             clip = model.encode_frames(images)
             tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps, clip), host.unfinished_folder())

@@ -76,7 +76,7 @@ def test_a_key_names_the_settings_and_not_the_variant():
     methods = [method for method in others(replace(SHIPPED.method, name=""), METHODS.values()) if method.name == ""]
     changed = [SHIPPED.key("another", 25), SHIPPED.key("model", 26), replace(SHIPPED, blur=9.0).key("model", 25), replace(SHIPPED, dilation=9).key("model", 25),
                replace(SHIPPED, null_text=True).key("model", 25),
-               *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in others(SHIPPED.tuning, [TuneSettings(frame_plan=("self",))])),
+               *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in others(SHIPPED.tuning, [TuneSettings(frame_plan=("self",), photo_loss="square")])),
                *(replace(SHIPPED, method=method).key("model", 25) for method in methods)]
     assert len(changed) == 5 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len({key, *changed}) == 1 + len(changed)
     assert len({variant.key("model", 25) for variant in VARIANTS.values()}) == len(VARIANTS)

@@ -172,7 +172,7 @@ def test_a_method_of_one_s_own(talk, workflow):
     graph = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
     graph["7"]["inputs"]["steps"] = 4
     custom = json.loads(json.dumps(graph))
-    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False, "norm_latent_prompt": False,
+    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "image_guidance_scale": 0.0, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False, "norm_latent_prompt": False,
                                                              "edit_latent_prompt": "trained", "unconditional_latent_prompt": "trained"}},
                "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "place_ratio": 0.0, "cross_max_tokens": 1024}},
                "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
@@ -247,7 +247,7 @@ def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
 
 def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     """Each of the shipped method's settings, set otherwise by itself, gives another video."""
-    others = {"guidance_scale": 2.0, "cross_ratio": 0.3, "place_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": 0.7, "self_target": "temporal", "blend_start": 0.9,
+    others = {"guidance_scale": 2.0, "image_guidance_scale": 1.0, "cross_ratio": 0.3, "place_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": 0.7, "self_target": "temporal", "blend_start": 0.9,
               "edit_latent_prompt": "trained", "unconditional_latent_prompt": "reference"}
     graph = workflow()
     assert {f"method.{name}" for name in others} == {name for name in graph["8"]["inputs"] if name.startswith("method.")}

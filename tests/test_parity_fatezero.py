@@ -153,7 +153,7 @@ def test_blended_latent_diffusion_s_loop(script):
             x = blend(background, x, mask)
             close(x, data["out/blended_model_inputs"][i], entry)
         noise = torch.stack([data["in/eps_uncond"][i], data["in/eps_text"][i]])
-        x = schedule.denoise(x, guided(noise, {"u": 0, "c": 1}, "u", "c", run["guidance_scale"]), t, steps)
+        x = schedule.denoise(x, guided(noise, {"u": 0, "c": 1}, [("u", 1.0), ("c", run["guidance_scale"])]), t, steps)
         if script == "sd2":
             x = blend(background, x, mask)
             close(x, data["out/latents"][i], entry)

@@ -34,8 +34,8 @@ class Variant:
         return key_of(model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []))
 
 
-TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "seed"))
-METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
+TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "photo_loss", "seed"))
+METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "image_guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
@@ -53,7 +53,9 @@ VARIANTS = {variant.name: variant for variant in (
     _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
     _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
     _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
-    _live("asymmetric-guidance", "section 3.4: the trained latent prompt against the photo's", edit_latent_prompt="trained", unconditional_latent_prompt="reference"),
+    _live("asymmetric-guidance", "section 3.4: the trained latent prompt against the photo's", edit_latent_prompt="trained", unconditional_latent_prompt="reference", image_guidance_scale=None),
+    _live("image-guidance-as-words", "the seats guided as far as the words, one stream less, as the paper does it", image_guidance_scale=None),
+    _live("image-guidance-2.5", "the photo's latent guided a little further", image_guidance_scale=2.5),
     _live("trained-latent-prompt", "the trained latent prompt in both streams of the edit", edit_latent_prompt="trained"),
     _live("photo-latent-prompt", "the photo's latent in both streams of the edit", unconditional_latent_prompt="reference"),
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
@@ -65,7 +67,7 @@ VARIANTS = {variant.name: variant for variant in (
     _live("self-0.3", "self-attention injected for the papers' part of the steps, 0.3", self_ratio=0.3),
     _live("self-0.6", "self-attention injected for 0.6 of the steps", self_ratio=0.6),
     _live("self-0.8", "self-attention injected for 0.8 of the steps", self_ratio=0.8),
-    _live("photo-noise-0.4", "the photo learned where most is noise, and there alone", {"photo_noise_from": 0.4}),
+    _live("photo-square", "textual inversion by mean squared error, as all papers have it, not by its logarithm", {"photo_loss": "square"}),
     _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
     replace(SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"),
     replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask as local blend has it"),

@@ -56,7 +56,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     """Run `method` (by default the one the clip was inverted for) from the inverted noise.
 
     Rows of the batch: the source where it is reconstructed beside the edit, guided too if the inversion has null text, else by its
-    conditional prediction alone (DESIGN 4); then the edit's, unconditional and conditional (`_streams`). A source that is the inversion itself
+    conditional prediction alone (DESIGN 4); then the edit's, from the unconditional to the conditional one (`_streams`). A source that is the inversion itself
     runs by itself before each step, unless a store has kept it. `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may
     change the clip, besides what local blend finds. A mask that ends empty is warned of: the clip then stays as it is.
     Raises LiveError for words that are not in their prompt, whatever the method does with them, and for an inversion by another base.
@@ -202,7 +202,7 @@ class _Source:
 
 
 def guided(noise: torch.Tensor, rows: dict[str, int], chain: Sequence[tuple[str, float]]) -> torch.Tensor:
-    """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1)`` along a chain of (stream, w), each told more than the one before; the first w is not read.
+    """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1)`` along a chain of (stream, w), each one condition further than the one before; the first w is not read.
 
     Two streams are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
     """
@@ -211,8 +211,8 @@ def guided(noise: torch.Tensor, rows: dict[str, int], chain: Sequence[tuple[str,
 
 
 def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> tuple[list[Stream], list[tuple[str, float]]]:
-    """The rows of the batch, and the chain that guides the edit: of three streams, "bare" (no words, the unconditional seat), "unconditional" (no
-    words, the edit's seat) and "conditional", those whose share in the sum is not 0."""
+    """The rows of the batch, and the chain that guides the edit: "unconditional" (no words, the unconditional latent prompt), "wordless" (no
+    words, the edit's latent prompt) and "conditional"; one of the first two that would cancel out is not run."""
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.latents[0].to(x))
     if method.latent_prompt and concepts:
@@ -229,8 +229,8 @@ def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Metho
     own, other = seats[method.edit_latent_prompt], seats[method.unconditional_latent_prompt]
     w = method.guidance_scale
     s = 1.0 if own is other else w if method.image_guidance_scale is None else method.image_guidance_scale
-    chain = [*([("bare", 1.0)] if s != 1 else []), *([("unconditional", s)] if s != w else []), ("conditional", w)]
-    edits = {"bare": (without, other), "unconditional": (without, own), "conditional": (model.encode_text(change.prompt, concepts), own)}
+    chain = [*([("unconditional", 1.0)] if s != 1 else []), *([("wordless", s)] if s != w else []), ("conditional", w)]
+    edits = {"unconditional": (without, other), "wordless": (without, own), "conditional": (model.encode_text(change.prompt, concepts), own)}
     return streams + [Stream(name, "edit", *edits[name]) for name, _ in chain], chain
 
 

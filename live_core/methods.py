@@ -19,10 +19,11 @@ class Method:
 
     What a frame sees of the others: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest, and
     `norm_latent_prompt` (see `FramePlan`); `latent_prompt`, whether streams carry one.
-    Guidance: `guidance_scale`, w of classifier-free guidance, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
-    what the edit's two streams have in the latent prompt's seat, the "trained" one or the "reference" photo's latent (the paper's
-    asymmetric guidance is trained and reference); `image_guidance_scale`, how far to go from the unconditional seat to the edit's, apart from
-    the words, as InstructPix2Pix does: 1 is the edit's seat in both streams, None as far as the words (the paper); else it takes one stream more; with `decoupled_guidance` the edit's unconditional
+    Guidance: `guidance_scale`, w of classifier-free guidance by the words, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
+    what the conditional stream and the one that guidance starts from have in the latent prompt's seat, the "trained" one or the "reference"
+    photo's latent (the paper's asymmetric guidance is trained and reference); `image_guidance_scale`, how far to go from the latter to the
+    former, apart from the words, as InstructPix2Pix does: 1 is the former in every stream, None as far as the words (the paper), and any other
+    value takes a third stream; with `decoupled_guidance` the edit's unconditional
     text stays "" where the inversion has null text for the source.
     `start`: the part of the steps, from the noisiest, that is skipped; the edit begins with the inversion's latents there.
     The source: `source` says where its attention and latents come from, its "reconstruction" beside the edit, or the "inversion"

@@ -35,7 +35,7 @@ class TuneSettings:
     then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of
     the mean squared error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
     small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the cleanest. The logarithm's, the
-    gradient over the error, is within a factor of 3 at all. Where weights are learned instead, this is where they end (Karras et al. 2024).
+    gradient over the error, is within a factor of 3 at all timesteps. Weights learned for each noise level end close to it (Karras et al. 2024).
     """
     clip_steps: int = 500
     photo_steps: int = 500

@@ -8,7 +8,7 @@ from .sockets import MethodRow
 CUSTOM = "custom"
 # What a method leaves to the user, beside its guidance scale.
 SHOWN = {
-    "live": ("image_guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "blend_threshold", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt"),
+    "live": ("cross_ratio", "place_ratio", "self_ratio", "blend_threshold", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale"),
     "fatezero-style": ("cross_ratio", "self_ratio", "self_start", "word_edit"),
     "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
     "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
@@ -33,16 +33,16 @@ def _choice(options: tuple[str, ...]):
 # A method's field -> (kind of input and its limits, tooltip).
 FIELDS = {
     "guidance_scale": ((io.Float.Input, {"min": 0.0, "max": 100.0, "step": 0.1}), "How strongly the edit follows its prompt."),
-    "image_guidance_scale": ((io.Float.Input, {"min": 0.0, "max": 100.0, "step": 0.1}), "How strongly the edit follows its latent prompt, the photo's, apart from its words: more shows more of the photo and "
-                             "keeps less of the clip. 0: as guidance_scale, the paper's; that and 1 take a third less time."),
+    "image_guidance_scale": ((io.Float.Input, {"min": 0.0, "max": 100.0, "step": 0.1}), "How far the edit goes from unconditional_latent_prompt to edit_latent_prompt, apart from its words. Where the latter is the photo, more "
+                             "shows more of it and keeps less of the clip. 0: as far as guidance_scale, as in the paper. Values other than 0 and 1 take more time."),
     "source": (_choice(SOURCES), "The clip's attention and background: its reconstruction's beside the edit (prompt-to-prompt), or the inversion's own (FateZero)."),
     "start": ((io.Float.Input, {"min": 0.0, "max": 0.99, "step": 0.01}), "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip."),
     "min_width": (_PART, "Layers narrower than this part of the widest see only their own frame."),
     "decoupled_guidance": ((io.Boolean.Input, {}), "With null text: it guides the clip's own stream only, the edit keeps the empty prompt."),
     "norm_latent_prompt": ((io.Boolean.Input, {}), "Whether the latent prompt counts in group norm's joint statistics. In an edit it may be a photo, and then it washes out the clip."),
-    "edit_latent_prompt": (_choice(SEATS), "The latent prompt of the edit's conditional stream: the one Tune Video trained, or the (first) photo's latent. "
+    "edit_latent_prompt": (_choice(SEATS), "The edit's own latent prompt: the one Tune Video trained, or the (first) photo's latent. "
                                            "The paper has the trained one; the bench found that the photo's shows more of the photo."),
-    "unconditional_latent_prompt": (_choice(SEATS), "The same for the unconditional stream. The paper has the photo's."),
+    "unconditional_latent_prompt": (_choice(SEATS), "The latent prompt that guidance starts from. The paper has the photo's."),
     "word_edit": (_choice(WORD_EDITS), "Which words take their attention from the clip. swap: those in keep_words, or all that both prompts share. "
                                        "replace: word by word, for prompts of as many words. refine: all that both prompts share."),
     "cross_ratio": (_PART, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."),
@@ -97,7 +97,7 @@ def method_of(chosen: dict) -> Method:
 class MethodFrames(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = ("source", "guidance_scale", "image_guidance_scale", "start", "min_width", "decoupled_guidance", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt")
+        names = ("source", "guidance_scale", "start", "min_width", "decoupled_guidance", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale")
         return io.Schema(
             node_id="LIVE_MethodFrames", display_name="Method: Frames and Guidance", category="LIVE/method",
             description="Begin a method of your own: which frames give keys and values, where the source's attention comes from, how the edit is guided.",

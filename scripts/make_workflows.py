@@ -29,7 +29,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
 4. The values here are the demo model's. *live_stable_diffusion* is this workflow with the papers' values for Stable Diffusion: begin there.
 
-**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more *image_guidance_scale* (it costs background), more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *cross_ratio*, *place_ratio* with it; the old thing goes and nothing comes → try another *seed* in *Tune Video*.""",
+**When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more *image_guidance_scale* (it costs background), more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *cross_ratio*, *place_ratio* with it; the old thing goes and nothing comes → in *Tune Video* try another *seed*, with *photo_loss* log.""",
     "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
 
 1. In *Load LIVE Model* choose your checkpoint.
@@ -39,7 +39,7 @@ Press **Run**: the small demo model, clip and photo that ship with this pack nee
 500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench, not the papers: *place_ratio*, *image_guidance_scale* and the two latent prompts of the edit, *photo_loss* log, *photo_latent_prompt* off. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",
     "live_two_objects": """## LIVE: put two things from two photos into one clip
 
-Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place, the heart a little round, and a faint rim of the old things stays.
+Press **Run**: the ball becomes the star of one photo and the box the heart of another, in one edit. Each takes its own place; a faint rim of the old things stays.
 
 Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *place_ratio* sends each placeholder to the place of the words that it replaces; *local blend* keeps what no changed word points at.
 

@@ -20,6 +20,9 @@ def open_page(url: str, chromium: str):
         page.goto(url, timeout=120_000)
         # Acting before the start-up spinner is gone leaves its mask over the page for good.
         page.wait_for_function("window.app?.vueAppReady && app.graph && app.extensionManager.spinner === false && !document.querySelector('.p-blockui-mask')", timeout=120_000)
+        # The page starts with ComfyUI's own workflow, whose models are not here: its overlay of errors must not be taken for ours.
+        page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        page.wait_for_function("!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000)
         page.evaluate("""() => { window.__events = [];
             for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) app.api.addEventListener(kind, e => __events.push([kind, e.detail])) }""")
         yield page
@@ -34,6 +37,7 @@ def drop(page, path: pathlib.Path) -> None:
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("#graph-canvas", event, {"dataTransfer": files, "clientX": 800, "clientY": 450})
     page.wait_for_function("app.graph.nodes.length && app.graph.nodes[0] !== window.__old")
+    page.wait_for_timeout(1000)                               # the page looks for missing models and files after that
 
 
 def complaints(page) -> tuple[list[str], list[str]]:

@@ -29,3 +29,18 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, name):
         browser.fit(page)
         page.screenshot(path=os.path.join(os.environ.get("LIVE_SCREENSHOTS", tmp_path), f"{name}.png"))
         assert kind == "execution_success", detail
+
+
+def test_what_the_page_complains_of_is_seen(server, tmp_path):
+    """A workflow whose model is not there; without this the test above could pass by not looking."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        absent("no chromium on this machine")
+    import page as browser
+    node = {"id": 1, "type": "CheckpointLoaderSimple", "pos": [0, 0], "size": [300, 100], "flags": {}, "order": 0, "mode": 0, "inputs": [],
+            "outputs": [{"name": "MODEL", "type": "MODEL", "links": None}], "properties": {}, "widgets_values": ["absent.safetensors"]}
+    (tmp_path / "absent.json").write_text(json.dumps({"nodes": [node], "links": [], "version": 0.4, "last_node_id": 1, "last_link_id": 0}))
+    with browser.open_page(server.url, chromium) as page:
+        browser.drop(page, tmp_path / "absent.json")
+        unknown, (complaint,) = browser.complaints(page)
+    assert not unknown and "absent.safetensors is missing" in complaint

@@ -63,6 +63,27 @@ def demo_model():
 
 
 @pytest.fixture(scope="session")
+def clip(demo_model):
+    """(3, 4, 8, 8) latents of the first frames' corner."""
+    from chain import frames
+    return demo_model.encode_frames(frames())
+
+
+@pytest.fixture(scope="session")
+def concept(demo_model):
+    from chain import CASE, bound
+    return bound(demo_model, CASE, 64)[0]
+
+
+@pytest.fixture(scope="session")
+def tuned(demo_model, clip, concept):
+    """The demo model with the shortest tuning of `clip` and `concept`."""
+    from chain import CASE, FAST
+    from live_core.tuning import tune
+    return demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (concept,), FAST))
+
+
+@pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory):
     """A small random CLIP in transformers layout, with the demo model's tokenizer."""
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer

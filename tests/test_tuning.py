@@ -1,0 +1,161 @@
+"""What a tuning learns, of what, and by which error."""
+from dataclasses import replace
+
+import pytest
+import torch
+from chain import CASE, FAST, assert_untouched, bound, frames, weights
+from conftest import ROOT
+from demo.cases import CASES
+from live_core import LiveError
+from live_core.editing import Edit, edit
+from live_core.inversion import invert
+from live_core.methods import LIVE
+from live_core.pretrained import Tuning, load_folder
+from live_core.tuning import TuneSettings, _clip_loss, _descend, _photo_loss, tune
+
+
+def test_tuning_learns_both_and_leaves_the_base_alone(demo_model, clip, concept, tuned):
+    before = weights(demo_model)
+    with torch.inference_mode():                                           # as ComfyUI runs its nodes
+        again = tune(demo_model, demo_model.encode_frames(frames()), CASE.prompt, (concept,), FAST)
+    assert_untouched(demo_model, before)
+    tuning = tuned.tuning
+    assert all(torch.equal(t, again.tensors[n]) for n, t in tuning.tensors.items()) and torch.equal(tuning.latent_prompt, again.latent_prompt)
+    assert set(tuning.tensors) == set(demo_model.unet.trainable())
+    moved = {n for n, t in tuning.tensors.items() if not torch.equal(t, before["unet." + n])}
+    assert any("attn1.to_q" in n for n in moved) and any("attn2.to_q" in n for n in moved) and any("attn_temp" in n for n in moved)
+    assert not torch.equal(tuning.latent_prompt, clip[0]) and not torch.equal(tuning.concepts[0].vector, concept.vector)
+    assert len(tuning.losses[0]) == len(tuning.losses[1]) == 2
+
+
+def test_the_objectives_are_disjoint(demo_model, clip, concept):
+    photo_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0))
+    assert photo_only.tensors == {} and torch.equal(photo_only.latent_prompt, clip[0]) and not torch.equal(photo_only.concepts[0].vector, concept.vector)
+    clip_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_steps=0))
+    assert torch.equal(clip_only.concepts[0].vector, concept.vector) and not torch.equal(clip_only.latent_prompt, clip[0])
+
+
+def test_two_concepts_take_turns_and_neither_learns_from_the_other_s_photo(demo_model, clip, concept):
+    two = bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,))
+    settings = replace(FAST, clip_steps=0, photo_steps=3)
+    learned = tune(demo_model, clip, CASE.prompt, two, settings).concepts
+    assert [c.placeholder for c in learned] == ["<thing*>", "<other*>"] and all(not torch.equal(a.vector, b.vector) for a, b in zip(learned, two))
+    for which in (0, 1):                                                   # the other's photo another one, the other's vector another one
+        changed = tuple(c if i == which else replace(c, reference=-c.reference, vector=c.vector + 1) for i, c in enumerate(two))
+        again = tune(demo_model, clip, CASE.prompt, changed, settings).concepts
+        assert torch.equal(again[which].vector, learned[which].vector) and not torch.equal(again[1 - which].vector, learned[1 - which].vector)
+    first_alone = tune(demo_model, clip, CASE.prompt, two, replace(settings, photo_steps=1)).concepts
+    assert not torch.equal(first_alone[0].vector, two[0].vector) and torch.equal(first_alone[1].vector, two[1].vector)
+    with pytest.raises(LiveError, match="placeholder: '<thing\\*>' already stands for another photo"):
+        bound(demo_model, CASES["box-to-heart"], 64, "<thing*>", (concept,))
+
+
+def test_the_photo_s_latent_may_sit_in_the_latent_prompt_s_seat_while_it_is_learned(demo_model, clip, concept):
+    def vector(**settings):
+        return tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0, **settings)).concepts[0].vector
+    empty, seated = vector(), vector(photo_latent_prompt=True)
+    assert not torch.equal(empty, seated) and torch.equal(vector(latent_prompt=False, photo_latent_prompt=True), vector(latent_prompt=False))
+
+
+def test_objectives_alternate_or_follow_one_another(demo_model, clip, concept):
+    """The longer objective's rest comes at the end; the callback sees of whichever had its turn."""
+    def run(**settings):
+        seen = []
+        last = torch.cat([clip, concept.reference])                 # what the callback is shown of clip and photo before their first turns
+
+        def look(step, total, latents):
+            nonlocal last
+            assert latents.shape == last.shape and latents.isfinite().all() and not latents.requires_grad
+            changed = [not torch.equal(now, before) for now, before in ((latents[:-1], last[:-1]), (latents[-1:], last[-1:]))]
+            seen.append((step, total, changed))
+            last = latents
+        losses = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=3, **settings), look).losses
+        assert [(step, total) for step, total, _ in seen] == [(i, 5) for i in range(1, 6)] and list(map(len, losses)) == [3, 2]
+        return ["photo" if photo else "clip" for clip, photo in (changed for *_, changed in seen) if clip != photo]
+    assert run() == ["clip", "photo", "clip", "photo", "clip"]
+    assert run(alternate=False) == ["clip", "clip", "clip", "photo", "photo"]
+
+
+def test_a_clip_less_its_own_noise_is_the_clip(demo_model, clip):
+    """What a tuning shows of a model that knows the noise."""
+    schedule, noise = demo_model.schedule, torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))
+    for prediction in ("epsilon", "v_prediction"):
+        other = replace(schedule, prediction=prediction)
+        for t in (1, 500, 981):
+            noisy, target = other.add_noise(clip, noise, t), other.target(clip, noise, t)
+            assert torch.allclose(other.clean(noisy, other.noise(noisy, target, t), t), clip, atol=1e-4)
+
+
+def test_longer_tuning_lowers_the_clip_s_loss(demo_model, clip):
+    losses = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=12, photo_steps=0)).losses[0]
+    base = tune(demo_model, clip, CASE.prompt, (), replace(FAST, clip_steps=12, photo_steps=0, clip_rate=0.0, latent_prompt_rate=0.0)).losses[0]
+    assert sum(losses[6:]) < sum(base[6:])                                 # the same timesteps and noise
+
+
+def test_textual_inversion_learns_the_photo_and_no_other(demo_model):
+    """At timesteps and noises that tuning never drew, the learned vector must explain its own photo better than the word "thing" does,
+    and better than the vector learned from another photo."""
+    concept, other = (bound(demo_model, CASES[name], 128)[0] for name in (CASE.name, "fish-to-two-tone-gem"))
+    settings = TuneSettings(clip_steps=0, photo_steps=24, photo_rate=5e-3, latent_prompt=False)
+
+    @torch.no_grad()
+    def loss(of, vector):
+        return sum(float(_photo_loss(demo_model, of.reference, (of,), [vector], 0, settings, torch.Generator().manual_seed(-1 - i))[0]) for i in range(8)) / 8
+
+    learned = {id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vector for c in (concept, other)}
+    for one, another in ((concept, other), (other, concept)):
+        assert loss(one, learned[id(one)]) < min(loss(one, one.vector), loss(one, learned[id(another)]))
+
+
+def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, clip, concept, monkeypatch):
+    """A gradient of the logarithm is that of the error over the error; the clip's steps know nothing of it."""
+    found = []
+    monkeypatch.setattr("live_core.tuning._descend", lambda gradients, *rest: found.append([g.clone() for g in gradients]) or _descend(gradients, *rest))
+    for seed in range(3):
+        error, = {tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0, photo_steps=1, photo_loss=loss, seed=seed)).losses[1] for loss in ("log", "square")}
+        (log,), (square,) = found[-2:]
+        assert error[0] < 0.5 and (log * error[0] - square).norm() < 1e-4 * square.norm()
+    settings = replace(FAST, clip_steps=1, photo_steps=0, photo_loss="log")
+    tune(demo_model, clip, CASE.prompt, (), settings)
+    seat = clip[0].clone().requires_grad_()
+    loss, _ = _clip_loss(demo_model, clip, demo_model.encode_text(CASE.prompt)[None], seat, settings, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found[-1][-1], torch.autograd.grad(loss, seat)[0], atol=1e-7, rtol=1e-4)
+    with pytest.raises(LiveError, match="photo loss: 'huber'; choose log, square"):
+        tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_loss="huber"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_photo_is_learned_in_half_precision(demo_model, concept, dtype, monkeypatch):
+    """Where nearly all is noise, so that the error is least and its logarithm steepest: by float32's gradient."""
+    def noisy(seed: int) -> bool:
+        return int(torch.randint(1000, (), generator=torch.Generator().manual_seed(1_000_003 * seed))) > 980
+
+    found = []
+    monkeypatch.setattr("live_core.tuning._descend", lambda gradients, masters, optimizer, scale: found.append(gradients[0].float() / scale))
+    for model in (demo_model, load_folder(ROOT / "demo" / "model", dtype)):
+        tune(model, concept.reference, "a thing", (concept,), TuneSettings(clip_steps=0, photo_steps=1, seed=next(filter(noisy, range(1000)))))
+    whole, half = found
+    assert (half - whole).norm() < 0.1 * whole.norm()
+
+
+def test_a_step_whose_gradient_overflows_learns_nothing(demo_model, clip, concept, monkeypatch, caplog):
+    """Half precision can overflow once in many steps; the others must not pay for it."""
+    grad, calls = torch.autograd.grad, []
+
+    def overflow(loss, of):
+        calls.append(of)
+        return [g * (float("inf") if len(calls) == 2 else 1) for g in grad(loss, of)]
+    monkeypatch.setattr(torch.autograd, "grad", overflow)
+    tuning = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=2, photo_steps=1))
+    monkeypatch.undo()
+    assert len(calls) == 3 and [message for message in caplog.messages if "overflowed" in message] == caplog.messages[:1]
+    assert torch.equal(tuning.concepts[0].vector, concept.vector) and all(t.isfinite().all() for t in tuning.tensors.values())
+
+
+def test_a_photo_of_another_size_is_refused_before_it_is_learned(demo_model, clip, concept):
+    other = replace(concept, reference=torch.zeros(1, 4, 8, 12))
+    with pytest.raises(LiveError, match="photo of '<thing\\*>' was fitted to latents of 12x8 and the clip's are 8x8"):
+        tune(demo_model, clip, CASE.prompt, (other,), FAST)
+    foreign = demo_model.with_tuning(Tuning({}, None, (other,), CASE.prompt, demo_model.fingerprint))
+    with pytest.raises(LiveError, match="12x8"):
+        edit(foreign, invert(demo_model, clip, CASE.prompt, LIVE, 1), Edit("a <thing*> moving on the meadow"))

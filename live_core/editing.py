@@ -207,7 +207,7 @@ def guided(noise: torch.Tensor, rows: dict[str, int], chain: Sequence[tuple[str,
     Two streams are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
     """
     told = [noise[rows[name]] for name, _ in chain]
-    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told)) if chain[1:] else told[0]
+    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told))
 
 
 def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> tuple[list[Stream], list[tuple[str, float]]]:

@@ -65,9 +65,10 @@ def test_injection_and_blend_change_the_edit(tuned, inversion):
         assert all(not torch.allclose(a, b, atol=1e-3) for b in edits[:i]), i
 
 
+@pytest.mark.parametrize("beside", ["nothing", "the source", "the source with null text", "the source with null text of its own"])
 @pytest.mark.parametrize("own", ["trained", "reference"])
-def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, monkeypatch, own):
-    """The streams of one step are the ones that the formula needs, and their sum is the formula's."""
+def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, monkeypatch, own, beside):
+    """The streams of one step are the ones that the formula needs, and their sum is the formula's, whatever runs beside the edit."""
     seen = []
     predict = tuned.unet._predict
 
@@ -77,14 +78,23 @@ def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, m
         return noise
     monkeypatch.setattr(tuned.unet, "_predict", watched)
     other = {"trained": "reference", "reference": "trained"}[own]
-    bare = replace(LIVE, cross_ratio=0.0, self_ratio=0.0, blend_threshold=None, edit_latent_prompt=own, unconditional_latent_prompt=other)
+    # of one step none is under an injection for half of the steps, but the source runs
+    bare = replace(LIVE, cross_ratio=0.0, self_ratio=0.0 if beside == "nothing" else 0.5, blend_threshold=None, edit_latent_prompt=own, unconditional_latent_prompt=other,
+                   decoupled_guidance=beside.endswith("of its own"))
     inverted = invert(tuned, clip, CASE.prompt, LIVE, 1)
     seats = {"trained": tuned.tuning.latent_prompt, "reference": tuned.tuning.concepts[0].reference[0]}
     words, empty = tuned.encode_text(CHANGE.prompt, tuned.tuning.concepts), tuned.encode_text("")
-    streams = {"unconditional": (empty, seats[other]), "wordless": (empty, seats[own]), "conditional": (words, seats[own])}
+    null = empty
+    if "null text" in beside:
+        null = tuned.encode_text("a tree in the room")
+        inverted = replace(inverted, null_text=null[None], null_guidance=4.0)
+    without = empty if bare.decoupled_guidance else null
+    streams = {"unconditional": (without, seats[other]), "wordless": (without, seats[own]), "conditional": (words, seats[own]),
+               "source": (tuned.encode_text(CASE.prompt), seats["trained"]), "source unconditional": (null, seats["trained"])}
     t, = tuned.schedule.timesteps(1)
     for w, s, run in ((4.0, None, ["unconditional", "conditional"]), (4.0, 4.0, ["unconditional", "conditional"]), (4.0, 1.0, ["wordless", "conditional"]),
                       (4.0, 2.0, ["unconditional", "wordless", "conditional"]), (1.0, 2.0, ["unconditional", "wordless", "conditional"]), (1.0, 1.0, ["conditional"])):
+        run = [*(["source"] if beside != "nothing" else []), *(["source unconditional"] if "null text" in beside and w != 1 else []), *run]
         seen.clear()
         edited = edit(tuned, inverted, CHANGE, replace(bare, guidance_scale=w, image_guidance_scale=s)).latents
         (text, seat, noise), = seen

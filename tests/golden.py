@@ -16,6 +16,9 @@ from live_core.diffusion import Schedule, scaled_linear
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference"
 needed = pytest.mark.skipif(not FOLDER.exists(), reason="the golden data (../shared/reference) is not beside the project")
+# The parity switch. A `reference_bug` case has two expectations: off, our result must be the corrected one; on, our result with the
+# published mistake put into it, which the test spells out as a rule, must be the literal one.
+parity = pytest.mark.parametrize("as_published", [False, True], ids=["corrected", "as_published"])
 
 
 def case(name: str) -> tuple[dict, dict[str, torch.Tensor]]:

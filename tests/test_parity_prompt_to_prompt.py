@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from golden import case, close, needed, queries_and_keys, windows_of
+from golden import case, close, needed, parity, queries_and_keys, windows_of
 
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.editing import Edit, word_edits
@@ -42,37 +42,61 @@ def test_prompts_are_tokenised_alike(read):
             assert list(read(text).ids) == ids + [49407] * (77 - len(ids))
 
 
-def check_table(entry: dict, data: dict[str, torch.Tensor], name: str, ours: torch.Tensor, table=lambda mapper: mapper) -> list[int]:
-    """Ours is the reference's table, or where that is wrong the corrected one. Returns the columns in which the published one
-    differs; there it runs down the diagonal, which is its mistake."""
-    published = table(data[name])
-    fixed = name.replace("/", "/derived/")
-    expected, valid = (table(data[fixed]), data[fixed.replace("mapper", "valid_columns")].bool()) if fixed in data else (published, torch.ones(77).bool())
-    torch.testing.assert_close(ours[:, valid], expected[:, valid], atol=entry["tolerance"]["atol"], rtol=0)
-    wrong = [j for j in range(77) if valid[j] and not torch.equal(published[:, j], expected[:, j])]
-    assert torch.equal(published[:, wrong], torch.eye(77)[:, wrong])
+def expected_table(data: dict[str, torch.Tensor], name: str, as_published: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The published table, or the corrected one where there is one and the switch is off; and which columns it constrains."""
+    corrected = name.replace("/", "/derived/")
+    if as_published or corrected not in data:
+        return data[name], torch.ones(77).bool()
+    return data[corrected], data[corrected.replace("mapper", "valid_columns")].bool()
+
+
+def in_place_from(start: int, mapping: torch.Tensor) -> torch.Tensor:
+    """Edit token j reads source token j for j >= `start`, as if both prompts had come equally far."""
+    return torch.where(torch.arange(77) < start, mapping, torch.eye(77))
+
+
+def published_replacement(mapping: torch.Tensor, source: Prompt, edit: Prompt) -> torch.Tensor:
+    """`mapping` with the mistake of seq_aligner.py:181: it counts on in both prompts after the last swapped word, but writes (j, j)
+    for (i, j). Once the source's count is full it writes no more."""
+    i, j = max((a, b) for (_, a), (_, b), old, new in zip(source.spans, edit.spans, source.words, edit.words, strict=True) if old != new)
+    wrong = in_place_from(j, mapping)
+    wrong[:, j + 77 - i:] = 0
     return wrong
 
 
-def test_replacement_of_words(read):
+def published_refinement(mapping: torch.Tensor, edit: Prompt) -> torch.Tensor:
+    """`mapping` with the mistake of seq_aligner.py:117: it lets padding, which begins after the edit's end token, read the source in
+    place, where a longer source still has words."""
+    return in_place_from(edit.spans[-1][1] + 1, mapping)
+
+
+@parity
+def test_replacement_of_words(read, as_published):
     entry, data = case("p2p_align")
     for pair in entry["options"]["pairs"]:
         if pair["replace"]:
-            mapping, keep = replace_words(*map(read, pair["prompts"]))
-            wrong = check_table(entry, data, f"{pair['id']}/replace_mapper", mapping)
-            said = pair.get("replace_wrong_columns", "0..-1").split()[0].split("..")
-            assert wrong == list(range(int(said[0]), int(said[1]) + 1)) and not keep.any()
+            source, edit = map(read, pair["prompts"])
+            mapping, keep = replace_words(source, edit)
+            published = published_replacement(mapping, source, edit)
+            assert torch.equal(published, mapping) != pair["replace_reference_bug"]
+            expected, valid = expected_table(data, f"{pair['id']}/replace_mapper", as_published)
+            close((published if as_published else mapping)[:, valid], expected[:, valid], entry)
+            assert not keep.any()
 
 
-def test_refinement_of_words(read):
+@parity
+def test_refinement_of_words(read, as_published):
     entry, data = case("p2p_align")
     for pair in entry["options"]["pairs"]:
         source, edit = map(read, pair["prompts"])
-        alphas = data[f"{pair['id']}/refine_alphas"]
         mapping, keep = refine_words(source, edit)
-        wrong = check_table(entry, data, f"{pair['id']}/refine_mapper", mapping, lambda mapper: torch.nn.functional.one_hot(mapper.clamp(min=0), 77).T * alphas)
+        published = published_refinement(mapping, edit)
+        assert torch.equal(published, mapping) != pair["refine_tail_reference_bug"]
+        alphas = data[f"{pair['id']}/refine_alphas"]
+        sources, valid = expected_table(data, f"{pair['id']}/refine_mapper", as_published)
+        expected = torch.nn.functional.one_hot(sources.clamp(min=0), 77).T * alphas                     # -1, of alpha 0, is a new token
+        close((published if as_published else mapping)[:, valid], expected[:, valid], entry)
         assert torch.equal(keep, 1 - alphas)
-        assert [j for j in wrong if j <= source.spans[-1][1]] == pair.get("refine_wrong_columns", [])    # the rest read padding for padding
 
 
 def test_equalizer(read):

@@ -1,7 +1,8 @@
 """One-clip tuning by turns (paper 000, section 3.3): even steps fit the clip, odd steps fit the photo.
 
 Objective 1 learns the latent prompt, the attention queries and temporal attention from the clip. Objective 2 is textual
-inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. Their parameters are disjoint, each has its own optimiser.
+inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. Their parameters are disjoint, each has its own optimiser
+(but for the ablation in which both learn temporal attention: that stays with the clip's).
 """
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class TuneSettings:
     """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
 
     `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt`
-    False is the paper's ablation (Fig. 6)
-    and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is that of Fig. 7.
+    False is the paper's ablation (Fig. 6) and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is
+    that of Fig. 7: temporal attention acts while the photo is learned, and learns from it too, by the mean squared error at the clip's rate.
     `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
     then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of
     the mean squared error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
@@ -112,6 +113,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     scale = 1024.0 if unet.dtype == torch.float16 else 1.0                              # keeps small half-precision gradients from vanishing
     losses: tuple[list[float], list[float]] = ([], [])
     base = {name: p.detach().clone() for name, p in parameters.items()}
+    temporal = [name for name in parameters if ".attn_temp." in name] if settings.temporal_in_photo_steps else []
     order = _turns(settings)
     seen = [clip, *references]                                                          # what the callback is shown
     state = _State({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
@@ -128,24 +130,28 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
             objective = order[step]
             if objective == 0:
                 shown = 0
-                learned = [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else [])
-                masters, optimizer = [p for group in groups for p in group["params"]], clip_optimizer
+                learners = [(clip_optimizer, [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else []), [p for group in groups for p in group["params"]])]
             else:
                 which = len(losses[1]) % len(concepts)
                 shown = 1 + which
-                learned = masters = [vectors[which]]
-                optimizer = photo_optimizer
+                learners = [(photo_optimizer, [vectors[which]], [vectors[which]])]
+                if temporal:
+                    learners.append((clip_optimizer, [parameters[name] for name in temporal], [weights[name] for name in temporal]))
 
-            def gradients() -> tuple[float, torch.Tensor, tuple[torch.Tensor, ...]]:
+            def gradients() -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
                 generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
                 loss, clean = (_clip_loss(model, clip, text, latent_prompt, settings, generator) if objective == 0
                                else _photo_loss(model, references[which], concepts, vectors, which, settings, generator))
-                descended = loss.log() if objective == 1 and settings.photo_loss == "log" else loss
-                return float(loss.detach()), clean, torch.autograd.grad(descended * scale, learned)
+                found = []
+                for i, (optimizer, learned, _) in enumerate(learners):
+                    descended = loss.log() if optimizer is photo_optimizer and settings.photo_loss == "log" else loss
+                    found.append(torch.autograd.grad(descended * scale, learned, retain_graph=i + 1 < len(learners)))
+                return float(loss.detach()), clean, found
             loss, seen[shown], found = unet.retried(gradients, len(clip))
             whole = False
-            _descend(found, masters, optimizer, scale)
-            if objective == 0:
+            for (optimizer, _, masters), part in zip(learners, found):
+                _descend(part, masters, optimizer, scale)
+            if any(optimizer is clip_optimizer for optimizer, *_ in learners):
                 _put(parameters, weights)
             losses[objective].append(loss)
             whole = True
@@ -167,7 +173,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
         with suppress(OSError):                                                         # one left behind costs only its space
             file.unlink()
     learned_concepts = tuple(replace(c, vector=v.detach().cpu().clone()) for c, v in zip(concepts, vectors))
-    return Tuning(tensors if settings.clip_steps else {}, None if latent_prompt is None else latent_prompt.detach().cpu().clone(), learned_concepts, prompt,
+    return Tuning(tensors if settings.clip_steps or temporal else {}, None if latent_prompt is None else latent_prompt.detach().cpu().clone(), learned_concepts, prompt,
                   model.fingerprint, asdict(settings), (tuple(losses[0]), tuple(losses[1])), model.name)
 
 

@@ -23,7 +23,7 @@ class Tune(io.ComfyNode):
                     io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),
                     io.Float.Input("latent_prompt_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the latent prompt."),
                     io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding."),
-                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act while the photo is learned: the paper's ablation (Fig. 7)."),
+                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act and learn while the photo is learned: the paper's ablation (Fig. 7)."),
                     io.Boolean.Input("photo_latent_prompt", default=False, advanced=True, optional=True,
                                      tooltip="Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder learns more without."),
                     io.Combo.Input("photo_loss", options=["log", "square"], default="log", advanced=True, optional=True,

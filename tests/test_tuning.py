@@ -35,6 +35,28 @@ def test_the_objectives_are_disjoint(demo_model, clip, concept):
     assert torch.equal(clip_only.concepts[0].vector, concept.vector) and not torch.equal(clip_only.latent_prompt, clip[0])
 
 
+def test_the_photo_may_train_temporal_attention(demo_model, clip, concept, monkeypatch, tmp_path):
+    """The ablation of Fig. 7: by the error itself, whatever the vector descends, and with the clip's optimiser. Stopped, it goes on to the same bits."""
+    found = []
+    monkeypatch.setattr("live_core.tuning._descend", lambda gradients, *rest: found.append(gradients) or _descend(gradients, *rest))
+    before, settings = weights(demo_model), replace(FAST, temporal_in_photo_steps=True)
+    photo_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(settings, clip_steps=0, photo_loss="log"))
+    moved = {n for n, t in photo_only.tensors.items() if not torch.equal(t, before["unet." + n])}
+    assert moved and all(".attn_temp." in n for n in moved) and any(n.endswith("attn_temp.to_out.0.weight") for n in moved)
+    (vector_log,), temporal_log = found[:2]
+    tune(demo_model, clip, CASE.prompt, (concept,), replace(settings, clip_steps=0, photo_steps=1, photo_loss="square"))
+    (vector_square,), temporal_square = found[4:]
+    assert len(temporal_log) == sum(".attn_temp." in n for n in photo_only.tensors) and all(map(torch.equal, temporal_log, temporal_square))
+    assert not torch.allclose(vector_log, vector_square)
+
+    whole = tune(demo_model, clip, CASE.prompt, (concept,), settings)
+    with pytest.raises(ZeroDivisionError):
+        tune(demo_model, clip, CASE.prompt, (concept,), settings, lambda step, *_: 1 // (step - 2), tmp_path)
+    again = tune(demo_model, clip, CASE.prompt, (concept,), settings, unfinished=tmp_path)
+    assert all(torch.equal(t, again.tensors[n]) for n, t in whole.tensors.items()) and torch.equal(whole.concepts[0].vector, again.concepts[0].vector)
+    assert_untouched(demo_model, before)
+
+
 def test_two_concepts_take_turns_and_neither_learns_from_the_other_s_photo(demo_model, clip, concept):
     two = bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,))
     settings = replace(FAST, clip_steps=0, photo_steps=3)
@@ -142,9 +164,9 @@ def test_a_step_whose_gradient_overflows_learns_nothing(demo_model, clip, concep
     """Half precision can overflow once in many steps; the others must not pay for it."""
     grad, calls = torch.autograd.grad, []
 
-    def overflow(loss, of):
+    def overflow(loss, of, **options):
         calls.append(of)
-        return [g * (float("inf") if len(calls) == 2 else 1) for g in grad(loss, of)]
+        return [g * (float("inf") if len(calls) == 2 else 1) for g in grad(loss, of, **options)]
     monkeypatch.setattr(torch.autograd, "grad", overflow)
     tuning = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=2, photo_steps=1))
     monkeypatch.undo()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 
+FRAMES_AT_ONCE = 16                                                                        # a long clip and a large CLIP together exhaust memory
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
 
 
@@ -24,6 +25,9 @@ class CLIP:
     @torch.no_grad()
     def images(self, frames: torch.Tensor) -> torch.Tensor:
         """(f, d), each of length 1: shorter side scaled to CLIP's size, then the middle."""
+        return torch.cat([self._images(part) for part in frames.split(FRAMES_AT_ONCE)])
+
+    def _images(self, frames: torch.Tensor) -> torch.Tensor:
         size = self.model.config.vision_config.image_size
         scale = size / min(frames.shape[1:3])
         shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]

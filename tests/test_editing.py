@@ -1,13 +1,18 @@
 """Inversion and the edit of a tuned clip, with their identity cases exact."""
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from chain import CASE, FAST, frames
+from conftest import ROOT
+from demo.cases import CASES
 from live_core import LiveError, metrics
+from live_core.concept import bind
 from live_core.editing import Edit, edit
 from live_core.inversion import invert, reconstruct
 from live_core.methods import LIVE, TAV_DDIM
+from live_core.pretrained import Tuning
 from live_core.tuning import tune
 
 CHANGE = Edit("a <thing*> moving on the meadow")
@@ -144,3 +149,25 @@ def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
     ):
         with pytest.raises(LiveError, match=says):
             call()
+
+
+def test_each_of_two_vectors_acts_in_its_own_thing_s_place(demo_model):
+    """Two photos in one edit, as the shipped workflow edits. The vectors are colours' own, since a colour shows most where its thing is; another one
+    must change its own thing 3 times as much as the other. Measured: 7 times the second's, 5.5 times the first's, 4 to 8 times with other colours.
+    Without placing the model draws the things in each other's place, 0.3 and 0.2 times."""
+    case = CASES["ball-and-box"]
+    node = json.loads((ROOT / "workflows" / "api" / "live_two_objects.json").read_text())["8"]["inputs"]
+    method = replace(LIVE, **{name.removeprefix("method."): value for name, value in node.items() if name.startswith("method.")})
+    clip = demo_model.encode_frames(torch.from_numpy(case.clip.frames()[:2]).float() / 255)
+    bare = Tuning({}, None, (), case.prompt, demo_model.fingerprint)
+    inverted = invert(demo_model.with_tuning(bare), clip, case.prompt, method, 6)
+
+    def pictures(first, second):
+        concepts = bind("<thing*>", first, clip[:1], demo_model.tokenizer, demo_model.text_encoder)
+        concepts = bind("<other*>", second, clip[:1], demo_model.tokenizer, demo_model.text_encoder, concepts)
+        model = demo_model.with_tuning(replace(bare, concepts=concepts))
+        return model.decode_frames(edit(model, inverted, Edit("a <thing*> star and a <other*> heart moving on the desert"), method).latents)
+    before = pictures("blue", "yellow")
+    for own, after in enumerate((pictures("pink", "yellow"), pictures("blue", "purple"))):
+        changes = [(after - before)[torch.from_numpy(case.clip.masks(thing)[:2]) > 0.5].square().mean().sqrt() for thing in (0, 1)]
+        assert changes[own] > 3 * changes[1 - own], changes

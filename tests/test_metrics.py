@@ -28,6 +28,16 @@ def test_clip_s_embeddings_are_transformers_own(clip_folder):
     torch.testing.assert_close(metrics.temporal_consistency(images[[0, 0, 1]]), torch.stack([torch.tensor(1.0), images[0] @ images[1]]))
 
 
+def test_a_long_clip_is_encoded_a_few_frames_at_a_time(clip_folder, monkeypatch):
+    """To the same numbers as at once, the last frames of the clip too."""
+    clip, frames, rows = metrics.load_clip_model(clip_folder), torch.rand(35, 40, 48, 3, generator=torch.Generator().manual_seed(0)), []
+    clip.model.vision_model.register_forward_pre_hook(lambda _, args, inputs: rows.append(len(inputs["pixel_values"])), with_kwargs=True)
+    parts = clip.images(frames)
+    monkeypatch.setattr(metrics, "FRAMES_AT_ONCE", 35)
+    torch.testing.assert_close(parts, clip.images(frames), atol=1e-6, rtol=0)
+    assert rows == [16, 16, 3, 35]
+
+
 def test_a_folder_without_clip_is_named(tmp_path):
     with pytest.raises(LiveError, match="clip folder"):
         metrics.load_clip_model(tmp_path)

@@ -1,13 +1,16 @@
 """A tuning that is stopped, killed or short of memory: the base stays as it was, and what goes on ends on the same bits."""
 import copy
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
-from chain import CASE, FAST, assert_same, assert_untouched, weights
+from chain import CASE, FAST, assert_same, assert_untouched, bound, weights
+from demo.cases import CASES
 from live_core.tuning import tune, tuning_key
 from safetensors.torch import save_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, concept):
@@ -57,6 +60,51 @@ def test_a_tuning_stopped_within_every_step_ends_on_the_same_bits(demo_model, cl
             hook.remove()
     assert_same(again, tuned.tuning)
     assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def interrupted_after_optimizer_step(at):
+    """The optimisers' step `at` is taken, and what keeps account of it is not."""
+    taken = []
+
+    def stop(*_):
+        taken.append(len(taken) + 1)
+        if len(taken) == at:
+            raise KeyboardInterrupt
+    hook = register_optimizer_step_post_hook(stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("kept", [False, True])                           # whether a checkpoint of the step before lies there
+@pytest.mark.parametrize("at", [3, 4])                                    # a clip step, a photo step
+def test_a_step_that_is_half_done_is_never_kept(demo_model, clip, concept, tuned, tmp_path, monkeypatch, at, kept):
+    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1 if kept else 60)
+    before, steps = weights(demo_model), []
+    with interrupted_after_optimizer_step(at):
+        tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path)
+    assert_untouched(demo_model, before)
+    assert len(list(tmp_path.iterdir())) == kept
+    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, *_: steps.append(step), tmp_path)
+    assert steps == list(range(at if kept else 1, 5))
+    assert_same(again, tuned.tuning)
+
+
+def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, clip, concept, tmp_path):
+    """Each vector with its own moments: stopped after both have learned once, and again in the midst of the second's second step."""
+    two, settings, steps = bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,)), replace(FAST, clip_steps=1, photo_steps=4), []
+    whole = tune(demo_model, clip, CASE.prompt, two, settings)
+    with pytest.raises(ZeroDivisionError):
+        tune(demo_model, clip, CASE.prompt, two, settings, lambda step, *_: 1 // (step - 3), tmp_path)
+    with interrupted_after_optimizer_step(2):
+        tune(demo_model, clip, CASE.prompt, two, settings, unfinished=tmp_path)
+    again = tune(demo_model, clip, CASE.prompt, two, settings, lambda step, *_: steps.append(step), tmp_path)
+    assert steps == [4, 5]
+    assert_same(again, whole)
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(again.concepts, whole.concepts, strict=True))
 
 
 @pytest.mark.parametrize("at", [1, 2, 4])
@@ -122,10 +170,10 @@ def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(d
     """First with gradient checkpointing, to the same bits; then with fewer frames at a time."""
     unet, grad, failures = demo_model.unet, torch.autograd.grad, [True]
 
-    def crowded(*args):
+    def crowded(*args, **options):
         if failures and failures.pop():
             raise torch.OutOfMemoryError("no room")
-        return grad(*args)
+        return grad(*args, **options)
     monkeypatch.setattr(torch.autograd, "grad", crowded)
     runs = []
     hook = unet.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(len(runs)))

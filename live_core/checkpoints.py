@@ -13,7 +13,7 @@ import torch
 
 from . import LiveError
 from .diffusion import Schedule, scaled_linear
-from .pretrained import TAKES, LiveModel, check_channels, fingerprint_of, vae_dtype
+from .pretrained import TAKES, LiveModel, base_fingerprint, check_channels, vae_dtype
 from .video_unet import VideoUNet
 
 UNET = "model.diffusion_model."
@@ -72,16 +72,22 @@ def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch
         raise LiveError(f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew with ComfyUI's Save Checkpoint")
     try:
         with safe_open(path, "pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
             architecture = architecture_of(shapes, path.name)
             for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
                 if not any(key.startswith(part) for key in shapes):
                     raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
-            state = {key: file.get_tensor(key) for key in file.keys()}
+            state = {_older_name(key): file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise LiveError(f"model: {path.name!r} cannot be read ({error}); it is cut short or no safetensors file, so fetch it again") from error
     schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
+
+
+def _older_name(key: str) -> str:
+    """Newer Stable Diffusion 2.x files, SD-Turbo's among them, call the text encoder as Stable Diffusion XL calls its first."""
+    newer = "conditioner.embedders.0."
+    return "cond_stage_model." + key.removeprefix(newer) if key.startswith(newer) else key
 
 
 def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenizer_folder: Path | str, name: str, dtype: torch.dtype = torch.float32,
@@ -96,7 +102,7 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
 
     architecture = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
     with torch.inference_mode(False), torch.no_grad():
-        text_encoder = _text_encoder(state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer)
+        text_encoder, text_tensors = _text_encoder(state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer)
         with torch.device("meta"):                                         # its random start would take longer than all the rest
             unet = UNet2DConditionModel(**architecture.unet)
             vae = AutoencoderKL(**VAE)
@@ -107,7 +113,7 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
             module.eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
         tokenizer.model_max_length, tokenizer.pad_token = 77, architecture.padding
-        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, fingerprint_of(tensors))
+        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, base_fingerprint(tensors, text_tensors))
 
 
 def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:
@@ -127,7 +133,8 @@ def predicts_v(state: dict[str, torch.Tensor], architecture: Architecture) -> bo
     return architecture is ARCHITECTURES[1024] and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
 
 
-def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int):
+def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """The text encoder as far as it is read, and its tensors as the file has them."""
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -143,5 +150,6 @@ def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, na
     level = "text_model." if any(key.startswith("text_model.") for key in own) else ""         # transformers dropped this level in version 5
     converted = {level + key.removeprefix("text_model."): tensor for key, tensor in converted.items()}
     # Left out: layers after the last that is read, and projections that the U-Net does not see.
-    _fill(model, {key: converted[key] for key in own if key in converted}, f"model: the text encoder of {name!r} is not that of {architecture.name}", dtype)
-    return model
+    tensors = {key: converted[key] for key in own if key in converted}
+    _fill(model, tensors, f"model: the text encoder of {name!r} is not that of {architecture.name}", dtype)
+    return model, tensors

@@ -4,7 +4,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +40,10 @@ class Tuning:
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A Stable Diffusion 1.x model seen as a video model. The networks are shared and never left changed."""
+    """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
+
+    `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base.
+    """
     unet: VideoUNet
     vae: nn.Module
     text_encoder: nn.Module
@@ -109,12 +113,17 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
         raise LiveError(f"model folder {folder.name!r} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x or 2.x")
     options = {part: {"local_files_only": True, "use_safetensors": True, "variant": _variant(folder / part)} for part in ("unet", "vae", "text_encoder")}
     with torch.inference_mode(False):
-        unet, temporal = _unet(folder / "unet", options["unet"])
-        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options["vae"])
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options["text_encoder"])
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
-        fingerprint = fingerprint_of(unet.state_dict())
+        with _reading(folder / "unet"):
+            unet, temporal = _unet(folder / "unet", options["unet"])
+        with _reading(folder / "vae"):
+            vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", low_cpu_mem_usage=False, **options["vae"])
+        with _reading(folder / "text_encoder"):
+            text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **options["text_encoder"])
+        with _reading(folder / "tokenizer"):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        with _reading(folder / "scheduler"):
+            schedule = _schedule(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        fingerprint = base_fingerprint({**unet.state_dict(), **temporal}, text_encoder.state_dict())
         for module, kind in ((unet, dtype), (vae, vae_dtype(dtype)), (text_encoder, dtype)):
             module.to(kind).eval().requires_grad_(False)
         video_unet = VideoUNet(unet)
@@ -128,9 +137,23 @@ def vae_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
+@contextmanager
+def _reading(part: Path) -> Iterator[None]:
+    """LiveError, naming the part of a model folder, when a file of it is missing or broken."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise LiveError(f"model folder: {part.name} of {part.parent.name!r} cannot be read ({error}); a file in it is missing or cut short, so fetch it again") from error
+
+
 def _variant(folder: Path) -> str | None:
     """Which of a part's .safetensors files to read, as diffusers names variants: the plain one, else half precision's."""
     plain, half = (any(folder.glob(f"*model{end}")) for end in (".safetensors", ".fp16.safetensors"))
+    if not plain and not half and any(folder.glob("*-of-*.safetensors")):
+        raise LiveError(f"model folder: {folder.parent.name!r} has {folder.name} in several .safetensors files; LIVE reads one file a part, so save the model anew with "
+                        "diffusers' save_pretrained(folder, max_shard_size=\"20GB\")")
     if not plain and not half:
         raise LiveError(f"model folder: {folder.parent.name!r} has no .safetensors file in {folder.name}; other formats can run code when read, so convert it to safetensors")
     return None if plain else "fp16"
@@ -171,18 +194,36 @@ def check_channels(channels: int, name: str) -> None:
 
 
 def _schedule(config: dict) -> Schedule:
-    if config.get("beta_schedule") != "scaled_linear":
-        raise LiveError(f"scheduler: beta_schedule {config.get('beta_schedule')!r}; Stable Diffusion 1.x has \"scaled_linear\"")
-    return Schedule(scaled_linear(config["beta_start"], config["beta_end"], config.get("num_train_timesteps", 1000)), config.get("prediction_type", "epsilon"), config.get("steps_offset", 1))
+    """The schedule of a scheduler_config.json. LiveError for one that LIVE would read as another."""
+    config = {"prediction_type": "epsilon", "trained_betas": None, "rescale_betas_zero_snr": False, **config}
+    taken = {"beta_schedule": ["scaled_linear"], "prediction_type": ["epsilon", "v_prediction"], "trained_betas": [None], "rescale_betas_zero_snr": [False]}
+    for option, values in taken.items():
+        if config.get(option) not in values:
+            raise LiveError(f"scheduler: {option} {json.dumps(config.get(option)):.60}; LIVE takes models with {' or '.join(map(json.dumps, values))}")
+    for option, usual in (("beta_start", 0.00085), ("beta_end", 0.012)):
+        if not isinstance(config.get(option), (int, float)):
+            raise LiveError(f"scheduler: {option} {json.dumps(config.get(option))}; it must be a number, {usual} in Stable Diffusion 1.x and 2.x")
+    return Schedule(scaled_linear(config["beta_start"], config["beta_end"], config.get("num_train_timesteps", 1000)), config["prediction_type"], config.get("steps_offset", 1))
+
+
+def base_fingerprint(unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits that tell base models apart by what a tuning rests on: the U-Net's tensors, its temporal ones among them, and those of
+    the text encoder as far as it is read. All in diffusers' names and as the file has them."""
+    tensors = {f"unet.{name}": tensor for name, tensor in unet.items()}
+    tensors |= {"text." + name.removeprefix("text_model."): tensor for name, tensor in text_encoder.items()}          # transformers dropped this level in version 5
+    return fingerprint_of(tensors)
 
 
 def fingerprint_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that tell base models apart by the U-Net's tensors, as the file has them: names, and the first values of each. In half
-    precision, so that a file saved at float16 is the same base as the one at float32."""
+    """16 hex digits that tell tensors apart by their names, their shapes and up to 64 values spread evenly over each. In half precision, so
+    that a file saved at float16 is the same base as the one at float32."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().reshape(-1)[:64].half().float().cpu().numpy().tobytes())
+        values = tensor.detach().reshape(-1)
+        count = min(len(values), 64)
+        spread = torch.arange(count) * (len(values) - 1) // max(count - 1, 1)                # the first value to the last
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(values[spread.to(values.device)].half().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -225,10 +266,11 @@ def load_tuning(path: Path) -> Tuning:
             if metadata.get("format") != "live-tuning" or metadata.get("version") != VERSION:
                 raise LiveError(f"tuning: {Path(path).name!r} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise LiveError(f"tuning: {Path(path).name!r} cannot be read ({error}); it is cut short or no safetensors file, so save the tuning again") from error
-    concepts = tuple(Concept(placeholder, word, tensors[f"concept/{i}/reference"], tensors[f"concept/{i}/vector"])
-                     for i, (placeholder, word) in enumerate(json.loads(metadata["concepts"])))
-    return Tuning({name[5:]: t for name, t in tensors.items() if name.startswith("unet/")}, tensors.get("latent_prompt"), concepts, metadata["prompt"],
-                  metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])),
-                  metadata.get("base_name", ""))
+        concepts = tuple(Concept(placeholder, word, tensors[f"concept/{i}/reference"], tensors[f"concept/{i}/vector"])
+                         for i, (placeholder, word) in enumerate(json.loads(metadata["concepts"])))
+        return Tuning({name[5:]: t for name, t in tensors.items() if name.startswith("unet/")}, tensors.get("latent_prompt"), concepts, metadata["prompt"],
+                      metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])),
+                      metadata.get("base_name", ""))
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise LiveError(f"tuning: {Path(path).name!r} cannot be read ({reason}); it is cut short or no whole tuning, so save the tuning again") from error

@@ -86,7 +86,7 @@ def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tupl
     facts = [model.fingerprint, str(model.unet.dtype), model.schedule.prediction, prompt, asdict(settings), [c.placeholder for c in concepts]]
     digest = hashlib.sha256(json.dumps(facts).encode())
     with torch.no_grad():
-        text = model.encode_text(prompt)                    # stands for the text encoder, which the model's fingerprint leaves out
+        text = model.encode_text(prompt)                    # what the prompt is to this text encoder, of which the fingerprint sees samples
     for tensor in (clip, text, model.schedule.alphas_cumprod, *(t for c in concepts for t in (c.reference, c.vector))):
         digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -15,7 +15,10 @@ DEMO = "demo model (ships with LIVE)"
 
 
 def register_folders() -> None:
+    """models/live, after any folders that the user's extra_model_paths.yaml gives; only .safetensors files are listed, drafts are not."""
     folder_paths.add_model_folder_path("live", str(Path(folder_paths.models_dir) / "live"))
+    paths, _ = folder_paths.folder_names_and_paths["live"]
+    folder_paths.folder_names_and_paths["live"] = paths, {".safetensors"}
 
 
 # ------------------------------------------------------------------------------------------------------------- folders
@@ -128,8 +131,9 @@ class ComfyClip:
 
     def images(self, frames):
         """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
+        from ..live_core.metrics import FRAMES_AT_ONCE
         parts = []
-        for part in frames.split(16):
+        for part in frames.split(FRAMES_AT_ONCE):
             management.throw_exception_if_processing_interrupted()
             parts.append(self.vision.encode_image(part)["image_embeds"].float())
         return torch.nn.functional.normalize(torch.cat(parts), dim=-1)

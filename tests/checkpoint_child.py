@@ -33,6 +33,9 @@ VAE = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "
        "attn_resolutions": [], "dropout": 0.0}
 
 
+LAST_NORM_KEY = "diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+
+
 def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
     """Half-precision values that keep activations of unit size; norms get a bias wide enough for ComfyUI's test of v-prediction."""
     generator, out = torch.Generator().manual_seed(len(prefix)), {}
@@ -54,7 +57,10 @@ def write_checkpoint(path: Path) -> None:
         vae, text_encoder = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), config.clip_target().clip(device="meta")
     state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
     text = random_tensors(text_encoder, "")
-    state |= {name: tensor.contiguous() for name, tensor in config.process_clip_state_dict_for_saving(text).items()}
+    text = config.process_clip_state_dict_for_saving(text)
+    if WHICH == "sd21":                                                  # as SD-Turbo's file has it; ComfyUI saves the older layout
+        text = comfy.utils.state_dict_prefix_replace(text, {"cond_stage_model.": "conditioner.embedders.0."})
+    state |= {name: tensor.contiguous() for name, tensor in text.items()}
     comfy.utils.save_torch_file(state, str(path))
 
 
@@ -65,6 +71,15 @@ def live_pack():
     spec.loader.exec_module(module)
     from live_pack.nodes import host, load
     return host, load
+
+
+def save_checkpoint(model, clip, vae, path: Path) -> None:
+    """ComfyUI's Save Checkpoint, to `path`."""
+    from comfy_extras.nodes_model_merging import CheckpointSave
+    node = CheckpointSave()
+    node.output_dir = str(path.parent)
+    node.save(model, clip, vae, path.stem)
+    (path.parent / f"{path.stem}_00001_.safetensors").replace(path)
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -88,7 +103,7 @@ def main() -> None:
         live = output.args[0]
         text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
         result = {"unet": live.unet(x[None], t, text)[0], "text": text, "vae": live.encode_frames(picture), "schedule": ((1 - alphas) / alphas).log() / 2,
-                  "prediction": live.schedule.prediction,
+                  "prediction": live.schedule.prediction, "fingerprint": live.fingerprint,
                   "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
         del live, output
         gc.collect()                                                     # a network and its hooks refer to each other
@@ -101,7 +116,7 @@ def main() -> None:
                 "schedule": model.get_model_object("model_sampling").sigmas.log()}
 
     def compare(a: dict, b: dict) -> dict:
-        return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable")}
+        return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable", "fingerprint")}
 
     from_file = ours(load.LoadModel.execute(path.name, "float32"))         # before ComfyUI's, to hold one model at a time
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
@@ -128,8 +143,29 @@ def main() -> None:
     unloaded = host.take_apart(patched, patched_clip, vae, "patched")["state"]          # as when nothing fits on the device: patched only when asked
     report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
     comfy.model_management.load_models_gpu = load_models_gpu
-    del whole, unloaded
+    del whole, unloaded, patched, patched_clip
     report["as_it_was"] = apart(theirs(model, clip)["unet"], plain["unet"])
+
+    # ComfyUI marks what it knows to predict v. Here nothing else shows it: the norm whose spread would is zero.
+    report["marked"] = model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
+    if report["marked"]:
+        model = model.clone()
+        model.add_patches({LAST_NORM_KEY: (torch.zeros(320),)}, 1.0, 0.0)
+        plain = theirs(model, clip)
+    save_checkpoint(model, clip, vae, path)
+    comfy.model_management.unload_all_models()
+    del model, clip, vae                                                 # to hold one model at a time
+    gc.collect()
+    report["saved"] = compare(ours(load.LoadModel.execute(path.name, "float32")), plain)
+
+    tunings = Path(WORK) / "tunings"
+    tunings.mkdir(exist_ok=True)
+    for name in ("mine.safetensors", "mine.safetensors.draft"):
+        (tunings / name).touch()
+    folder_paths.add_model_folder_path("live", str(tunings))              # as extra_model_paths.yaml does, before the nodes are loaded
+    host.register_folders()
+    folders = folder_paths.get_folder_paths("live")
+    report["tunings"] = [folders[0] == str(tunings), len(folders), host.tuning_names()]
     report["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps(report))
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import ROOT, absent
 from live_core import LiveError, checkpoints
-from live_core.checkpoints import ARCHITECTURES, CONTEXT_KEY, UNET, architecture_of, load_checkpoint, load_state_dict
+from live_core.checkpoints import ARCHITECTURES, CONTEXT_KEY, LAST_NORM_KEY, UNET, architecture_of, load_checkpoint, load_state_dict
 from live_core.diffusion import Schedule, scaled_linear
-from live_core.pretrained import load_folder
+from live_core.pretrained import base_fingerprint, load_folder
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -61,6 +61,15 @@ def test_a_file_that_is_cut_short_is_named(tmp_path):
             load_checkpoint(tmp_path / "mine.safetensors", tmp_path)
 
 
+def test_the_text_encoder_may_have_its_newer_name(tmp_path, monkeypatch):
+    """Stable Diffusion 2.x in the layout of SD-Turbo's file: the tensors reach `load_state_dict` by their older names."""
+    state = {CONTEXT_KEY: torch.zeros(320, 1024), LAST_NORM_KEY: torch.zeros(320), f"{UNET}input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
+             "first_stage_model.encoder.conv_in.weight": torch.zeros(4), "cond_stage_model.model.ln_final.weight": torch.zeros(1024)}
+    save_file({key.replace("cond_stage_model.", "conditioner.embedders.0."): tensor for key, tensor in state.items()}, tmp_path / "mine.safetensors")
+    monkeypatch.setattr(checkpoints, "load_state_dict", lambda tensors, *_: set(tensors))
+    assert load_checkpoint(tmp_path / "mine.safetensors", tmp_path) == set(state)
+
+
 TINY = replace(ARCHITECTURES[768], text={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "hidden_act": "quick_gelu"})
 
 
@@ -77,13 +86,15 @@ def test_the_text_encoder_and_clip_skip(prefix, last_layer):
     """Reading an earlier layer is the final norm of its output."""
     whole = tiny_text_encoder()
     state = {prefix + key.removeprefix("text_model."): tensor for key, tensor in whole.state_dict().items()}
-    ours = checkpoints._text_encoder(state, TINY, "a", torch.float32, last_layer).eval()
+    ours, tensors = checkpoints._text_encoder(state, TINY, "a", torch.float32, last_layer)
+    ours.eval()
     ids = torch.tensor([[49406, 320, 2368, 49407, 49407]])
     with torch.no_grad():
         hidden = whole(ids, output_hidden_states=True).hidden_states[last_layer]
         norm = getattr(whole, "text_model", whole).final_layer_norm
         torch.testing.assert_close(ours(ids).last_hidden_state, norm(hidden), atol=1e-6, rtol=0)
     assert all(a.data_ptr() != b.data_ptr() for a in ours.parameters() for b in whole.parameters())
+    assert (base_fingerprint({}, tensors) == base_fingerprint({}, whole.state_dict())) == (last_layer == -1)
 
 
 @pytest.mark.parametrize("last_layer", [0, -5])
@@ -161,17 +172,21 @@ def full_size(comfyui, tmp_path_factory):
 @pytest.mark.host
 @pytest.mark.parametrize("which,prediction", [("sd15", "epsilon"), ("sd21", "v_prediction")])
 def test_full_size_models_equal_comfyui_s_forward(which, prediction, full_size):
-    """860 M random weights through Load LIVE Model, and through MODEL, CLIP, VAE: plain, and with a LoRA, CLIP skip and another sampling.
+    """860 M random weights through Load LIVE Model, and through MODEL, CLIP, VAE: plain, and with a LoRA, CLIP skip and another sampling; and
+    from a file that ComfyUI's Save Checkpoint wrote, of a model that only that file's mark shows to predict v, where it does.
 
     U-Net, text, latents and schedule are within 1e-4 of the outputs' spread (measured: below 2e-5), in less than 12 GB.
     """
     _, report = full_size(which)
     other = {"epsilon": "v_prediction", "v_prediction": "epsilon"}[prediction]
     assert report["std"] > 0.01 and min(report["changes"].values()) > 0.01, report
-    for name in ("file", "sockets", "patched"):
+    for name in ("file", "sockets", "patched", "saved"):
         assert report[name]["prediction"] == (other if name == "patched" else prediction), report
         assert max(report[name][part] for part in ("unet", "text", "vae", "schedule")) < 1e-4 and report[name]["trainable"], report
     assert report["lazily_patched"] == [] and report["as_it_was"] == 0, report
+    assert report["file"]["fingerprint"] == report["sockets"]["fingerprint"] != report["patched"]["fingerprint"], report
+    assert report["marked"] == (prediction == "v_prediction") and (report["saved"]["fingerprint"] == report["file"]["fingerprint"]) == (not report["marked"]), report
+    assert report["tunings"] == [True, 2, ["mine.safetensors"]], report       # the user's own folder stays the first, and drafts are not listed
     assert report["peak_gb"] < 12, report
 
 

@@ -8,7 +8,7 @@ from demo.cases import Case, Swap
 from demo.world import OTHER_SHAPES, PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
 
 FIRST_SEED = 2_100_000_000                       # no seed of the training pictures, the held-out ones or the shipped cases
-KINDS = {"inside": 4, "outside": 4, "fast": 3, "slow": 3, "scale": 3, "exit": 3, "two": 3, "distractor": 3}
+KINDS = {"inside": 8, "outside": 8, "fast": 6, "slow": 6, "scale": 6, "exit": 6, "two": 6, "distractor": 6}
 MOTION = {"fast": {"speed": 1.6}, "slow": {"speed": 0.35}, "scale": {"growth": 0.6}, "two": {"speed": 0.6}, "distractor": {"speed": 0.6}}
 
 

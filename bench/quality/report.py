@@ -48,7 +48,7 @@ def write_csv(path: Path, rows: Measured, measures: dict[str, int]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["variant", "case", *measures])
-        writer.writerows([name, case, *(f"{row.get(m, float('nan')):.5g}" for m in measures)] for name, per_case in rows.items() for case, row in per_case.items())
+        writer.writerows([name, case, *(f"{row.get(m, float('nan')):.7g}" for m in measures)] for name, per_case in rows.items() for case, row in per_case.items())
 
 
 def plot(path: Path, measure: str, rows: Measured) -> None:

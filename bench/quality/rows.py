@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from demo.frames import side_by_side
+from live_core.pretrained import LiveModel, fingerprint_of
 from PIL import Image
 
 UNEDITED = "unedited"
@@ -19,6 +20,11 @@ Run = Callable[[str], tuple[dict[str, float], np.ndarray]]
 def key_of(*facts) -> str:
     """Names a measurement by all that it depends on."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+
+
+def weights_of(model: LiveModel) -> str:
+    """Names all the weights that a measurement depends on: the base's fingerprint leaves out the autoencoder."""
+    return model.fingerprint + fingerprint_of(model.vae.state_dict())
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
@@ -62,9 +68,9 @@ class Rows:
                 print(f"{case.name:14} {name:24} " + "  ".join(f"{k} {v:.3f}" for k, v in measures.items()), flush=True)
 
     def of(self, keys: dict[str, str]) -> dict[str, dict[str, dict]]:
-        """variant -> case -> row, of the variants that have any, in the order of `keys`."""
+        """variant -> case -> row, of the variants that have any, in the order of `keys`; cases by name, whoever measured them first."""
         measured: dict[str, dict[str, dict]] = {}
-        for row in self.read():
+        for row in sorted(self.read(), key=lambda row: row["case"]):
             measured.setdefault(row["key"], {})[row["case"]] = row
         return {name: measured[key] for name, key in keys.items() if key in measured}
 

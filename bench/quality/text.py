@@ -24,7 +24,7 @@ from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
 
 from .report import DRAWS, Measured, of_kind, plot, table, write_csv, write_sheets
-from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments, key_of
+from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments, key_of, weights_of
 from .variants import NODES
 
 FIRST_SEED = 2_150_000_000
@@ -165,7 +165,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cases = [make(kind, i) for kind in args.kinds for i in range(args.count)]
     log, model = Rows(args.out), load_folder(MODEL)
-    keys = {UNEDITED: UNEDITED, **{name: key_of(model.fingerprint, args.steps, name, system.method) for name, system in SYSTEMS.items()}}
+    weights = weights_of(model)
+    keys = {UNEDITED: UNEDITED, **{name: key_of(weights, args.steps, name, system.method) for name, system in SYSTEMS.items()}}
     log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, *args.methods)}, lambda case: lambda system: run(model, case, system, args.steps))
     rows = log.of(keys)
     memory = {name: attention_megabytes(model, cases[0], SYSTEMS[name].method, args.steps) for name in rows if name != UNEDITED}

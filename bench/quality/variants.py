@@ -29,9 +29,9 @@ class Variant:
     null_text: bool = False
     claim: str = ""
 
-    def key(self, model: str, steps: int) -> str:
+    def key(self, weights: str, steps: int) -> str:
         """Names a measurement by all that it depends on, and by nothing else."""
-        return key_of(model, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []))
+        return key_of(weights, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []))
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "photo_loss", "seed"))
@@ -49,7 +49,7 @@ VARIANTS = {variant.name: variant for variant in (
     Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, claim="baseline: Tune-A-Video, DDIM inversion, textual inversion (by the logarithm too); no composite"),
     replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
             claim="Fig. 6: without the latent prompt worse"),
-    _live("temporal-in-objective-2", "Fig. 7: temporal attention acting while the photo is learned: worse", {"temporal_in_photo_steps": True}),
+    _live("temporal-in-objective-2", "Fig. 7: temporal attention trained by the photo too: worse", {"temporal_in_photo_steps": True}),
     _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
     _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
     _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
@@ -63,6 +63,8 @@ VARIANTS = {variant.name: variant for variant in (
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
+    replace(SHIPPED, name="no-placing-no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan, place_ratio=0.0),
+            claim="Fig. 6 where nothing else holds the placeholder to its place; to be compared with no-placing"),
     _live("place-0.4", "placing for 0.4 of the steps, not for all in which words are injected", place_ratio=0.4),
     _live("self-0.3", "self-attention injected for the papers' part of the steps, 0.3", self_ratio=0.3),
     _live("self-0.6", "self-attention injected for 0.6 of the steps", self_ratio=0.6),

@@ -141,10 +141,10 @@ def replace_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Ten
 
     A word of k tokens that becomes one of l != k tokens gives weight 1/l to every pair, one of as many goes token by token.
     The reference goes wrong after a swap that changes the number of tokens; here what follows is shifted by the difference.
-    Raises LiveError unless both prompts have as many words.
+    Raises LiveError unless both prompts have as many words, those that fit into the model's context.
     """
     if len(source.words) != len(edit.words):
-        raise LiveError(f"edit prompt: {edit.text!r} has {len(edit.words)} words and the source prompt {source.text!r} has {len(source.words)}; "
+        raise LiveError(f"edit prompt: the model reads {len(edit.words)} words of {edit.text!r} and {len(source.words)} of the source prompt {source.text!r}; "
                         "replacing goes word by word, so make them as many, or choose refine")
     length = len(edit.ids)
     mapping = torch.zeros(length, length)

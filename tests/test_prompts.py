@@ -2,7 +2,7 @@
 import pytest
 import torch
 from conftest import ROOT
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from live_core import LiveError
 from live_core.prompts import align_words, at_step, place_words, read_prompt, read_weights, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
 from transformers import CLIPTokenizer
@@ -122,9 +122,14 @@ def words_of_length(n: int):
 
 @settings(max_examples=60)
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(words_of_length(n), words_of_length(n))))
+@example(("a a a a a a", "a spiderman spiderman spiderman spiderman spiderman"))
 def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
     """Each source token's attention is spent, no more and no less; none leaves its word; the rest goes one to one."""
     source, edit = map(read, pair)
+    if len(source.words) != len(edit.words):                               # eight long words do not fit into the model's context
+        with pytest.raises(LiveError, match=f"the model reads {len(edit.words)} words"):
+            replace_words(source, edit)
+        return
     mapping, keep = replace_words(source, edit)
     assert not keep.any() and (mapping >= 0).all()
     for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):

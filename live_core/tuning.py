@@ -128,6 +128,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
         saved = time.monotonic()
         for step in range(len(losses[0]) + len(losses[1]), len(order)):
             objective = order[step]
+            # learners: (optimiser, what the error is differentiated by, the optimiser's own tensors for it)
             if objective == 0:
                 shown = 0
                 learners = [(clip_optimizer, [*parameters.values()] + ([latent_prompt] if latent_prompt is not None else []), [p for group in groups for p in group["params"]])]

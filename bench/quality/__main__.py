@@ -150,6 +150,7 @@ def _targets() -> str:
 
 
 def meets_targets(row: dict[str, float]) -> bool:
+    """Whether a row's measures are all as good as `TARGETS`."""
     return all(MEASURES[name] * row[name] >= MEASURES[name] * target for name, target in TARGETS.items())
 
 

@@ -1,7 +1,6 @@
 """The one edit loop: from a clip's inverted noise to the edited clip, under whatever a `Method` asks for."""
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from .diffusion import Callback
 from .inversion import Inversion, latent_prompt_of, record_of
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
+from .notes import note
 from .pretrained import LiveModel
 from .prompts import PLACEHOLDER, Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .records import FUSION, LOCAL_BLEND, SELF_STEPS, Records, SideRecorder, evenly
@@ -142,7 +142,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     records = Records(method.name, steps, first, map_size, of_source.side(source.self_maps(tap)), of_edit.side(tap.self_maps[0]), masks)
     final = mask_of(pixels, 0, smooth=True) if blending else torch.ones(x.shape[0], *pixels)
     if not final.any():
-        logging.warning("LIVE: the mask is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
+        note("mask: it is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
     return Edited(x, final.cpu(), records)
 
 
@@ -254,10 +254,10 @@ def _check_model(model: LiveModel, inversion: Inversion, method: Method) -> None
         raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
                         "give Invert Video and Edit Video the same model")
     if inversion.tuning != model.tuning_fingerprint:
-        logging.warning("LIVE: the clip was inverted with another tuning than the edit has, so it may not come back where nothing changes; give both the same model")
+        note("inversion: the clip was inverted with another tuning than the edit has, so it may not come back where nothing changes; give both the same model")
     if inversion.null_text is not None and inversion.null_guidance != method.guidance_scale:
-        logging.warning("LIVE: null text was found at guidance scale %g and the edit has %g, under which it does not give the clip back; use one for both",
-                        inversion.null_guidance, method.guidance_scale)
+        note(f"guidance scale: {method.guidance_scale:g}, but null text was found at {inversion.null_guidance:g}, so the clip does not come back under it; "
+             "use one for both")
 
 
 def _check_words(source: Prompt, edit: Prompt, change: Edit, placeholders: tuple[str, ...]) -> None:

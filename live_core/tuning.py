@@ -21,6 +21,7 @@ from . import LiveError
 from .attention import AttentionPlan, FramePlan
 from .concept import TEMPLATES, Concept, check_reference, encode
 from .diffusion import Callback
+from .notes import note
 from .pretrained import LiveModel, Tuning, write_safetensors
 from .prompts import check_clip_prompt, read_prompt
 
@@ -199,7 +200,7 @@ class _State:
             for old in sorted(ours, key=lambda path: path.stat().st_mtime, reverse=True)[UNFINISHED_KEPT:]:
                 old.unlink()
         except (OSError, SafetensorError) as error:
-            logging.warning("LIVE: the unfinished tuning cannot be kept in %s (%s); if it is stopped it will start anew", file.parent, error)
+            note(f"the unfinished tuning cannot be kept in {file.parent} ({error}); if it is stopped it will start anew")
 
     def load(self, file: Path) -> None:
         """Take up `file`; one that cannot be read is left out of account, with a warning."""
@@ -211,7 +212,7 @@ class _State:
             if misfit or not {"losses/0", "losses/1"} <= stored.keys():
                 raise ValueError(f"{misfit or 'losses'!r} is missing or of another shape")
         except (OSError, SafetensorError, ValueError) as error:
-            logging.warning("LIVE: the unfinished tuning %s cannot be read (%s); starting anew", file.name, error)
+            note(f"the unfinished tuning {file.name} cannot be read ({error}); starting anew")
             return
         owner = {id(p): optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
         with torch.no_grad():
@@ -266,7 +267,7 @@ def _descend(gradients, masters, optimizer, scale) -> None:
     """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large; none, with a warning,
     where half precision overflowed, since an optimiser never forgets a NaN."""
     if not all(gradient.isfinite().all() for gradient in gradients):
-        logging.warning("LIVE: a gradient overflowed, so this step learns nothing; if that happens often, choose precision bfloat16 or float32")
+        note("precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision bfloat16 or float32")
         return
     for master, gradient in zip(masters, gradients):
         master.grad = gradient.to(master) / scale

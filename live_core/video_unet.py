@@ -6,7 +6,6 @@ processors that see other frames.
 """
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from torch import nn
 
 from . import LiveError
 from .attention import AttentionPlan, VideoAttention, repeat_for_frames
+from .notes import note
 
 T = TypeVar("T")
 QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
@@ -149,7 +149,7 @@ class VideoUNet(nn.Module):
                     how = f"with {self.rows_at_once} frames at a time"
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            logging.warning("LIVE: out of memory; trying again %s", how)
+            note(f"memory ran out; trying again {how}")
 
     def _predict(self, latents, timestep, text, latent_prompts, plan) -> torch.Tensor:
         streams, frames = latents.shape[:2]

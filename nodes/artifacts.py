@@ -1,10 +1,11 @@
 from comfy_api.v0_0_2 import io, ui
 
 from . import host
+from .node import Node
 from .sockets import Model
 
 
-class SaveTuning(io.ComfyNode):
+class SaveTuning(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
@@ -32,7 +33,7 @@ class SaveTuning(io.ComfyNode):
         return io.NodeOutput(ui=ui.PreviewText("saved " + ", ".join(f"models/{path.parent.name}/{path.name}" for path in saved)))
 
 
-class LoadTuning(io.ComfyNode):
+class LoadTuning(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

@@ -1,9 +1,10 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .node import Node
 
 
-class Composite(io.ComfyNode):
+class Composite(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

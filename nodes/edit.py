@@ -2,10 +2,11 @@ from comfy_api.v0_0_2 import io
 
 from . import host
 from .methods import method_input, method_of
+from .node import Node
 from .sockets import Inversion, Model, Records
 
 
-class Edit(io.ComfyNode):
+class Edit(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

@@ -1,12 +1,13 @@
 from comfy_api.v0_0_2 import io, ui
 
 from . import host
+from .node import Node
 
 NONE = "none"
 MEASURES = ("CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM")
 
 
-class Measure(io.ComfyNode):
+class Measure(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

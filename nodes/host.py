@@ -228,7 +228,21 @@ def to_images(frames):
     return frames.to(management.intermediate_device())
 
 
-# ---------------------------------------------------------------------------------------------------- progress, preview
+# ------------------------------------------------------------------------------------------- notes, progress, preview
+_noted: set[str] = set()                                                 # nodes that show notes
+
+
+def show_notes(notes: list[str]) -> None:
+    """Notes as text on the node that is running, as core's own nodes show theirs; those of its last run go."""
+    from comfy_execution.utils import get_executing_context
+    from server import PromptServer
+    context = get_executing_context()
+    if context is None or not (notes or context.node_id in _noted):
+        return
+    (_noted.add if notes else _noted.discard)(context.node_id)
+    PromptServer.instance.send_progress_text("\n".join(f"\u26a0 {text}" for text in notes), context.node_id)
+
+
 class Progress:
     """Callback of `live_core`'s loops: moves ComfyUI's bar, honours interrupts, shows a contact sheet every few steps: up to eight frames
     side by side, coloured by a linear map that is fitted to one decoded frame of `like`, or of the first latents shown."""

@@ -1,6 +1,7 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .node import Node
 from .sockets import Records
 
 WORDS, STEPS, MASKS, SELF = "words", "steps", "masks", "self-attention"
@@ -16,7 +17,7 @@ def _inputs(which: str) -> list[io.Input]:
     return {WORDS: [words, side, *part], STEPS: [words, side, *part, rows], MASKS: [*part, rows], SELF: [side]}[which]
 
 
-class Inspect(io.ComfyNode):
+class Inspect(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

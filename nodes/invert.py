@@ -5,10 +5,11 @@ from comfy_api.v0_0_2 import io
 from ..live_core.methods import METHODS
 from . import host
 from .methods import CUSTOM
+from .node import Node
 from .sockets import Inversion, MethodRow, Model
 
 
-class Invert(io.ComfyNode):
+class Invert(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
@@ -40,7 +41,7 @@ class Invert(io.ComfyNode):
         return io.NodeOutput(inversion)
 
 
-class NullText(io.ComfyNode):
+class NullText(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

@@ -1,10 +1,11 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .node import Node
 from .sockets import Model
 
 
-class LoadModel(io.ComfyNode):
+class LoadModel(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
@@ -21,7 +22,7 @@ class LoadModel(io.ComfyNode):
         return io.NodeOutput(host.load_model(model, host.dtype_of(precision)))
 
 
-class FromComfy(io.ComfyNode):
+class FromComfy(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
@@ -43,7 +44,7 @@ class FromComfy(io.ComfyNode):
         return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision)))
 
 
-class DemoClip(io.ComfyNode):
+class DemoClip(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

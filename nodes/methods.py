@@ -3,6 +3,7 @@ from comfy_api.v0_0_2 import io
 
 from ..live_core.attention import SLOTS
 from ..live_core.methods import MASKS, METHODS, PROMPT_TO_PROMPT, SEATS, SELF_TARGETS, SOURCES, TAV_DDIM, WORD_EDITS, Method
+from .node import Node
 from .sockets import MethodRow
 
 CUSTOM = "custom"
@@ -94,7 +95,7 @@ def method_of(chosen: dict) -> Method:
 
 
 # ------------------------------------------------------------------------------------------------- a method of one's own
-class MethodFrames(io.ComfyNode):
+class MethodFrames(Node):
     @classmethod
     def define_schema(cls):
         names = ("source", "guidance_scale", "start", "min_width", "decoupled_guidance", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale")
@@ -112,7 +113,7 @@ class MethodFrames(io.ComfyNode):
         return io.NodeOutput(_changed(Method(CUSTOM, slots, latent_prompt="latent_prompt" in slots), settings))
 
 
-class _Step(io.ComfyNode):
+class _Step(Node):
     """A node that gives a method further settings; prompt-to-prompt's are the defaults."""
     NAME, TITLE, DESCRIPTION = "", "", ""
     NAMES: tuple[str, ...] = ()

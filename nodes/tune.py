@@ -1,10 +1,11 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .node import Node
 from .sockets import Concept, Model
 
 
-class Tune(io.ComfyNode):
+class Tune(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(

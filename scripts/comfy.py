@@ -29,6 +29,7 @@ from pathlib import Path
 
 import aiohttp
 
+TEXT = (3).to_bytes(4, "big")                     # how a binary message begins that shows a text on a node
 ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 LOADER = "LIVE_DemoClip"
 
@@ -120,8 +121,8 @@ class Client:
     async def run(self, prompt: dict, on_event=None, timeout: float = 3600) -> tuple[str, list, dict]:
         """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry).
 
-        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of type "preview" the bytes of ComfyUI's
-        binary messages, whose tail is a picture file.
+        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of ComfyUI's binary messages the bytes:
+        type "preview", whose tail is a picture file, and "text", whose tail is what a node says of itself.
         """
         status, answer = await self.queue(prompt)
         if status != 200:
@@ -131,7 +132,7 @@ class Client:
         async def follow() -> str:
             async for message in self.socket:
                 if message.type == aiohttp.WSMsgType.BINARY:
-                    event = {"type": "preview", "data": message.data}
+                    event = {"type": "text" if message.data[:4] == TEXT else "preview", "data": message.data}
                 elif message.type == aiohttp.WSMsgType.TEXT:
                     event = json.loads(message.data)
                     if event["data"].get("prompt_id") != identity:

@@ -262,7 +262,7 @@ def test_a_mask_without_a_word_to_find(demo_model, clip, caplog):
         edit(demo_model, inversion, more)
     assert edit(demo_model, inversion, replace(more, source_words="ball")).mask.any() and not caplog.messages
     nothing = edit(demo_model, inversion, replace(CHANGE, subtract_words="ball, meadow"), replace(BLENDED_LATENT, subtract_threshold=1e-6))
-    assert not nothing.mask.any() and torch.allclose(nothing.latents, inversion.latents[0]) and "mask is empty" in caplog.messages[-1]
+    assert not nothing.mask.any() and torch.allclose(nothing.latents, inversion.latents[0]) and "mask: it is empty" in caplog.messages[-1]
     drawn = replace(BLENDED_LATENT, blend_threshold=None)
     black, white = (edit(demo_model, inversion, more, drawn, mask=torch.full((1, 64, 64), value)) for value in (0.0, 1.0))
     assert torch.allclose(black.latents, inversion.latents[0]) and len(caplog.messages) == 2
@@ -299,4 +299,4 @@ def test_an_edit_of_another_model_s_inversion(demo_model, clip, caplog):
     edit(demo_model, found, CHANGE, replace(DDIM, guidance_scale=4.0))
     assert len(caplog.messages) == 1
     edit(demo_model, found, CHANGE, replace(DDIM, guidance_scale=5.0))
-    assert len(caplog.messages) == 2 and "found at guidance scale 4 and the edit has 5" in caplog.messages[1]
+    assert len(caplog.messages) == 2 and "guidance scale: 5, but null text was found at 4" in caplog.messages[1]

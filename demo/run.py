@@ -28,10 +28,10 @@ BASELINE = {f"{node}.method": "tav-ddim" for node in ("Tune Video", "Invert Vide
 
 
 def _comfy():
-    """scripts/comfy.py as a module."""
-    spec = importlib.util.spec_from_file_location("comfy_client", ROOT / "scripts" / "comfy.py")
+    """scripts/headless.py as a module."""
+    spec = importlib.util.spec_from_file_location("headless", ROOT / "scripts" / "headless.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["comfy_client"] = module
+    sys.modules["headless"] = module
     spec.loader.exec_module(module)
     return module
 

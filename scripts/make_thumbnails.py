@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
-from comfy import Client, Server  # noqa: E402
+from headless import Client, Server  # noqa: E402
 
 PHOTO = 36                                                            # side of a photo's inset, pixels
 

@@ -15,7 +15,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 import page as browser  # noqa: E402
-from comfy import Server  # noqa: E402
+from headless import Server  # noqa: E402
 
 # Inputs in italics, as nodes: the page draws code in blue on the note's brown.
 NOTES = {

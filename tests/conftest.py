@@ -99,9 +99,9 @@ def clip_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def comfy():
-    """scripts/comfy.py, the headless client."""
+    """scripts/headless.py, the headless client."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    import comfy as client
+    import headless as client
     sys.path.remove(str(ROOT / "scripts"))
     return client
 

@@ -1,4 +1,4 @@
-"""The headless client, scripts/comfy.py, as a script calls it: what it saves, what it says, and its exit codes."""
+"""The headless client, scripts/headless.py, as a script calls it: what it saves, what it says, and its exit codes."""
 import http.server
 import json
 import signal
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.host
 
 
 def command(*arguments) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "comfy.py"), "run", *map(str, arguments)]
+    return [sys.executable, str(ROOT / "scripts" / "headless.py"), "run", *map(str, arguments)]
 
 
 def client(*arguments, server=None):

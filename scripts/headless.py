@@ -1,6 +1,6 @@
 """Drive a ComfyUI server from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
-    python scripts/comfy.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
+    python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
         --set "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to Placeholder.initial_word=cat" \\
         --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from . import LiveError
 from .attention import AttentionPlan, SelfInjection, WordInjection, WordTap
 from .concept import check_reference
 from .diffusion import Callback
-from .inversion import Inversion, latent_prompt_of, record_of
+from .inversion import Inversion, latent_prompt_of, record_of, source_stream
 from .masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from .methods import Method
 from .notes import note
@@ -19,7 +18,7 @@ from .pretrained import LiveModel
 from .prompts import PLACEHOLDER, Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words, word_windows
 from .records import FUSION, LOCAL_BLEND, SELF_STEPS, Records, SideRecorder, evenly
 from .stores import RamStore
-from .streams import Stream, batch_latent_prompts, batch_text
+from .streams import Chain, Stream, guided, predict
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     needs_source = blending or injects
     streams, chain = _streams(model, inversion, change, method, needs_source, x)
     rows = {stream.name: i for i, stream in enumerate(streams)}
-    seats, edit_row = batch_latent_prompts(streams), rows["conditional"]
+    edit_row = rows["conditional"]
     source = _Source(model, inversion, method, rows.get("source"), needs_source, injects)
     tap = WordTap(map_size[0] * map_size[1], before_injection=method.source == "inversion", rows=(edit_row,) if source.row is None else (edit_row, source.row))
     shift = int(method.latent_prompt)
@@ -127,10 +126,9 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
                 if own is not None:
                     masks[FUSION][i] = own[size[0] * size[1]][shift:].unflatten(-1, size).bool().cpu()
             plan = AttentionPlan(method.frames, words=words, selves=selves, tap=tap, store=source.store, step=i)
-            batch = torch.stack([source.x if stream.latents == "source" else x for stream in streams])
-            noise = unet(batch, t, batch_text(streams, i), seats, plan)
-            x = schedule.denoise(x, guided(noise, rows, chain), t, steps)
-            source.after(i, t, noise, rows)
+            noise = predict(unet, streams, {"source": source.x, "edit": x}, t, i, plan)
+            x = schedule.denoise(x, guided(noise, chain), t, steps)
+            source.after(i, t, noise)
             of_edit.step(tap.acted[0])
             if needs_source:
                 of_source.step(source.acted(tap))
@@ -152,7 +150,7 @@ class _Source:
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method, row: int | None, needed: bool, injects: bool):
         self.model, self.inversion, self.method, self.row, self.needed, self.injects = model, inversion, method, row, needed, injects
         self.x = inversion.latents[inversion.steps - method.first_step(inversion.steps)].to(model.unet.device)
-        self.stream = Stream("source", "source", model.encode_text(inversion.prompt), latent_prompt_of(model, method, inversion.latents[0].to(self.x)))
+        self.stream = source_stream(model, method, inversion.prompt, inversion.latents[0].to(self.x))
         self.store = inversion.store
         self.step_maps: torch.Tensor | None = None                # (F, tokens, L) of the step, where they do not come from the batch
         self._sum: torch.Tensor | None = None
@@ -169,18 +167,17 @@ class _Source:
                 height, width = self.model.unet.map_tokens(*self.x.shape[-2:])
                 tap = WordTap(height * width, self_attention=self_attention, self_maps=self._self_sum)
                 plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.store) if self.injects else None, step=i)
-                self.model.unet(self.x[None], t, batch_text([self.stream], i), batch_latent_prompts([self.stream]), plan)
+                predict(self.model.unet, [self.stream], {"source": self.x}, t, i, plan)
                 self.step_maps, self._self_sum = tap.maps[0], tap.self_maps
                 return
         self.step_maps = self.store.read(f"{i:04d}/maps").to(self.x)
         self._sum = self.step_maps if self._sum is None else self._sum + self.step_maps
 
-    def after(self, i: int, t: int, noise: torch.Tensor, rows: dict[str, int]) -> None:
+    def after(self, i: int, t: int, noise: dict[str, torch.Tensor]) -> None:
         """A source that is reconstructed: its latents after the step."""
         if self.row is not None:
-            chain = [(name, self.method.guidance_scale) for name in ("source unconditional", "source") if name in rows]
-            predicted = guided(noise, rows, chain)
-            self.x = self.model.schedule.denoise(self.x, predicted, t, self.inversion.steps)
+            chain = [(name, self.method.guidance_scale) for name in ("source unconditional", "source") if name in noise]
+            self.x = self.model.schedule.denoise(self.x, guided(noise, chain), t, self.inversion.steps)
         elif self.needed and self.method.source == "reconstruction":
             self.x = self.store.read(f"{i:04d}/latents").to(self.x)
 
@@ -201,16 +198,7 @@ class _Source:
         return None if self._self_sum is None else self._self_sum[0]
 
 
-def guided(noise: torch.Tensor, rows: dict[str, int], chain: Sequence[tuple[str, float]]) -> torch.Tensor:
-    """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1)`` along a chain of (stream, w), each one condition further than the one before; the first w is not read.
-
-    Two streams are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
-    """
-    told = [noise[rows[name]] for name, _ in chain]
-    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told))
-
-
-def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> tuple[list[Stream], list[tuple[str, float]]]:
+def _streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, needs_source: bool, x: torch.Tensor) -> tuple[list[Stream], Chain]:
     """The rows of the batch, and the chain that guides the edit: "unconditional" (no words, the unconditional latent prompt), "wordless" (no
     words, the edit's latent prompt) and "conditional"; one of the first two that would cancel out is not run."""
     concepts = model.tuning.concepts if model.tuning else ()

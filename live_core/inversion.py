@@ -13,6 +13,7 @@ from .methods import Method
 from .pretrained import LiveModel
 from .prompts import check_clip_prompt
 from .stores import STORES, DiskStore, RamStore
+from .streams import Stream, guided, predict
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> to
     return clip[0] if trained is None else trained.to(clip)
 
 
+def source_stream(model: LiveModel, method: Method, prompt: str, clip: torch.Tensor) -> Stream:
+    """The clip under its own prompt, as `method` sees it: what an inversion walks and an edit's source is."""
+    return Stream("source", "source", model.encode_text(prompt), latent_prompt_of(model, method, clip))
+
+
 @torch.no_grad()
 def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, steps: int = 50, attention: str = "recompute",
            folder: Path | None = None, callback: Callback = lambda step, total, latents: None, kept_steps: float = 1.0) -> Inversion:
@@ -75,31 +81,29 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     schedule = model.schedule
     timesteps = schedule.timesteps(steps)
     x = clip.to(model.unet.device)
-    text = model.encode_text(prompt)[None]
-    seat = latent_prompt_of(model, method, x)
-    seats = None if seat is None else seat[None]
+    stream = source_stream(model, method, prompt, x)
     store = {"recompute": lambda: None, "ram": RamStore, "disk": lambda: DiskStore(folder)}[attention]()
     again = store is not None and method.source == "reconstruction"
     total = steps * (2 if again else 1)
     path = [x]
 
-    def predict(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
+    def noise_of(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
         """The noise at step i of the edit, its attention kept."""
         if not keep:
-            return model.unet(x[None], timesteps[i], text, seats, AttentionPlan(method.frames))[0]
+            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames))["source"]
         tap = WordTap(_tap_tokens(model, x))
         record = record_of(method, store) if i < kept_steps * steps else None
-        noise = model.unet(x[None], timesteps[i], text, seats, AttentionPlan(method.frames, tap=tap, record=record, step=i))[0]
+        noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames, tap=tap, record=record, step=i))["source"]
         store.write(f"{i:04d}/maps", tap.maps[0])
         return noise
 
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
-            x = schedule.invert(x, predict(x, i, store is not None and not again), timesteps[i], steps)
+            x = schedule.invert(x, noise_of(x, i, store is not None and not again), timesteps[i], steps)
             path.append(x)
             callback(steps - i, total, x)
         for i in range(steps) if again else ():
-            x = schedule.denoise(x, predict(x, i, True), timesteps[i], steps)
+            x = schedule.denoise(x, noise_of(x, i, True), timesteps[i], steps)
             store.write(f"{i:04d}/latents", x)
             callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
@@ -129,22 +133,21 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     timesteps = model.schedule.timesteps(steps)
     with torch.inference_mode(False):
         path = inversion.latents.to(model.unet.device, copy=True)
-        text = model.encode_text(inversion.prompt)[None].clone()
-        null = model.encode_text("")[None].clone()
-        seat = latent_prompt_of(model, method, path[0])
-        seats = None if seat is None else seat[None].clone()
+        conditional = source_stream(model, method, inversion.prompt, path[0])
+        null = model.encode_text("").clone()
         plan = AttentionPlan(method.frames)
         scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
         found, x = [], path[-1]
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
             for i, t in enumerate(timesteps):
-                conditional = model.unet(x[None], t, text, seats, plan)[0]
+                told = predict(model.unet, [conditional], {"source": x}, t, i, plan)
                 null = null.detach().clone().requires_grad_()
                 optimizer = torch.optim.Adam([null], lr=1e-2 * (1 - i / (2 * steps)))
 
                 def stepped(null: torch.Tensor) -> torch.Tensor:
-                    unconditional = model.unet(x[None], t, null, seats, plan)[0]
-                    return model.schedule.denoise(x, unconditional + guidance_scale * (conditional - unconditional), t, steps)
+                    unconditional = replace(conditional, name="unconditional", text=null)
+                    noise = told | predict(model.unet, [unconditional], {"source": x}, t, i, plan)
+                    return model.schedule.denoise(x, guided(noise, [("unconditional", 1.0), ("source", guidance_scale)]), t, steps)
 
                 def compared() -> tuple[float, torch.Tensor]:
                     loss = torch.nn.functional.mse_loss(stepped(null), path[steps - 1 - i])
@@ -156,7 +159,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                     if loss < 1e-5 + 2e-5 * i or not null.grad.isfinite().all():
                         break                                                           # an optimiser never forgets a NaN
                     optimizer.step()
-                found.append(null.detach()[0].cpu())
+                found.append(null.detach().cpu())
                 x = stepped(null.detach())
                 callback(i + 1, steps, x)
     return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
@@ -175,17 +178,15 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
     """
     steps = inversion.steps
     x = inversion.latents[-1].to(model.unet.device)
-    text, empty = model.encode_text(inversion.prompt)[None], model.encode_text("")
-    seat = latent_prompt_of(model, inversion.method, inversion.latents[0].to(x))
-    seats = None if seat is None else seat[None]
+    streams = [source_stream(model, inversion.method, inversion.prompt, inversion.latents[0].to(x))]
+    if guidance_scale != 1:
+        null = model.encode_text("") if inversion.null_text is None else inversion.null_text.to(streams[0].text)
+        streams.insert(0, replace(streams[0], name="unconditional", text=null))
+    chain = [(stream.name, guidance_scale) for stream in streams]
     plan = AttentionPlan(inversion.method.frames)
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(model.schedule.timesteps(steps)):
-            noise = model.unet(x[None], t, text, seats, plan)[0]
-            if guidance_scale != 1:
-                null = (empty if inversion.null_text is None else inversion.null_text[i].to(text))[None]
-                unconditional = model.unet(x[None], t, null, seats, plan)[0]
-                noise = unconditional + guidance_scale * (noise - unconditional)
-            x = model.schedule.denoise(x, noise, t, steps)
+            noise = predict(model.unet, streams, {"source": x}, t, i, plan)
+            x = model.schedule.denoise(x, guided(noise, chain), t, steps)
             callback(i + 1, steps, x)
     return x

@@ -1,28 +1,48 @@
-"""Streams: the rows of one U-Net batch. Each is a whole clip with its own words and its own latent prompt."""
+"""Streams: the rows of one U-Net batch, how their noise is predicted, and how predictions are combined into guidance."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from .attention import AttentionPlan
+from .video_unet import VideoUNet
+
+# Streams by name, each one condition further than the one before, with the weight w of that condition; the first w is not read.
+Chain = Sequence[tuple[str, float]]
+
 
 @dataclass(frozen=True)
 class Stream:
-    """`latents` names whose latents this stream denoises ("source" or "edit"); `text` (L, d), or (N, L, d) when every step has its own;
-    `latent_prompt` (c, h, w) or None."""
+    """One row of a batch: a whole clip under its own conditions."""
     name: str
-    latents: str
-    text: torch.Tensor
-    latent_prompt: torch.Tensor | None = None
+    latents: str                                # whose latents it denoises, a key of `predict`'s
+    text: torch.Tensor                          # (L, d), or (N, L, d) when every step has its own
+    latent_prompt: torch.Tensor | None = None   # (c, h, w); all streams of a batch have one, or none
+    picture: torch.Tensor | None = None         # (f, c', h, w), channels joined to the noisy ones; all or none
 
 
-def batch_text(streams: list[Stream], step: int) -> torch.Tensor:
-    """(s, L, d)"""
-    return torch.stack([stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams])
+def predict(unet: VideoUNet, streams: Sequence[Stream], latents: Mapping[str, torch.Tensor], t: int, step: int = 0,
+            plan: AttentionPlan = AttentionPlan()) -> dict[str, torch.Tensor]:
+    """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that have steps.
+
+    `latents`: (f, c, h, w) for each name in ``stream.latents``.
+    """
+    x = torch.stack([latents[stream.latents] for stream in streams])                            # streams frames channels height width
+    if any(stream.picture is not None for stream in streams):
+        x = torch.cat([x, torch.stack([stream.picture for stream in streams]).to(x)], 2)
+    text = torch.stack([stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams])
+    seats = [stream.latent_prompt for stream in streams]
+    latent_prompts = None if all(seat is None for seat in seats) else torch.stack(seats)
+    noise = unet(x, t, text, latent_prompts, plan)
+    return {stream.name: noise[i] for i, stream in enumerate(streams)}
 
 
-def batch_latent_prompts(streams: list[Stream]) -> torch.Tensor | None:
-    """(s, c, h, w), or None when the method has no latent prompt."""
-    if all(stream.latent_prompt is None for stream in streams):
-        return None
-    return torch.stack([stream.latent_prompt for stream in streams])
+def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:
+    """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1) ...`` along a chain of streams.
+
+    One stream is its own prediction, two are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
+    """
+    told = [noise[name] for name, _ in chain]
+    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told))

@@ -7,10 +7,11 @@ from golden import attend, case, close, needed, parity, queries_and_keys, under,
 
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection
 from live_core.diffusion import Schedule, scaled_linear
-from live_core.editing import Edit, guided, word_edits
+from live_core.editing import Edit, word_edits
 from live_core.masks import blend, blend_mask, edit_mask, resize_mask, word_mask
 from live_core.methods import FATEZERO_SHAPE, Method
 from live_core.prompts import read_prompt
+from live_core.streams import guided
 
 pytestmark = needed
 
@@ -154,8 +155,8 @@ def test_blended_latent_diffusion_s_loop(script):
         if script == "ldm":
             x = blend(background, x, mask)
             close(x, data["out/blended_model_inputs"][i], entry)
-        noise = torch.stack([data["in/eps_uncond"][i], data["in/eps_text"][i]])
-        x = schedule.denoise(x, guided(noise, {"u": 0, "c": 1}, [("u", 1.0), ("c", run["guidance_scale"])]), t, steps)
+        noise = {"u": data["in/eps_uncond"][i], "c": data["in/eps_text"][i]}
+        x = schedule.denoise(x, guided(noise, [("u", 1.0), ("c", run["guidance_scale"])]), t, steps)
         if script == "sd2":
             x = blend(background, x, mask)
             close(x, data["out/latents"][i], entry)

@@ -1,4 +1,4 @@
-"""A procedural world of moving sprites: clips with captions, true masks, true trajectories and the true answer to an edit.
+"""A procedural world of moving sprites: clips with captions, true masks and trajectories, the true answer to an edit.
 
 A clip is a frozen description (scene, things, tracks), so the truth about an edit is the same description with another
 thing in it, drawn again: ``clip.swap(0, other).frames()``. Everything follows from the seed.
@@ -9,9 +9,10 @@ thing in it, drawn again: ``clip.swap(0, other).frames()``. Everything follows f
 >>> clip.frames().shape, clip.masks(0).shape
 ((8, 128, 128, 3), (8, 128, 128))
 
-The *vocabulary* (``SHAPES`` x ``COLOURS`` x ``SCENES``) is what captions name. The world itself is wider, as a photographed
-world is: a thing can be striped, two-tone or dotted, have an outline from ``OTHER_SHAPES``, or be a random blob
-(shape ``"blob-<seed>"``). No caption says so; such a thing is only ever called "a thing".
+The *vocabulary* (``SHAPES`` x ``COLOURS`` x ``SCENES``) is what captions name. The world itself is wider, as a
+photographed world is: a thing can be striped, two-tone or dotted, have an outline from ``OTHER_SHAPES``, or be a random
+blob (shape ``"blob-<seed>"``); `free_thing` draws any outline, pattern and colours. No caption says so; such a thing is
+only ever called "a thing".
 """
 from __future__ import annotations
 
@@ -20,92 +21,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .outlines import FREE_FAMILIES, HOLES, OTHER_SHAPES, SHAPES, centre_of_mass, outline
+from .patterns import COLOURS, PATTERNS, pattern_weight, random_colour, random_pattern, rgb
+
 SIZE = 128
 SUPERSAMPLING = 4
 
 RIM = 0.55                               # how much of its colour a thing has at its outline
-COLOURS = {
-    "red": (212, 38, 38), "orange": (244, 128, 24), "yellow": (250, 212, 48), "green": (34, 150, 62), "blue": (40, 84, 222),
-    "purple": (126, 52, 176), "pink": (246, 128, 184), "white": (250, 250, 250), "black": (28, 28, 32),
-}
-PATTERNS = ("striped", "banded", "two-tone", "dotted")      # outside the vocabulary: no caption names them
-
-
-# ------------------------------------------------------------------------------------------------ outlines of things
-def _circle(radius: float = 1.0, n: int = 40) -> np.ndarray:
-    t = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    return radius * np.stack([np.cos(t), np.sin(t)], 1)
-
-
-def _star(points: int = 5, inner: float = 0.45) -> np.ndarray:
-    t = np.arange(2 * points) * np.pi / points - np.pi / 2
-    r = np.where(np.arange(2 * points) % 2 == 0, 1.1, 1.1 * inner)
-    return np.stack([r * np.cos(t), r * np.sin(t)], 1)
-
-
-def _heart() -> np.ndarray:
-    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    return np.stack([16 * np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) - 2], 1) / 16
-
-
-def _moon() -> np.ndarray:
-    outer = np.linspace(0.25 * np.pi, 1.75 * np.pi, 32)
-    inner = np.linspace(1.66 * np.pi, 0.34 * np.pi, 28)
-    return np.concatenate([1.05 * np.stack([np.cos(outer), np.sin(outer)], 1),
-                           np.stack([0.36 + 0.80 * np.cos(inner), 0.80 * np.sin(inner)], 1)]) + [0.12, 0.0]
-
-
-def _fish() -> np.ndarray:
-    t = np.linspace(0.12 * np.pi, 1.88 * np.pi, 30)
-    body = np.stack([-0.22 + 0.80 * -np.cos(t) * -1, 0.62 * np.sin(t)], 1)
-    return np.concatenate([body, [[1.15, -0.62], [0.95, 0.0], [1.15, 0.62]]])
-
-
-def _polygon(*points: float) -> np.ndarray:
-    return np.array(points, float).reshape(-1, 2)
-
-
-# Each outline is a closed polygon in object coordinates: about one unit in radius, y pointing down. "ring" has a hole.
-SHAPES = {
-    "ball": _circle(),
-    "box": _polygon(-.86, -.86, .86, -.86, .86, .86, -.86, .86),
-    "cone": _polygon(0, -1.05, 1.0, .85, -1.0, .85),
-    "star": _star(),
-    "heart": _heart(),
-    "cross": _polygon(-.36, -1, .36, -1, .36, -.36, 1, -.36, 1, .36, .36, .36, .36, 1, -.36, 1, -.36, .36, -1, .36, -1, -.36, -.36, -.36),
-    "ring": _circle(),
-    "moon": _moon(),
-    "tree": _polygon(0, -1.15, .62, -.35, .36, -.35, .92, .5, .24, .5, .24, 1.1, -.24, 1.1, -.24, .5, -.92, .5, -.36, -.35, -.62, -.35),
-    "fish": _fish(),
-}
-OTHER_SHAPES = {
-    "house": _polygon(0, -1.1, 1.05, -.15, .75, -.15, .75, .95, -.75, .95, -.75, -.15, -1.05, -.15),
-    "arrow": _polygon(1.15, 0, .2, -.95, .2, -.38, -1.05, -.38, -1.05, .38, .2, .38, .2, .95),
-    "hourglass": _polygon(-.9, -1, .9, -1, .28, 0, .9, 1, -.9, 1, -.28, 0),
-    "gem": _polygon(-.6, -.8, .6, -.8, 1.1, -.2, 0, 1.1, -1.1, -.2),
-}
-_HOLES = {"ring": _circle(0.5)}
-
-
-def _outline(shape: str) -> np.ndarray:
-    if shape.startswith("blob-"):
-        rng = np.random.default_rng(int(shape[5:]))
-        t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-        r = np.ones_like(t)
-        for k in range(2, 7):
-            r += rng.normal() * 0.32 / k ** 0.5 * np.cos(k * t + rng.uniform(0, 2 * np.pi)) * rng.integers(0, 2)
-        r = np.clip(r, 0.35, 1.6)
-        r /= np.sqrt((r ** 2).mean())
-        return np.stack([r * np.cos(t), r * np.sin(t)], 1)
-    return SHAPES[shape] if shape in SHAPES else OTHER_SHAPES[shape]
-
-
-def _centre_of_mass(shape: str) -> np.ndarray:
-    """(x, y) in object coordinates; the one hole there is lies around its outline's centre."""
-    a = _outline(shape)
-    b = np.roll(a, -1, 0)
-    cross = a[:, 0] * b[:, 1] - b[:, 0] * a[:, 1]
-    return ((a + b) * cross[:, None]).sum(0) / (3 * cross.sum())
 
 
 # ------------------------------------------------------------------------------------------------------------- scenes
@@ -120,14 +42,22 @@ class _SceneStyle:
 
 
 SCENES = {
-    "meadow": _SceneStyle(((150, 200, 240), (206, 228, 244)), ((150, 196, 120), (118, 172, 96)), .46, (.05, 1, .06, 1), "on the meadow"),
-    "desert": _SceneStyle(((246, 214, 170), (250, 232, 204)), ((226, 188, 134), (208, 164, 108)), .50, (.03, 1, .07, 1), "on the desert", (252, 240, 180)),
-    "sea": _SceneStyle(((206, 226, 230), (226, 236, 236)), ((104, 164, 196), (78, 138, 178)), .40, (.012, 3, .03, 2), "on the sea"),
-    "snow": _SceneStyle(((168, 182, 206), (196, 206, 222)), ((222, 230, 240), (206, 216, 232)), .52, (.06, 1, .05, 2), "on the snow"),
-    "night": _SceneStyle(((38, 40, 84), (66, 66, 116)), ((54, 74, 92), (44, 60, 78)), .56, (.05, 2, .05, 1), "in the night", (232, 228, 200)),
-    "road": _SceneStyle(((196, 190, 184), (216, 208, 200)), ((150, 148, 150), (122, 120, 124)), .44, (.0, 1, .0, 1), "on the road"),
-    "room": _SceneStyle(((232, 208, 200), (238, 218, 208)), ((168, 124, 96), (150, 108, 82)), .62, (.0, 1, .0, 1), "in the room", (252, 236, 206)),
-    "clouds": _SceneStyle(((112, 160, 226), (150, 190, 238)), ((204, 220, 244), (232, 238, 250)), .58, (.07, 3, .07, 2), "in the clouds"),
+    "meadow": _SceneStyle(((150, 200, 240), (206, 228, 244)), ((150, 196, 120), (118, 172, 96)),
+                          .46, (.05, 1, .06, 1), "on the meadow"),
+    "desert": _SceneStyle(((246, 214, 170), (250, 232, 204)), ((226, 188, 134), (208, 164, 108)),
+                          .50, (.03, 1, .07, 1), "on the desert", (252, 240, 180)),
+    "sea": _SceneStyle(((206, 226, 230), (226, 236, 236)), ((104, 164, 196), (78, 138, 178)),
+                       .40, (.012, 3, .03, 2), "on the sea"),
+    "snow": _SceneStyle(((168, 182, 206), (196, 206, 222)), ((222, 230, 240), (206, 216, 232)),
+                        .52, (.06, 1, .05, 2), "on the snow"),
+    "night": _SceneStyle(((38, 40, 84), (66, 66, 116)), ((54, 74, 92), (44, 60, 78)),
+                         .56, (.05, 2, .05, 1), "in the night", (232, 228, 200)),
+    "road": _SceneStyle(((196, 190, 184), (216, 208, 200)), ((150, 148, 150), (122, 120, 124)),
+                        .44, (.0, 1, .0, 1), "on the road"),
+    "room": _SceneStyle(((232, 208, 200), (238, 218, 208)), ((168, 124, 96), (150, 108, 82)),
+                        .62, (.0, 1, .0, 1), "in the room", (252, 236, 206)),
+    "clouds": _SceneStyle(((112, 160, 226), (150, 190, 238)), ((204, 220, 244), (232, 238, 250)),
+                          .58, (.07, 3, .07, 2), "in the clouds"),
 }
 
 
@@ -136,14 +66,16 @@ def _background(scene: str, phase: float, height: int, width: int) -> np.ndarray
     style = SCENES[scene]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
-    picture = _mix(np.array(style.sky[0], np.float32), np.array(style.sky[1], np.float32), np.clip(v / style.horizon, 0, 1))
+    top, bottom = (np.array(colour, np.float32) for colour in style.sky)
+    picture = _mix(top, bottom, np.clip(v / style.horizon, 0, 1))
     if style.disc:
         distance = np.hypot(x - (0.78 - 0.02 * np.sin(phase)) * width, y - 0.17 * height)
         picture = _mix(picture, np.array(style.disc, np.float32), np.clip(0.085 * height - distance + 0.5, 0, 1))
     far_amplitude, far_waves, near_amplitude, near_waves = style.waves
     breath = 0.008 * np.sin(0.7 * phase)
-    for level, amplitude, waves, speed, colour in ((style.horizon, far_amplitude, far_waves, 1.0, style.ground[0]),
-                                                   (style.horizon + 0.24, near_amplitude, near_waves, 2.0, style.ground[1])):
+    layers = ((style.horizon, far_amplitude, far_waves, 1.0, style.ground[0]),
+              (style.horizon + 0.24, near_amplitude, near_waves, 2.0, style.ground[1]))
+    for level, amplitude, waves, speed, colour in layers:
         edge = level + breath + amplitude * np.sin(2 * np.pi * waves * u + speed * phase)
         picture = _mix(picture, np.array(colour, np.float32), np.clip((v - edge) * height + 0.5, 0, 1))
     return picture
@@ -165,7 +97,7 @@ class Thing:
     @property
     def name(self) -> str:
         """What a caption calls it: colour and shape when the vocabulary has them, else "thing"."""
-        plain = self.pattern is None and self.shape in SHAPES
+        plain = self.pattern is None and self.shape in SHAPES and self.colour in COLOURS
         return f"{self.colour} {self.shape}" if plain else "thing"
 
 
@@ -188,6 +120,7 @@ class Clip:
     caption: str
     height: int = SIZE
     width: int = SIZE
+    scale: float = 1.0                   # pixels to one pixel of the world as it was laid out, at SIZE
 
     def __len__(self) -> int:
         return len(self.phase)
@@ -211,16 +144,28 @@ class Clip:
         return np.stack([centroid(mask) for mask in self.masks(thing)])
 
     def swap(self, index: int, thing: Thing) -> Clip:
-        """The true answer to an edit: the same clip with another thing on the same trajectory, its centre of mass where the old one's was."""
+        """The true answer to an edit: another thing on the same trajectory, centre of mass on centre of mass."""
         old, track = self.things[index], self.tracks[index]
-        moved = [radius * (_centre_of_mass(old.shape) - _centre_of_mass(thing.shape)) @ _turn(angle) for radius, angle in zip(track.radius, track.angle)]
-        track = replace(track, x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)), y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)))
-        return replace(self, things=self.things[:index] + (thing,) + self.things[index + 1:], tracks=self.tracks[:index] + (track,) + self.tracks[index + 1:],
+        apart = centre_of_mass(outline(old.shape)) - centre_of_mass(outline(thing.shape))
+        moved = [radius * apart @ _turn(angle) for radius, angle in zip(track.radius, track.angle)]
+        track = replace(track, x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)),
+                        y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)))
+        return replace(self, things=self.things[:index] + (thing,) + self.things[index + 1:],
+                       tracks=self.tracks[:index] + (track,) + self.tracks[index + 1:],
                        caption=self.caption.replace(old.name, thing.name, 1))
 
     def without(self, index: int) -> Clip:
         """The same clip with one thing gone."""
-        return replace(self, things=self.things[:index] + self.things[index + 1:], tracks=self.tracks[:index] + self.tracks[index + 1:])
+        return replace(self, things=self.things[:index] + self.things[index + 1:],
+                       tracks=self.tracks[:index] + self.tracks[index + 1:])
+
+    def resized(self, factor: float) -> Clip:
+        """The same clip drawn larger, in finer pixels."""
+        def times(values: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(factor * value for value in values)
+        tracks = (replace(t, x=times(t.x), y=times(t.y), radius=times(t.radius)) for t in self.tracks)
+        return replace(self, tracks=tuple(tracks), height=round(factor * self.height), width=round(factor * self.width),
+                       scale=factor * self.scale)
 
     def _alpha(self, index: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Coverage and rim of one thing in one frame, both (height, width) 0..1."""
@@ -229,12 +174,13 @@ class Clip:
         centre = np.array([track.x[frame], track.y[frame]])
         turn = _turn(angle)
         cover, rim = (Image.new("L", (self.width * s, self.height * s)) for _ in range(2))
-        for points, fill in ((_outline(thing.shape), 255), (_HOLES.get(thing.shape), 0)):
+        for points, fill in ((outline(thing.shape), 255), (HOLES.get(thing.shape), 0)):
             if points is None:
                 continue
             corners = [tuple(p) for p in ((points @ turn) * radius + centre) * s]
             ImageDraw.Draw(cover).polygon(corners, fill=fill)
-            ImageDraw.Draw(rim).line(corners + corners[:2], fill=255, width=round(max(2.0, 0.09 * radius) * s), joint="curve")
+            width = round(max(2.0 * self.scale, 0.09 * radius) * s)
+            ImageDraw.Draw(rim).line(corners + corners[:2], fill=255, width=width, joint="curve")
         cover, rim = (np.asarray(m.reduce(s), np.float32) / 255 for m in (cover, rim))
         return cover, np.minimum(cover, rim)
 
@@ -243,29 +189,14 @@ class Clip:
         y, x = np.mgrid[0:self.height, 0:self.width].astype(np.float32)
         for index, (thing, track) in enumerate(zip(self.things, self.tracks)):
             cover, rim = self._alpha(index, frame)
-            colour = np.broadcast_to(np.array(COLOURS[thing.colour], np.float32), picture.shape)
+            colour = np.broadcast_to(rgb(thing.colour), picture.shape)
             if thing.pattern:
                 a, r = track.angle[frame], track.radius[frame]
                 dx, dy = (x - track.x[frame]) / r, (y - track.y[frame]) / r
-                p = _pattern(thing.pattern, np.cos(a) * dx + np.sin(a) * dy, -np.sin(a) * dx + np.cos(a) * dy, 1 / r)
-                colour = _mix(colour, np.array(COLOURS[thing.other_colour], np.float32), p)
+                u, v = np.cos(a) * dx + np.sin(a) * dy, -np.sin(a) * dx + np.cos(a) * dy
+                colour = _mix(colour, rgb(thing.other_colour), pattern_weight(thing.pattern, u, v, 1 / r))
             picture = _mix(picture, _mix(colour, colour * RIM, rim), cover)
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-
-
-def _pattern(kind: str, u: np.ndarray, v: np.ndarray, pixel: float) -> np.ndarray:
-    """Weight 0..1 of the second colour at object coordinates (u, v), soft over one pixel."""
-    def soft(distance):
-        return np.clip(distance / pixel + 0.5, 0, 1)
-    if kind == "striped":                                    # four horizontal stripes to a thing
-        return soft(np.abs((v / 0.5 + 0.5) % 2 - 1) * 0.5 - 0.25)
-    if kind == "banded":                                     # one broad band across the middle
-        return soft(0.36 - np.abs(v))
-    if kind == "two-tone":
-        return soft(v - 0.05)
-    if kind == "dotted":
-        return soft(0.22 - np.hypot((u + .39) % 0.78 - 0.39, (v + .39) % 0.78 - 0.39))
-    raise ValueError(f"unknown pattern {kind!r}; known: {', '.join(PATTERNS)}")
 
 
 def _turn(angle: float) -> np.ndarray:
@@ -294,9 +225,20 @@ def random_thing(rng: np.random.Generator, wide: bool = False) -> Thing:
     return Thing(shape, str(colour), pattern, str(other) if pattern else None)
 
 
+def free_thing(rng: np.random.Generator) -> Thing:
+    """A thing from the whole space of looks: any outline but the held-out ones, any pattern, any colours."""
+    family = str(rng.choice(["blob", "vocabulary", *FREE_FAMILIES], p=[.18, .14, .17, .13, .10, .28]))
+    shape = str(rng.choice(list(SHAPES))) if family == "vocabulary" else f"{family}-{rng.integers(1 << 30)}"
+    colour = random_colour(rng)
+    if rng.random() < 0.3:
+        return Thing(shape, colour)
+    pattern = str(rng.choice(PATTERNS)) if rng.random() < 0.25 else random_pattern(rng)
+    return Thing(shape, colour, pattern, random_colour(rng, apart_from=colour))
+
+
 def make_track(rng: np.random.Generator, frames: int, radius: float, height: int = SIZE, width: int = SIZE,
                speed: float = 1.0, growth: float = 0.0) -> Track:
-    """A smooth path that stays inside the picture: a straight run with a bob, a slight rotation, a steady change of size."""
+    """A smooth path that stays inside the picture: a straight run with a bob, a slight turn, a change of size."""
     t = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
     r = radius * (1 + growth * (t - 0.5))
     low, high_x, high_y = 1.1 * r.max(), width - 1.1 * r.max(), height - 1.1 * r.max()
@@ -309,12 +251,13 @@ def make_track(rng: np.random.Generator, frames: int, radius: float, height: int
     return Track(*(tuple(float(value) for value in values) for values in (x, y, r, angle)))
 
 
-def make_clip(seed: int, frames: int = 8, things: tuple[Thing, ...] | None = None, scene: str | None = None, count: int = 1,
-              radius: float | None = None, speed: float = 1.0, growth: float | None = None,
+def make_clip(seed: int, frames: int = 8, things: tuple[Thing, ...] | None = None, scene: str | None = None,
+              count: int = 1, radius: float | None = None, speed: float = 1.0, growth: float | None = None,
               height: int = SIZE, width: int = SIZE) -> Clip:
     """A moving scene from a seed. Whatever is given is kept; the rest is drawn from the seed.
 
-    `radius` is in pixels; `speed` 1 crosses about half the picture; `growth` is the change of size over the clip (0.3 = 30 %).
+    `radius` is in pixels; `speed` 1 crosses about half the picture; `growth` is the change of size over the clip
+    (0.3 = 30 %).
     """
     rng = np.random.default_rng(seed)
     scene = scene or str(rng.choice(list(SCENES)))
@@ -330,18 +273,24 @@ def make_clip(seed: int, frames: int = 8, things: tuple[Thing, ...] | None = Non
     return Clip(scene, things, tuple(tracks), tuple(float(p) for p in phase), caption, height, width)
 
 
-def make_picture(seed: int, kind: str = "one") -> tuple[Clip, str]:
-    """One training picture as a one-frame clip, and its caption. Kinds: one, two, wide (a thing beyond the vocabulary), empty."""
+def make_picture(seed: int, kind: str = "one", size: int = SIZE) -> tuple[Clip, str]:
+    """One training picture as a one-frame clip of `size` pixels, and its caption.
+
+    Kinds: one, two, wide (a thing beyond the vocabulary), empty; free (one of `free_thing`), beside (such a one and a
+    thing from the vocabulary).
+    """
     rng = np.random.default_rng(seed)
     scene = str(rng.choice(list(SCENES)))
     place = SCENES[scene].place
-    count = {"one": 1, "wide": 1, "two": 2, "empty": 0}[kind]
+    count = {"one": 1, "wide": 1, "free": 1, "two": 2, "beside": 2, "empty": 0}[kind]
+    free = 0 if kind == "free" else int(rng.integers(2)) if kind == "beside" else None
     things, tracks = [], []
     for i in range(count):
-        thing = random_thing(rng, wide=kind == "wide")
+        thing = free_thing(rng) if i == free else random_thing(rng, wide=kind == "wide")
         while any(thing.shape == other.shape or thing.colour == other.colour for other in things):
             thing = random_thing(rng)
-        radius = rng.uniform(16, 26) if count == 2 else rng.uniform(17, 44) if rng.random() < 0.35 else rng.uniform(17, 28)
+        large = count != 2 and rng.random() < 0.35
+        radius = rng.uniform(16, 26) if count == 2 else rng.uniform(17, 44) if large else rng.uniform(17, 28)
         for _ in range(20):
             x, y = rng.uniform(radius, SIZE - radius), rng.uniform(radius + (6 if radius < 32 else 0), SIZE - radius)
             if all(np.hypot(x - t.x[0], y - t.y[0]) > 0.95 * (radius + t.radius[0]) for t in tracks):
@@ -352,8 +301,10 @@ def make_picture(seed: int, kind: str = "one") -> tuple[Clip, str]:
     if kind == "empty":
         caption = f"nothing {place}"
     else:
-        caption = str(rng.choice([f"{named} {place}", f"{named} {place}", f"{named} moving {place}", f"a photo of {named} {place}", f"a photo of {named}"]))
-    return Clip(scene, tuple(things), tuple(tracks), (float(rng.uniform(0, 2 * np.pi)),), caption), caption
+        caption = str(rng.choice([f"{named} {place}", f"{named} {place}", f"{named} moving {place}",
+                                  f"a photo of {named} {place}", f"a photo of {named}"]))
+    clip = Clip(scene, tuple(things), tuple(tracks), (float(rng.uniform(0, 2 * np.pi)),), caption)
+    return clip if size == SIZE else clip.resized(size / SIZE), caption
 
 
 def make_reference(thing: Thing, seed: int) -> Clip:

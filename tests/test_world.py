@@ -4,7 +4,9 @@ import pytest
 from conftest import ROOT
 from demo.cases import CASES
 from demo.measure import measure
-from demo.world import COLOURS, OTHER_SHAPES, PATTERNS, SCENES, SHAPES, Thing, make_clip, make_picture
+from demo.outlines import FREE_FAMILIES, outline, resembles_held_out
+from demo.patterns import FREE_PATTERNS
+from demo.world import COLOURS, OTHER_SHAPES, PATTERNS, SCENES, SHAPES, Thing, free_thing, make_clip, make_picture
 
 
 def test_vocabulary_is_large_enough():
@@ -46,6 +48,37 @@ def test_pictures_name_only_the_vocabulary():
     for seed in range(30):
         assert make_picture(seed, "wide")[1].find("thing") >= 0
         assert "nothing" in make_picture(seed, "empty")[1]
+
+
+@pytest.mark.parametrize("kind", ["one", "two", "wide", "free", "beside"])
+def test_a_larger_picture_is_the_same_picture_in_finer_pixels(kind):
+    for seed in range(4):
+        (small, caption), (large, same) = make_picture(seed, kind), make_picture(seed, kind, 256)
+        assert caption == same and large.frames().shape == (1, 256, 256, 3)
+        reduced = large.frames()[0].reshape(128, 2, 128, 2, 3).mean((1, 3))
+        assert np.abs(reduced - small.frames()[0]).mean() < 1.5
+        assert np.abs(large.centres(0) / 2 - small.centres(0)).max() < 0.5
+
+
+@pytest.mark.parametrize("family", FREE_FAMILIES)
+def test_free_outlines_are_things_of_one_size_and_none_is_held_out(family):
+    for seed in range(60):
+        points = outline(f"{family}-{seed}")
+        assert not resembles_held_out(points) and 0.5 < np.hypot(*points.T).max() <= 1.4001
+
+
+def test_held_out_outlines_are_known_turned_and_mirrored():
+    for points in OTHER_SHAPES.values():
+        assert resembles_held_out(points) and resembles_held_out(1.3 * points[:, ::-1] + 0.2)
+    assert not any(resembles_held_out(points) for points in SHAPES.values())
+
+
+def test_a_free_thing_is_called_a_thing_and_never_has_a_held_out_outline():
+    rng = np.random.default_rng(0)
+    things = [free_thing(rng) for _ in range(300)]
+    assert not {thing.shape for thing in things} & set(OTHER_SHAPES)
+    assert np.mean([thing.name == "thing" for thing in things]) > 0.95
+    assert {(thing.pattern or "").split("-")[0] for thing in things} >= set(FREE_PATTERNS)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)

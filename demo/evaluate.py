@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .data import HELD_OUT
-from .train import MODEL, to_tensor, write_safetensors
+from .train import MODEL
+from .training.run import to_tensor, write_safetensors
 from .world import COLOURS, SCENES, SHAPES, make_picture
 
 LABELS = {"shape": list(SHAPES), "colour": list(COLOURS), "scene": list(SCENES)}

@@ -1,0 +1,73 @@
+"""Training of the demo model: what its loss and its captions are built from, and that it goes on where it stopped."""
+import numpy as np
+import pytest
+import torch
+from demo.data import LOOK, draw_look
+from demo.outlines import OTHER_SHAPES
+from demo.tokenizer import CONTEXT
+from demo.training.diffusion import WordMaps, draw_timesteps
+from demo.training.looks import TOKENS, LookEncoder, place, read_caption
+from demo.training.run import Run
+from demo.world import Thing
+
+
+def test_a_caption_knows_its_words():
+    caption = read_caption("a red ball and a thing on the sea", ["red ball", "thing"], look_of=1, tokens=3)
+    assert caption.text == "a red ball and a thing thing thing on the sea"
+    assert caption.words == ((2, 0), (3, 0), (6, 1), (7, 1), (8, 1)) and caption.told == (6, 7, 8)
+    assert read_caption("nothing on the sea", []).words == ()
+
+
+@pytest.mark.parametrize("tokens", range(1, TOKENS + 1))
+def test_each_word_of_a_look_is_moved_by_its_own_vector(tokens):
+    captions = [read_caption("", []), read_caption("a red box on the road", ["red box"], 0, tokens)]
+    offsets = torch.randn(1, TOKENS, 128)
+    placed = place(offsets, captions)
+    assert placed.shape == (2, CONTEXT, 128) and placed[0].abs().max() == 0
+    assert torch.equal(placed[1, 2:2 + tokens], offsets[0, :tokens])
+    assert placed[1].abs().sum(-1).count_nonzero() == tokens
+
+
+def test_a_look_shows_the_thing_whole_and_alone():
+    for shape in OTHER_SHAPES:
+        look = draw_look(Thing(shape, "red"), np.random.default_rng(1))
+        assert look.shape == (LOOK, LOOK, 4) and 0.15 < (look[..., 3] > 127).mean() < 0.6
+        border = np.concatenate([look[0], look[-1], look[:, 0], look[:, -1]])
+        assert (border[:, :3] == 128).mean() > 0.95
+    assert LookEncoder()(torch.zeros(2, 4, LOOK, LOOK), torch.zeros(2, TOKENS, 128)).shape == (2, TOKENS, 128)
+
+
+def test_the_localisation_loss_is_zero_for_the_mask_itself():
+    maps = WordMaps(cells=16)
+    masks = torch.rand(2, 16)
+    masks = masks / masks.sum(-1, keepdim=True)
+    probabilities = torch.rand(1, 16, CONTEXT)
+    probabilities[0, :, 3], probabilities[0, :, 4] = masks[0], masks[1]
+    maps.maps = [probabilities]
+    zeros = torch.zeros(2, dtype=torch.long)
+    assert maps.localisation_loss(zeros, torch.tensor([3, 4]), masks).abs() < 1e-3
+    assert maps.localisation_loss(zeros, torch.tensor([4, 3]), masks) > 0.01
+
+
+def test_timesteps_cover_all_noise_levels():
+    t = draw_timesteps(torch.linspace(0, 1, 2000))
+    assert t.min() == 0 and t.max() >= 995 and t.diff().min() >= 0 and t.diff().max() <= 3
+
+
+def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path):
+    def train(folder, *stops):
+        for stop in stops:
+            torch.manual_seed(0)
+            layer = torch.nn.Linear(3, 3)
+            run = Run("stage", folder, {"layer": layer}, lr=1e-2, steps=12, average=0.9)
+            while run.step < stop:
+                generator = torch.Generator().manual_seed(run.step)
+                run.update(layer(torch.randn(4, 3, generator=generator)).square().mean())
+            run.save()
+        return run
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    once, twice = train(tmp_path / "a", 10), train(tmp_path / "b", 4, 10)
+    for name, value in once.average.items():
+        assert torch.equal(value, twice.average[name]) and torch.equal(once.parameters[name], twice.parameters[name])

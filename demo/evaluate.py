@@ -114,7 +114,7 @@ def word_iou(model, grow: bool, count: int = 60, noise_levels: tuple[int, ...] =
     And the same for a perfect map: the true mask's own share of each of the 16x16 cells. `grow`: with local blend's 3x3 maximum.
     """
     from live_core.attention import AttentionPlan, WordTap
-    from live_core.masks import word_mask
+    from live_core.masks import MaskRule, word_mask
     from live_core.prompts import read_prompt
     generator, scores = torch.Generator().manual_seed(0), []
     for i in range(count):
@@ -130,7 +130,7 @@ def word_iou(model, grow: bool, count: int = 60, noise_levels: tuple[int, ...] =
         tokens = read_prompt(caption, model.tokenizer).tokens_of(thing.shape)
         true = torch.from_numpy(clip.masks(0)[0]).float()
         perfect = F.adaptive_avg_pool2d(true[None], size).reshape(1, -1, 1)
-        pair = (word_mask(maps, words, size, true.shape, threshold, True, int(grow))[0] > 0 for maps, words in ((tap.maps[0], tokens), (perfect, [0])))
+        pair = (word_mask(maps, words, size, true.shape, MaskRule(threshold, int(grow), smooth=True))[0] > 0 for maps, words in ((tap.maps[0], tokens), (perfect, [0])))
         scores.append([float((found & (true > 0.5)).sum() / (found | (true > 0.5)).sum().clamp_min(1)) for found in pair])
     ours, ceiling = np.mean(scores, 0)
     return float(ours), float(ceiling)

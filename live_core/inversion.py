@@ -45,6 +45,10 @@ class Inversion:
     def steps(self) -> int:
         return len(self.latents) - 1
 
+    def at(self, step: int) -> torch.Tensor:
+        """The latents (f, c, h, w) that step `step` of an edit starts from: the noise at 0, the clip's own at N."""
+        return self.latents[self.steps - step]
+
     def describe(self) -> str:
         kept = self.store.nbytes() if self.store else 0
         return (f"{self.steps} steps, {self.latents.shape[1]} frames; latents {self.latents.nbytes / 1e6:.1f} MB, "
@@ -91,7 +95,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
         """The noise at step i of the edit, its attention kept."""
         if not keep:
             return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames))["source"]
-        tap = WordTap(_tap_tokens(model, x))
+        tap = WordTap(model.map_cells(x))
         record = record_of(method, store) if i < kept_steps * steps else None
         noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames, tap=tap, record=record, step=i))["source"]
         store.write(f"{i:04d}/maps", tap.maps[0])
@@ -132,14 +136,15 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     method, steps = inversion.method, inversion.steps
     timesteps = model.schedule.timesteps(steps)
     with torch.inference_mode(False):
-        path = inversion.latents.to(model.unet.device, copy=True)
-        conditional = source_stream(model, method, inversion.prompt, path[0])
+        x = inversion.at(0).to(model.unet.device, copy=True)
+        conditional = source_stream(model, method, inversion.prompt, inversion.at(steps).to(x))
         null = model.encode_text("").clone()
         plan = AttentionPlan(method.frames)
         scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
-        found, x = [], path[-1]
+        found = []
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
             for i, t in enumerate(timesteps):
+                target = inversion.at(i + 1).to(x)
                 told = predict(model.unet, [conditional], {"source": x}, t, i, plan)
                 null = null.detach().clone().requires_grad_()
                 optimizer = torch.optim.Adam([null], lr=1e-2 * (1 - i / (2 * steps)))
@@ -150,7 +155,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                     return model.schedule.denoise(x, guided(noise, [("unconditional", 1.0), ("source", guidance_scale)]), t, steps)
 
                 def compared() -> tuple[float, torch.Tensor]:
-                    loss = torch.nn.functional.mse_loss(stepped(null), path[steps - 1 - i])
+                    loss = torch.nn.functional.mse_loss(stepped(null), target)
                     return float(loss.detach()), torch.autograd.grad(loss * scale, null)[0] / scale
 
                 for _ in range(inner_steps):
@@ -165,11 +170,6 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
 
 
-def _tap_tokens(model: LiveModel, x: torch.Tensor) -> int:
-    height, width = model.unet.map_tokens(*x.shape[-2:])
-    return height * width
-
-
 @torch.no_grad()
 def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lambda step, total, latents: None, guidance_scale: float = 1.0) -> torch.Tensor:
     """Sample from the inverted noise with the source prompt: (f, c, h, w), the inversion's own check.
@@ -177,8 +177,8 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
     At `guidance_scale` 1 by the conditional prediction alone; above, guided, by the null text if there is one.
     """
     steps = inversion.steps
-    x = inversion.latents[-1].to(model.unet.device)
-    streams = [source_stream(model, inversion.method, inversion.prompt, inversion.latents[0].to(x))]
+    x = inversion.at(0).to(model.unet.device)
+    streams = [source_stream(model, inversion.method, inversion.prompt, inversion.at(steps).to(x))]
     if guidance_scale != 1:
         null = model.encode_text("") if inversion.null_text is None else inversion.null_text.to(streams[0].text)
         streams.insert(0, replace(streams[0], name="unconditional", text=null))

@@ -1,41 +1,80 @@
 """Masks that the model finds itself: thresholded cross-attention of words (prompt-to-prompt's local blend)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
 from . import LiveError
+from .methods import Method
 
 
-def word_mask(maps: torch.Tensor, tokens: list[int], map_size: tuple[int, int], size: tuple[int, int], threshold: float, smooth: bool = False,
-              grow: int = 1, neighbours: int = 0) -> torch.Tensor:
+@dataclass(frozen=True)
+class MaskRule:
+    """How a word's map becomes a mask."""
+    threshold: float                 # part of each frame's maximum above which the mask is 1, 0..1
+    grow: int = 1                    # cells of the map by which it grows on every side
+    neighbours: int = 0              # frames on either side over which the maps are averaged
+    smooth: bool = False             # interpolate between cells; False copies them, as the reference does
+
+
+def word_mask(maps: torch.Tensor, tokens: list[int], map_size: tuple[int, int], size: tuple[int, int], rule: MaskRule) -> torch.Tensor:
     """Where the words are: (f, *size), 0 or 1, from `maps` (f, n, L), running sums of cross-attention.
 
-    Sum over the words' tokens, mean over `neighbours` frames on either side, maximum over `grow` cells on every side, resize, divide
-    by each frame's maximum, threshold. `smooth` interpolates between map cells; otherwise they are copied, as the reference does.
+    Sum over the words' tokens, mean over neighbours, maximum over grown cells, resize, divide by each frame's maximum, threshold.
     No tokens, no mask: all zeros.
     """
     heat = maps[..., tokens].sum(-1).unflatten(-1, map_size)[:, None]
-    if neighbours:
-        heat = torch.stack([heat[max(0, i - neighbours):i + neighbours + 1].mean(0) for i in range(len(heat))])
-    if grow:
-        heat = F.max_pool2d(heat, 2 * grow + 1, 1, grow)
-    heat = F.interpolate(heat, size, mode="bilinear", align_corners=False) if smooth else F.interpolate(heat, size, mode="nearest")
+    if rule.neighbours:
+        heat = torch.stack([heat[max(0, i - rule.neighbours):i + rule.neighbours + 1].mean(0) for i in range(len(heat))])
+    if rule.grow:
+        heat = F.max_pool2d(heat, 2 * rule.grow + 1, 1, rule.grow)
+    heat = F.interpolate(heat, size, mode="bilinear", align_corners=False) if rule.smooth else F.interpolate(heat, size, mode="nearest")
     heat = heat / heat.amax((-1, -2), keepdim=True).clamp_min(1e-12)
-    return (heat[:, 0] > threshold).float()
+    return (heat[:, 0] > rule.threshold).float()
 
 
 def blend_mask(maps: Sequence[torch.Tensor], words: Sequence[list[int]], subtract: Sequence[list[int]], map_size: tuple[int, int], size: tuple[int, int],
-               threshold: float, subtract_threshold: float, smooth: bool = False, grow: int = 1, neighbours: int = 0) -> torch.Tensor:
+               rule: MaskRule, subtract_threshold: float) -> torch.Tensor:
     """Local blend's mask (f, *size), 0 or 1: where any prompt's `words` are, less where any prompt's `subtract` words are.
 
     `maps`, `words` and `subtract` have one entry a prompt. Subtracted words are not grown, as in prompt-to-prompt.
     """
-    def anywhere(tokens, threshold, grow):
-        return torch.stack([word_mask(m, t, map_size, size, threshold, smooth, grow, neighbours) for m, t in zip(maps, tokens)]).amax(0)
-    return anywhere(words, threshold, grow) * (1 - anywhere(subtract, subtract_threshold, 0))
+    def anywhere(tokens: Sequence[list[int]], rule: MaskRule) -> torch.Tensor:
+        return torch.stack([word_mask(m, t, map_size, size, rule) for m, t in zip(maps, tokens)]).amax(0)
+    return anywhere(words, rule) * (1 - anywhere(subtract, replace(rule, threshold=subtract_threshold, grow=0)))
+
+
+class Finder:
+    """Where the changed words are at the step under way, in the maps of source and edit, and where a mask was given."""
+
+    def __init__(self, method: Method, maps: Callable[[], tuple[torch.Tensor | None, torch.Tensor]], map_size: tuple[int, int],
+                 words: tuple[list[int], list[int]], spared: tuple[list[int], list[int]], given: torch.Tensor | None):
+        """`maps` gives (F, n, L) of the source, None before there are any, and of the edit; `words` and `spared`: tokens of either prompt;
+        `given` (f, H, W), 0 or 1, or None."""
+        self.method, self.maps, self.map_size, self.words, self.spared, self.given = method, maps, map_size, words, spared, given
+        self.shift = int(method.latent_prompt)                       # the latent prompt's frame comes before the clip's
+
+    def mask(self, size: tuple[int, int], grow: int, smooth: bool = False) -> torch.Tensor:
+        """(f, *size), 0 or 1: where the edit may change the clip."""
+        method, maps = self.method, self.maps()
+        sides = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
+        found = torch.zeros(len(maps[1]) - self.shift, *size).to(maps[1])
+        if method.blend_threshold is not None:
+            rule = MaskRule(method.blend_threshold, grow, method.mask_neighbours, smooth)
+            found = blend_mask([m[self.shift:] for m in maps[sides]], self.words[sides], self.spared[sides], self.map_size, size, rule, method.subtract_threshold)
+        return found if self.given is None else torch.maximum(found, resize_mask(self.given, size))
+
+    def own_queries(self, sizes: Sequence[tuple[int, int]]) -> dict[int, torch.Tensor] | None:
+        """Tokens of a level -> (F, tokens), 1 where queries keep the edit's own self-attention: where the source's maps have its changed words
+        (FateZero, section 3.3). None where the method asks for none, or before there are maps."""
+        of_source = self.maps()[0]
+        if self.method.self_blend_threshold is None or of_source is None:
+            return None
+        rule = MaskRule(self.method.self_blend_threshold)
+        return {h * w: word_mask(of_source, self.words[0], self.map_size, (h, w), rule).flatten(1) for h, w in sizes}
 
 
 def blend(source: torch.Tensor, edit: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

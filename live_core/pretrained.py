@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,6 +94,14 @@ class LiveModel:
         z = (latents / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
         pixels = torch.cat([self.vae.decode(frame[None]).sample for frame in z])
         return ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+
+    def map_size(self, latents: torch.Tensor) -> tuple[int, int]:
+        """(height, width) of the word maps for latents (..., h, w)."""
+        return self.unet.map_tokens(*latents.shape[-2:])
+
+    def map_cells(self, latents: torch.Tensor) -> int:
+        """height * width of the word maps."""
+        return math.prod(self.map_size(latents))
 
     @property
     def pixels_per_latent(self) -> int:

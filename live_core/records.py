@@ -17,6 +17,11 @@ def evenly(items: Sequence, most: int) -> list:
     return [items[i] for i in torch.linspace(0, len(items) - 1, min(most, len(items))).round().int()]
 
 
+def self_steps(first: int, steps: int) -> list[int]:
+    """The steps, of those from `first` on, whose self-attention is recorded."""
+    return evenly(range(first, steps), SELF_STEPS)
+
+
 @dataclass(frozen=True)
 class Side:
     """One prompt's attention, as it acted. `words` (N', f, n, t), half precision: cross-attention of each of the N' steps that ran, mean

@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 from demo.cases import CASES
-from live_core import LiveError, editing
+from live_core import LiveError, editing, records
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordTap
 from live_core.editing import Edit, edit
 from live_core.inspect import overlay, principal_components, show_masks, show_self_attention, show_steps, show_words, steps_of
 from live_core.inversion import invert
-from live_core.masks import word_mask
+from live_core.masks import MaskRule, word_mask
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM
 from live_core.preview import plot_rows
 from live_core.prompts import Prompt
@@ -87,7 +87,7 @@ def test_masks_are_those_that_were_used(demo_model, clip):
     records = edit(demo_model, inversion, CHANGE).records
     assert set(records.masks[LOCAL_BLEND]) == set(FATEZERO_SHAPE.blend_steps(10)) and set(records.masks[FUSION]) == set(FATEZERO_SHAPE.self_steps(10))
     for step, mask in records.masks[FUSION].items():
-        expected = word_mask(records.source.words[step].float(), [2, 3], (16, 16), (16, 16), 0.3)
+        expected = word_mask(records.source.words[step].float(), [2, 3], (16, 16), (16, 16), MaskRule(0.3))
         assert (mask.float() - expected).abs().mean() < 5e-3                        # half precision at the threshold
     left = torch.zeros(1, 128, 128)
     left[..., :64] = 1
@@ -99,7 +99,7 @@ def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
     """Beside loops whose tap finds masks and nothing else, and beside a loop by hand without any."""
     inversions = {method: invert(demo_model, small_clip, CASE.prompt, method, STEPS) for method in (LIVE, FATEZERO_SHAPE, TAV_DDIM)}
     recorded = {method: edit(demo_model, inversion, CHANGE) for method, inversion in inversions.items()}
-    monkeypatch.setattr(editing, "SELF_STEPS", 0)
+    monkeypatch.setattr(records, "SELF_STEPS", 0)
     monkeypatch.setattr(editing, "Records", lambda *_: None)
     monkeypatch.setattr(SideRecorder, "step", lambda *_: None)
     monkeypatch.setattr(SideRecorder, "side", lambda *_: None)

@@ -2,13 +2,13 @@ import pytest
 import torch
 from live_core import LiveError
 from live_core.compositing import composite, soften
-from live_core.masks import word_mask
+from live_core.masks import MaskRule, word_mask
 
 
 def test_word_mask_finds_the_hot_spot_frame_by_frame():
     maps = torch.full((2, 64, 5), 0.01)
     maps[0, 3 * 8 + 2, 4], maps[1, 6 * 8 + 5, 4] = 1.0, 0.5
-    mask = word_mask(maps, [4], (8, 8), (16, 16), 0.3)
+    mask = word_mask(maps, [4], (8, 8), (16, 16), MaskRule(0.3))
     for frame, (y, x) in enumerate(((3, 2), (6, 5))):                   # one cell grown by the 3x3 maximum, twice the size
         expected = torch.zeros(16, 16)
         expected[2 * (y - 1):2 * (y + 2), 2 * (x - 1):2 * (x + 2)] = 1
@@ -16,7 +16,7 @@ def test_word_mask_finds_the_hot_spot_frame_by_frame():
 
 
 def test_no_words_no_mask():
-    assert word_mask(torch.rand(2, 64, 5), [], (8, 8), (16, 16), 0.3).sum() == 0
+    assert word_mask(torch.rand(2, 64, 5), [], (8, 8), (16, 16), MaskRule(0.3)).sum() == 0
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 40), (5, 7)])

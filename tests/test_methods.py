@@ -6,7 +6,8 @@ import torch
 from demo.cases import CASES
 from live_core import LiveError
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention
-from live_core.editing import Edit, edit, word_edits
+from live_core.change import word_edits
+from live_core.editing import Edit, edit
 from live_core.inversion import find_null_text, invert, reconstruct
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, METHODS, PROMPT_TO_PROMPT, VIDEO_P2P
 from live_core.prompts import read_prompt

@@ -7,8 +7,8 @@ from golden import attend, case, close, needed, parity, queries_and_keys, under,
 
 from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection
 from live_core.diffusion import Schedule, scaled_linear
-from live_core.editing import Edit, word_edits
-from live_core.masks import blend, blend_mask, edit_mask, resize_mask, word_mask
+from live_core.change import Edit, word_edits
+from live_core.masks import MaskRule, blend, blend_mask, edit_mask, resize_mask, word_mask
 from live_core.methods import FATEZERO_SHAPE, Method
 from live_core.prompts import read_prompt
 from live_core.streams import guided
@@ -101,7 +101,7 @@ def test_fatezero_s_attention_fusion(read_clip):
         for step in range(steps):
             maps, masks = maps_of(data, f"in/inversion/step{steps - 1 - step}", MASK_LAYERS), {}
             for name, side in (("down_self_q16", 4), ("up_self_q36", 6)):
-                mask = word_mask(maps, tokens, (6, 6), (side, side), method.self_blend_threshold) if not everywhere else torch.zeros(3, side, side)
+                mask = word_mask(maps, tokens, (6, 6), (side, side), MaskRule(method.self_blend_threshold)) if not everywhere else torch.zeros(3, side, side)
                 expected_mask = f"{run['id']}/out/step{step}/{name}/mask"
                 assert expected_mask not in data or torch.equal(mask, data[expected_mask])
                 masks[side * side] = mask.flatten(1)
@@ -123,8 +123,8 @@ def test_fatezero_s_local_blend(read_clip, as_published):
     acted = []
     for step in range(steps):
         source, total = maps_of(data, f"in/inversion/step{steps - 1 - step}", MASK_LAYERS), total + maps_of(data, f"in/editing/step{step}", MASK_LAYERS)
-        assert torch.equal(word_mask(source, words[0], (6, 6), size, method.blend_threshold), data[f"blend/out/source_mask/step{step}"])
-        mask = blend_mask((source, total), words, ([], []), (6, 6), size, method.blend_threshold, method.subtract_threshold)
+        assert torch.equal(word_mask(source, words[0], (6, 6), size, MaskRule(method.blend_threshold)), data[f"blend/out/source_mask/step{step}"])
+        mask = blend_mask((source, total), words, ([], []), (6, 6), size, MaskRule(method.blend_threshold), method.subtract_threshold)
         assert torch.equal(mask, data[f"blend/out/union_mask/step{step}"])
         x = data[f"in/latents/step{step}"][0].transpose(0, 1)
         acted.append(step in method.blend_steps(steps))

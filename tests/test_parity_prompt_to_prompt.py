@@ -6,8 +6,8 @@ import torch
 from golden import case, close, needed, parity, queries_and_keys, windows_of
 
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
-from live_core.editing import Edit, word_edits
-from live_core.masks import blend, blend_mask
+from live_core.change import Edit, word_edits
+from live_core.masks import MaskRule, blend, blend_mask
 from live_core.methods import Method
 from live_core.prompts import Prompt, read_prompt, refine_words, replace_words, reweight, split_words, word_windows
 
@@ -204,7 +204,7 @@ def test_local_blend(read):
                 tap.record(maps, maps)
             tap.end_of_forward()
             latents = data[f"in/latents/step{step}"]
-            mask = blend_mask(tap.maps, tokens, spared, (16, 16), tuple(latents.shape[-2:]), method.blend_threshold, method.subtract_threshold)
+            mask = blend_mask(tap.maps, tokens, spared, (16, 16), tuple(latents.shape[-2:]), MaskRule(method.blend_threshold), method.subtract_threshold)
             assert torch.equal(mask[0], data[f"{run['id']}/out/mask/step{step}"])
             blending = step in method.blend_steps(run.get("num_ddim_steps", entry["options"]["num_steps"]))
             blended_steps.append(blending)

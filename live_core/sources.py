@@ -1,0 +1,133 @@
+"""Where the source of an edit comes from: the clip's latents, word maps, queries and keys at each of the edit's steps."""
+from __future__ import annotations
+
+import torch
+
+from .attention import AttentionPlan, AttentionStore, WordTap
+from .inversion import Inversion, record_of, source_stream
+from .methods import Method
+from .pretrained import LiveModel
+from .records import self_steps
+from .steering import Part, Piece, Step
+from .stores import RamStore
+from .streams import Stream, guided, predict
+
+
+class Source(Part):
+    """No source at all, and what every kind shares. Its `latents` (f, c, h, w) are the clip's at the step under way, and after it at the next."""
+    streams: tuple[Stream, ...] = ()                 # its rows of the edit's batch, the first of them the clip under its own prompt
+    store: AttentionStore | None = None              # where its queries and keys are read when it has no row
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
+        self.model, self.inversion, self.method = model, inversion, method
+        self.latents = inversion.at(method.first_step(inversion.steps)).to(model.unet.device)
+
+    @property
+    def row(self) -> int | None:
+        """Its row of the batch, None where its attention comes from the store."""
+        return 0 if self.streams else None
+
+    def maps(self, tap: WordTap) -> torch.Tensor | None:
+        """(F, n, L): the word maps that a mask reads at this step; None before there are any."""
+        return None
+
+    def acted(self, tap: WordTap) -> torch.Tensor | None:
+        """(F, n, L): the step's own word maps."""
+        return None
+
+    def self_maps(self, tap: WordTap) -> torch.Tensor | None:
+        """(F, n, n): the sum of self-attention over the recorded steps, None where the source did not run."""
+        return None
+
+
+class Beside(Source):
+    """A reconstruction that runs in the edit's own batch; guided, if there is null text, else by its conditional prediction alone."""
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
+        super().__init__(model, inversion, method)
+        stream = source_stream(model, method, inversion.prompt, inversion.at(inversion.steps).to(self.latents))
+        null = inversion.null_text if method.guidance_scale != 1 else None
+        unconditional = () if null is None else (Stream("source unconditional", "source", null.to(stream.text), stream.latent_prompt),)
+        self.streams = (stream, *unconditional)
+        self.chain = [(each.name, method.guidance_scale) for each in (*unconditional, stream)]
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.latents = self.model.schedule.denoise(self.latents, guided(noise, self.chain), step.t, step.total)
+        return x
+
+    def maps(self, tap: WordTap) -> torch.Tensor | None:
+        return None if tap.maps is None else tap.maps[1]
+
+    def acted(self, tap: WordTap) -> torch.Tensor | None:
+        return tap.acted[1]
+
+    def self_maps(self, tap: WordTap) -> torch.Tensor | None:
+        return tap.self_maps[1]
+
+
+class Inverted(Source):
+    """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the step leads to, at the
+    timestep that it starts from, as the inversion saw them; a mask reads the maps of this step alone."""
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, injects: bool):
+        super().__init__(model, inversion, method)
+        self.injects = injects
+        self.self_steps = self_steps(method.first_step(inversion.steps), inversion.steps)
+        self.stream = source_stream(model, method, inversion.prompt, inversion.at(inversion.steps).to(self.latents))
+        self.step_maps: torch.Tensor | None = None
+        self.self_sum: torch.Tensor | None = None
+
+    def before(self, step: Step) -> Piece:
+        self.latents = self.inversion.at(step.index + 1).to(self.latents)
+        store = RamStore()                                       # holds one step
+        tap = WordTap(self.model.map_cells(self.latents), self_attention=step.index in self.self_steps, self_maps=self.self_sum)
+        plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, store) if self.injects else None, step=step.index)
+        predict(self.model.unet, [self.stream], {"source": self.latents}, step.t, step.index, plan)
+        self.step_maps, self.self_sum = tap.maps[0], tap.self_maps
+        return Piece(store=store)
+
+    def maps(self, tap: WordTap) -> torch.Tensor | None:
+        return self.step_maps
+
+    def acted(self, tap: WordTap) -> torch.Tensor | None:
+        return self.step_maps
+
+    def self_maps(self, tap: WordTap) -> torch.Tensor | None:
+        return None if self.self_sum is None else self.self_sum[0]
+
+
+class Kept(Source):
+    """A source whose attention and maps were kept when the clip was inverted: the inversion's, or that of a reconstruction."""
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
+        super().__init__(model, inversion, method)
+        self.of_inversion = method.source == "inversion"
+        self.step_maps: torch.Tensor | None = None
+        self.sum: torch.Tensor | None = None
+
+    def before(self, step: Step) -> Piece:
+        if self.of_inversion:
+            self.latents = self.inversion.at(step.index + 1).to(self.latents)
+        self.step_maps = self.inversion.store.read(f"{step.index:04d}/maps").to(self.latents)
+        self.sum = self.step_maps if self.sum is None else self.sum + self.step_maps
+        return Piece(store=self.inversion.store)
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        if not self.of_inversion:
+            self.latents = self.inversion.store.read(f"{step.index:04d}/latents").to(self.latents)
+        return x
+
+    def maps(self, tap: WordTap) -> torch.Tensor | None:
+        return self.step_maps if self.of_inversion else self.sum
+
+    def acted(self, tap: WordTap) -> torch.Tensor | None:
+        return self.step_maps
+
+
+def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bool, injects: bool) -> Source:
+    """The source that `method` asks for. `needed`: whether anything reads it; `injects`: whether its queries and keys are read."""
+    if not needed:
+        return Source(model, inversion, method)
+    if inversion.store is not None:
+        return Kept(model, inversion, method)
+    return Inverted(model, inversion, method, injects) if method.source == "inversion" else Beside(model, inversion, method)

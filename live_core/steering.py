@@ -1,0 +1,116 @@
+"""The parts of a method. Each gives a piece of a step's attention plan before the U-Net runs, and may change the latents after it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .attention import AttentionPlan, AttentionStore, FramePlan, SelfInjection, WordInjection, WordTap
+from .masks import Finder, blend
+from .methods import Method
+from .prompts import Prompt
+from .records import Side, SideRecorder
+
+
+@dataclass(frozen=True)
+class Step:
+    """Step `index` of `total`, from the noisiest, at timestep `t`."""
+    index: int
+    total: int
+    t: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one part adds to a step's plan."""
+    words: tuple[WordInjection, ...] = ()
+    selves: tuple[SelfInjection, ...] = ()
+    tap: WordTap | None = None
+    store: AttentionStore | None = None
+
+
+def merge(frame_plan: FramePlan, step: Step, pieces: Sequence[Piece]) -> AttentionPlan:
+    """One plan of all pieces. At most one brings a tap, and one a store."""
+    return AttentionPlan(frame_plan, words=tuple(word for piece in pieces for word in piece.words), selves=tuple(each for piece in pieces for each in piece.selves),
+                         tap=next((piece.tap for piece in pieces if piece.tap is not None), None),
+                         store=next((piece.store for piece in pieces if piece.store is not None), None), step=step.index)
+
+
+class Part:
+    """Does nothing; what a part does not do it inherits."""
+
+    def before(self, step: Step) -> Piece:
+        """Its piece of the plan, asked for before the U-Net runs."""
+        return Piece()
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The edit's latents (f, c, h, w) from `x`, those the step gave. `noise`: what each stream predicted."""
+        return x
+
+
+class InjectWords(Part):
+    """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap)."""
+
+    def __init__(self, method: Method, token_edits: Sequence[tuple[torch.Tensor, torch.Tensor] | None], target: int, source: int | None):
+        self.method, self.token_edits, self.target, self.source = method, token_edits, target, source
+
+    def before(self, step: Step) -> Piece:
+        token_edit = self.token_edits[step.index]
+        return Piece(words=(WordInjection(self.target, self.source, *token_edit, self.method.cross_max_tokens),) if token_edit else ())
+
+
+class InjectSelf(Part):
+    """Self-attention from the source, everywhere or but for the places that `own` finds (FateZero, section 3.3)."""
+
+    def __init__(self, method: Method, target: int, source: int | None, own: Callable[[], dict[int, torch.Tensor] | None]):
+        self.method, self.target, self.source, self.own = method, target, source, own
+        self.masks: dict[int, dict[int, torch.Tensor]] = {}          # step -> the masks it used
+
+    def before(self, step: Step) -> Piece:
+        method = self.method
+        if step.index not in method.self_steps(step.total):
+            return Piece()
+        masks = self.own()
+        if masks is not None:
+            self.masks[step.index] = masks
+        return Piece(selves=(SelfInjection(self.target, self.source, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens, masks),))
+
+
+class LocalBlend(Part):
+    """The source's latents wherever no changed word points (prompt-to-prompt's local blend; blended latent diffusion's background)."""
+
+    def __init__(self, method: Method, finder: Finder, latents_of_source: Callable[[], torch.Tensor]):
+        self.method, self.finder, self.latents_of_source = method, finder, latents_of_source
+        self.masks: dict[int, torch.Tensor] = {}                     # step -> (f, h, w) bool
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        if step.index not in self.method.blend_steps(step.total):
+            return x
+        allowed = self.finder.mask(x.shape[-2:], self.method.mask_grow)
+        self.masks[step.index] = allowed.bool().cpu()
+        return blend(self.latents_of_source(), x, allowed)
+
+
+class Recorder(Part):
+    """Taps the maps that masks read, and keeps what `inspect.py` shows. `acted_of_source` gives the source's maps of the step, None
+    where it did not run; the frames of maps start at `shift`."""
+
+    def __init__(self, tap: WordTap, self_steps: Sequence[int], prompts: tuple[Prompt, Prompt], shift: int, acted_of_source: Callable[[], torch.Tensor | None]):
+        self.tap, self.self_steps, self.acted_of_source = tap, self_steps, acted_of_source
+        self.source, self.edit = (SideRecorder(prompt, shift) for prompt in prompts)
+
+    def before(self, step: Step) -> Piece:
+        self.tap.self_attention = step.index in self.self_steps
+        return Piece(tap=self.tap)
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.edit.step(self.tap.acted[0])
+        acted = self.acted_of_source()
+        if acted is not None:
+            self.source.step(acted)
+        return x
+
+    def sides(self, self_maps_of_source: torch.Tensor | None) -> tuple[Side | None, Side]:
+        """What was kept of the source, and of the edit."""
+        return self.source.side(self_maps_of_source), self.edit.side(self.tap.self_maps[0])

@@ -17,15 +17,23 @@ TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}"
 
 @dataclass(frozen=True)
 class Concept:
-    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's until tuned."""
+    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's until tuned.
+
+    `mask` (1, 1, h, w), 0..1: how much of the photo counts while it is learned; None: all. Files of tunings do not keep it.
+    """
     placeholder: str
     initial_word: str
     reference: torch.Tensor
     vector: torch.Tensor
+    mask: torch.Tensor | None = None
 
 
-def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder, others: tuple[Concept, ...] = ()) -> tuple[Concept, ...]:
-    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve."""
+def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder, others: tuple[Concept, ...] = (),
+         mask: torch.Tensor | None = None) -> tuple[Concept, ...]:
+    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve.
+
+    `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents.
+    """
     check_placeholder(placeholder, tokenizer)
     if placeholder in (other.placeholder for other in others):
         raise LiveError(f"placeholder: {placeholder!r} already stands for another photo; give each photo one of its own, such as \"<thing{len(others) + 1}*>\"")
@@ -34,7 +42,9 @@ def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer
         tokens = ", ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
         raise LiveError(f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such as \"thing\" or \"cat\"")
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
-    return (*others, Concept(placeholder, initial_word, reference, vector))
+    if mask is not None:
+        mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], reference.shape[-2:])
+    return (*others, Concept(placeholder, initial_word, reference, vector, mask))
 
 
 def check_placeholder(placeholder: str, tokenizer) -> None:
@@ -86,20 +96,3 @@ def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...
     """(L, d) for a prompt that may use the concepts' placeholders."""
     prompt = read_prompt(text, tokenizer, tuple(c.placeholder for c in concepts))
     return encode(prompt, text_encoder, tuple(c.vector for c in concepts))
-
-
-def check_photo(photo: torch.Tensor) -> None:
-    """A photo is one picture (1, H, W, 3)."""
-    if photo.shape[0] != 1:
-        raise LiveError(f"photo: {photo.shape[0]} pictures; give exactly one")
-    if photo.shape[-1] != 3:
-        raise LiveError(f"photo: {photo.shape[-1]} channels; expected 3 (RGB), so put a picture with transparency on a plain background first")
-
-
-def fit_photo(photo: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """(1, H, W, 3) scaled to cover height x width and cropped in the middle."""
-    scale = max(height / photo.shape[1], width / photo.shape[2])
-    size = max(height, round(photo.shape[1] * scale)), max(width, round(photo.shape[2] * scale))
-    scaled = torch.nn.functional.interpolate(photo.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True).clamp(0, 1).permute(0, 2, 3, 1)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return scaled[:, top:top + height, left:left + width]

@@ -88,7 +88,7 @@ def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tupl
     digest = hashlib.sha256(json.dumps(facts).encode())
     with torch.no_grad():
         text = model.encode_text(prompt)                    # what the prompt is to this text encoder, of which the fingerprint sees samples
-    for tensor in (clip, text, model.schedule.alphas_cumprod, *(t for c in concepts for t in (c.reference, c.vector))):
+    for tensor in (clip, text, model.schedule.alphas_cumprod, *(t for c in concepts for t in (c.reference, c.vector, c.mask) if t is not None)):
         digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:32]
 
@@ -251,16 +251,21 @@ def _photo_loss(model, reference, concepts, vectors, which, settings, generator)
     text = encode(prompt, model.text_encoder, tuple(vectors))[None]
     plan = AttentionPlan(FramePlan(settings.frame_plan), temporal=settings.temporal_in_photo_steps)
     seat = reference[0] if settings.latent_prompt and settings.photo_latent_prompt else None
-    return _loss(model, reference, t, text, seat, plan, generator)
+    return _loss(model, reference, t, text, seat, plan, generator, concepts[which].mask)
 
 
-def _loss(model, latents, t, text, latent_prompt, plan, generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t, and the latents less the predicted noise."""
+def _loss(model, latents, t, text, latent_prompt, plan, generator, mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t, where `mask` (1, 1, h, w) counts, and
+    the latents less the predicted noise."""
     schedule = model.schedule
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     noisy = schedule.add_noise(latents, noise, t)
     predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
-    return F.mse_loss(predicted, schedule.target(latents, noise, t)), schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
+    target, clean = schedule.target(latents, noise, t), schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
+    if mask is None:
+        return F.mse_loss(predicted, target), clean
+    weight = mask.clone().to(latents).expand_as(latents)        # a clone is no inference tensor
+    return (weight * (predicted - target) ** 2).sum() / weight.sum(), clean
 
 
 def _descend(gradients, masters, optimizer, scale) -> None:

@@ -1,7 +1,8 @@
 """LIVE's chain on the demo model, small: a case, the shortest tuning, and what tests of its stages share; its fixtures are in conftest.py."""
 import torch
 from demo.cases import CASES
-from live_core.concept import bind, fit_photo
+from live_core.concept import bind
+from live_core.pictures import cover
 from live_core.tuning import TuneSettings
 
 CASE = CASES["ball-to-star"]
@@ -14,7 +15,7 @@ def frames(count: int = 3, height: int = 64, width: int = 64) -> torch.Tensor:
 
 def bound(model, case, side: int, placeholder: str = "<thing*>", others=()):
     photo = torch.from_numpy(case.swaps[0].photo.frames()).float() / 255
-    return bind(placeholder, "thing", model.encode_frames(fit_photo(photo, side, side)), model.tokenizer, model.text_encoder, others)
+    return bind(placeholder, "thing", model.encode_frames(cover(photo, side, side)), model.tokenizer, model.text_encoder, others)
 
 
 def weights(model):

@@ -26,9 +26,10 @@ def test_a_mask_of_another_size(talk, workflow):
 
 
 def test_a_photo_with_alpha(talk, workflow):
+    """It is learned where it is opaque, and that is said."""
     graph = with_nodes(workflow(), {("5", "photo"): ["j", 0]}, m=("SolidMask", {"value": 0.5, "width": 128, "height": 128}), j=("JoinImageWithAlpha", {"image": ["2", 1], "alpha": ["m", 0]}))
-    outcome, events, _ = talk(lambda c: c.run(graph))
-    assert outcome == "error" and "photo: 4 channels" in message(events)
+    outcome, events, history = talk(lambda c: c.run(graph))
+    assert outcome == "success" and "50% of it is transparent" in history["outputs"]["5"]["text"][0], message(events)
 
 
 def test_an_empty_clip_and_nothing_half_written(talk, workflow, server):

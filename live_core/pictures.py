@@ -1,0 +1,71 @@
+"""Pictures brought to a size, and a photo cut down to what counts in it."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from . import LiveError
+from .notes import note
+
+NEUTRAL = 0.5                           # what stands where a photo does not count: mid-grey
+
+
+def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(f, H, W, c), 0..1, scaled to cover `height` x `width` pixels and cropped in the middle."""
+    scale = max(height / pictures.shape[1], width / pictures.shape[2])
+    size = max(height, round(pictures.shape[1] * scale)), max(width, round(pictures.shape[2] * scale))
+    scaled = F.interpolate(pictures.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top:top + height, left:left + width]
+
+
+def check_photo(photo: torch.Tensor) -> None:
+    """LiveError unless `photo` is one picture (1, H, W, 3), or (1, H, W, 4) with how opaque it is."""
+    if photo.shape[0] != 1:
+        raise LiveError(f"photo: {photo.shape[0]} pictures; give exactly one")
+    if photo.shape[-1] not in (3, 4):
+        raise LiveError(f"photo: {photo.shape[-1]} channels; expected 3 (RGB), or 4 with transparency")
+
+
+def cut_out(photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
+            ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A photo at a clip's size, and what counts in it: (1, height, width, 3) and (1, height, width), 0..1, or None where all does.
+
+    `photo` (1, H, W, 3 or 4), a fourth channel being opacity; `mask` (1, H, W), 1 where the photo counts. What does not
+    count is mid-grey. LiveError for a mask of another size than the photo, or that leaves nothing of what is in the picture.
+    """
+    check_photo(photo)
+    counts = _counts(photo, mask)
+    if counts is None:
+        return cover(photo[..., :3], height, width), None
+    kept = photo[..., :3][counts > 0.5]
+    if len(kept) and (kept.amax(0) - kept.amin(0)).max() < 1e-3:
+        note("mask: what it leaves of the photo is of one colour; white is what counts, and Load Image's mask is white where the photo is "
+             "transparent, so put Invert Mask between them")
+    counts = counts.to(photo)[..., None]
+    fitted = cover(torch.cat([photo[..., :3] * counts, counts], -1), height, width)       # multiplied first: nothing of the rest seeps in
+    colours, counts = fitted[..., :3], fitted[..., 3]
+    if counts.max() < 0.5:
+        raise LiveError(f"mask: it leaves nothing of the photo once that is cropped to {width}x{height}; give a photo with the thing in the middle")
+    return (colours + NEUTRAL * (1 - counts[..., None])).clamp(0, 1), counts
+
+
+def _counts(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """(1, H, W): how much each pixel of the photo counts, by its mask and its opacity; None where all count."""
+    size = tuple(photo.shape[1:3])
+    if mask is not None:
+        if mask.shape[0] != 1:
+            raise LiveError(f"mask: {mask.shape[0]} frames; give one, for the one photo")
+        if not mask.max() > 0:
+            raise LiveError("mask: it is black, so nothing of the photo counts; white is what counts. Load Image's mask is black where "
+                            "the photo is opaque, so put Invert Mask between them")
+        if mask.min() == 1:
+            mask = None                                     # of any size: Load Image's of an opaque photo is 64x64
+        elif tuple(mask.shape[1:]) != size:
+            raise LiveError(f"mask: {mask.shape[2]}x{mask.shape[1]} pixels, and the photo has {size[1]}x{size[0]}; give a mask of the photo's size")
+    opaque = photo[..., 3] if photo.shape[-1] == 4 and photo[..., 3].min() < 1 else None
+    if opaque is None or mask is None:
+        if opaque is not None:
+            note(f"photo: {1 - float(opaque.mean()):.0%} of it is transparent, and only the rest is learned; connect a mask to choose otherwise")
+        return mask if opaque is None else opaque
+    return mask.to(opaque) * opaque

@@ -1,6 +1,7 @@
 """The only door to ComfyUI's own machinery: folders, models, devices, progress, previews, interrupts."""
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ import comfy.model_management as management
 import comfy.utils
 import folder_paths
 import torch
+
+from . import patches
 
 PACK = Path(__file__).resolve().parents[1]
 DEMO = "demo model (ships with LIVE)"
@@ -24,9 +27,19 @@ def register_folders() -> None:
 # ------------------------------------------------------------------------------------------------------------- folders
 def model_names() -> list[str]:
     """The shipped demo model, every folder of models/diffusers that holds a U-Net, and every .safetensors file of models/checkpoints."""
-    folders = [p.name for root in folder_paths.get_folder_paths("diffusers") for p in sorted(Path(root).glob("*")) if (p / "unet").is_dir()]
+    folders = [name for root in folder_paths.get_folder_paths("diffusers") for name in _diffusers_folders(root)]
     files = [name for name in folder_paths.get_filename_list("checkpoints") if name.endswith(".safetensors")]
     return [DEMO, *dict.fromkeys(folders), *files]
+
+
+def _diffusers_folders(root: str) -> list[str]:
+    """Every folder below `root`, however deep, that holds a U-Net: its path from there, as ComfyUI lists files."""
+    found = []
+    for parent, folders, _ in os.walk(root, followlinks=True):
+        if "unet" in folders and parent != root:
+            found.append(Path(parent).relative_to(root).as_posix())
+            folders.clear()
+    return sorted(found)
 
 
 PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
@@ -68,6 +81,8 @@ def take_apart(model, clip, vae, name: str) -> dict:
     for socket, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
         if part is None:
             raise LiveError(f"{socket}: nothing came, since the checkpoint has no {what}; connect one from Load {socket.upper()}")
+    for socket, patcher in (("model", model), ("clip", clip.patcher), ("vae", vae.patcher)):
+        _check_patches(socket, patcher)
     architecture_of({UNET + key: tuple(tensor.shape) for key, tensor in model.model.diffusion_model.state_dict().items()}, name)
     management.load_models_gpu([model, clip.load_model()])
 
@@ -76,6 +91,17 @@ def take_apart(model, clip, vae, name: str) -> dict:
         return {key: tensor.to("cpu") for key, tensor in tensors.items()}
     state = settle(model.state_dict_for_saving(settle(clip.state_dict_for_saving()), vae.get_sd(), None))
     return {"state": state, "schedule": schedule_of(model), "last_layer": clip.layer_idx}
+
+
+def _check_patches(socket: str, patcher) -> None:
+    """LiveError for what computes beside the weights, and a note for what else LIVE does not carry over."""
+    from ..live_core import LiveError
+    from ..live_core.notes import note
+    if names := patches.injected(patcher):
+        raise LiveError(f"{socket}: {', '.join(names)} is computed beside the weights, and LIVE reads weights alone; put Load LoRA in the place "
+                        "of Load LoRA (Bypass), which works it into the weights")
+    if names := patches.beside_weights(patcher):
+        note(f"{socket}: {', '.join(names)} is no change of weights, so LIVE edits without it; take it out, or see to it that the edit can do without")
 
 
 def schedule_of(model):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from . import LiveError
+from .alignment import align_words, at_step, place_words, refine_words, replace_words, reweight, swap_words, word_windows
 from .methods import Method
-from .prompts import (PLACEHOLDER, Prompt, align_words, at_step, place_words, read_prompt, refine_words, replace_words, reweight, split_phrases, swap_words,
-                      word_windows)
+from .prompts import PLACEHOLDER, Prompt, read_prompt, split_phrases
 
 
 @dataclass(frozen=True)

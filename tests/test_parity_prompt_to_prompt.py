@@ -5,11 +5,12 @@ import pytest
 import torch
 from golden import case, close, needed, parity, queries_and_keys, windows_of
 
+from live_core.alignment import refine_words, replace_words, reweight, word_windows
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.change import Edit, word_edits
 from live_core.masks import MaskRule, blend, blend_mask
 from live_core.methods import Method
-from live_core.prompts import Prompt, read_prompt, refine_words, replace_words, reweight, split_words, word_windows
+from live_core.prompts import Prompt, read_prompt, split_words
 
 pytestmark = needed
 

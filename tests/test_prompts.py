@@ -4,7 +4,8 @@ import torch
 from conftest import ROOT
 from hypothesis import example, given, settings, strategies as st
 from live_core import LiveError
-from live_core.prompts import align_words, at_step, place_words, read_prompt, read_weights, read_windows, refine_words, replace_words, split_words, swap_words, word_windows
+from live_core.alignment import align_words, at_step, place_words, refine_words, replace_words, swap_words, word_windows
+from live_core.prompts import read_prompt, read_weights, read_windows, split_words
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")

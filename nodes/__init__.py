@@ -3,6 +3,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
+from .clips import FitClip
 from .composite import Composite
 from .edit import Edit
 from .evaluate import Measure
@@ -19,5 +20,5 @@ class LiveExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,
+        return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,
                 MethodFrames, MethodWords, MethodSelf, MethodBlend]

@@ -278,6 +278,11 @@ def on_device(model):
         management.soft_empty_cache()
 
 
+def stop_if_asked() -> None:
+    """Honour an interrupt."""
+    management.throw_exception_if_processing_interrupted()
+
+
 def to_images(frames):
     """Pictures on the device and in the type that ComfyUI passes between nodes."""
     return frames.to(management.intermediate_device())

@@ -4,6 +4,8 @@ from . import host
 from .node import Node
 from .sockets import Model
 
+WORDS = ("prompt", "edit_prompt", "initial_word")                # of a demo case
+
 
 class LoadModel(Node):
     @classmethod
@@ -49,17 +51,23 @@ class DemoClip(Node):
     def define_schema(cls):
         return io.Schema(
             node_id="LIVE_DemoClip", display_name="LIVE Demo Clip and Photo", category="LIVE/demo",
-            description="A clip and a photo that ship with this pack. For your own, put Load Video (with Get Video Components) and Load Image in its place.",
-            inputs=[io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip and photo.")],
-            outputs=[io.Image.Output(display_name="images"), io.Image.Output(display_name="photo"), io.Float.Output(display_name="fps")])
+            description="A clip, a photo and their words that ship with this pack. For your own, link Load Video in the place of its video and Load Image in "
+                        "the place of its photo.",
+            inputs=[io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip, photo and words.")],
+            outputs=[io.Image.Output(display_name="images"), io.Image.Output(display_name="photo"), io.Float.Output(display_name="fps"),
+                     io.Video.Output(display_name="video"), *(io.String.Output(display_name=name) for name in WORDS)])
 
     @classmethod
     def execute(cls, case) -> io.NodeOutput:
+        import json
+
         import numpy as np
         import torch
         from comfy_api.v0_0_2 import InputImpl
         from PIL import Image
         folder = host.PACK / "demo" / "cases" / case
-        clip = InputImpl.VideoFromFile(str(folder / "clip.mp4")).get_components()
+        video = InputImpl.VideoFromFile(str(folder / "clip.mp4"))
+        clip = video.get_components()
         photo = torch.from_numpy(np.asarray(Image.open(folder / "photo.png").convert("RGB"), np.float32) / 255)[None]
-        return io.NodeOutput(clip.images, photo, float(clip.frame_rate))
+        words = json.loads((folder / "case.json").read_text())
+        return io.NodeOutput(clip.images, photo, float(clip.frame_rate), video, *(words[name] for name in WORDS))

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from demo.data import LOOK, draw_look
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
@@ -38,12 +39,11 @@ def test_a_look_shows_the_thing_whole_and_alone():
 
 
 def test_the_localisation_loss_is_zero_for_the_mask_itself():
-    maps = WordMaps(cells=16)
-    masks = torch.rand(2, 16)
-    masks = masks / masks.sum(-1, keepdim=True)
-    probabilities = torch.rand(1, 16, CONTEXT)
-    probabilities[0, :, 3], probabilities[0, :, 4] = masks[0], masks[1]
-    maps.maps = [probabilities]
+    maps, masks = WordMaps(side=8), torch.rand(2, 8, 8)
+    for side, kept in maps.maps.items():
+        probabilities = torch.rand(1, side * side, CONTEXT)
+        probabilities[0, :, 3:5] = F.adaptive_avg_pool2d(masks, side).flatten(1).T
+        kept.append(probabilities)
     zeros = torch.zeros(2, dtype=torch.long)
     assert maps.localisation_loss(zeros, torch.tensor([3, 4]), masks).abs() < 1e-3
     assert maps.localisation_loss(zeros, torch.tensor([4, 3]), masks) > 0.01

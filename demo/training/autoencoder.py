@@ -177,7 +177,8 @@ def _encode(base: Path, images: Path, start: int) -> tuple[np.ndarray, np.ndarra
         _loaded[base] = load_autoencoder(base).to(DEVICE, memory_format=torch.channels_last)
     vae = _loaded[base]
     rows = np.load(images, mmap_mode="r")[start:start + 50]
-    parts = [vae.encode(to_tensor(part)).latent_dist for part in np.array_split(rows, 5)]
+    with torch.autocast(DEVICE, torch.bfloat16):             # four times as fast, at an error of a posterior deviation
+        parts = [vae.encode(to_tensor(part)).latent_dist for part in np.array_split(rows, 5)]
     factor = vae.config.scaling_factor
-    return tuple((factor * torch.cat(values)).cpu().half().numpy()
+    return tuple((factor * torch.cat(values)).float().cpu().half().numpy()
                  for values in ([p.mean for p in parts], [p.std for p in parts]))

@@ -1,6 +1,7 @@
 """The U-Net and the text encoder, trained together to predict noise in latents of the sprite world."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ LOCATED = 0.1                                # cumulative alpha from which a noi
 NOISE_ALONE = 0.05                           # cumulative alpha below which nobody knows yet where a thing will be
 SHAPING = (0.45, 0.97)                       # part of the timesteps in which shapes are decided: drawn 3 times as often
 LOCALISATION_WEIGHT = 0.03
+FLOOR = 4e-6                                 # of a mask: a hidden thing is looked for everywhere alike
 DROPPED = 0.1                                # of the captions, for guidance
 LOOK_SHARE = {True: 0.9, False: 0.25}        # of the pictures with a thing that has no words, of those without one
 EXPORT_EVERY = 500
@@ -51,28 +53,41 @@ def build_diffusion(tokenizer_folder: Path):
 
 
 class WordMaps:
-    """Cross-attention that keeps its probabilities at the finest resolution (`cells` queries) for a loss on them."""
+    """Cross-attention that keeps its probabilities at the two finest resolutions for a loss on them.
 
-    def __init__(self, cells: int):
-        self.cells, self.maps = cells, []
+    `side` is that of the finest; which of the two local blend reads depends on the size of the picture.
+    """
+
+    def __init__(self, side: int):
+        self.maps: dict[int, list[torch.Tensor]] = {side: [], side // 2: []}
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=attn.heads) for x in
                    (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)))
         probabilities = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
-        if q.shape[2] == self.cells:
-            self.maps.append(probabilities.mean(1))
+        side = math.isqrt(q.shape[2])
+        if side in self.maps:
+            self.maps[side].append(probabilities.mean(1))
         return attn.to_out[0](rearrange(probabilities @ v, "b h n d -> b n (h d)"))
 
     def localisation_loss(self, rows: torch.Tensor, tokens: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy between words' normalised maps and their things' masks, less the masks' own entropy.
+        """Cross-entropy between words' normalised maps and their things' normalised masks, less the masks' own entropy.
 
-        `rows`, `tokens` (k,): where in the batch and in the caption; `masks` (k, cells), each summing to one. Words of
-        so small a training do not localise by themselves, and local blend and word swap stand on localised words.
+        `rows`, `tokens` (k,): where in the batch and in the caption; `masks` (k, side, side) 0..1. Words of so small a
+        training do not localise by themselves, and local blend and word swap stand on localised words.
         """
-        maps = torch.stack(self.maps).mean(0)[rows, :, tokens]
-        maps = maps / maps.sum(-1, keepdim=True)
-        return (torch.xlogy(masks, masks) - masks * (maps + 1e-6).log()).sum(-1).mean()
+        losses = []
+        for side, maps in self.maps.items():
+            true = F.adaptive_avg_pool2d(masks, side).flatten(1) + FLOOR
+            true = true / true.sum(-1, keepdim=True)
+            ours = torch.stack(maps).mean(0)[rows, :, tokens]
+            ours = ours / ours.sum(-1, keepdim=True)
+            losses.append((torch.xlogy(true, true) - true * (ours + 1e-6).log()).sum(-1).mean())
+        return torch.stack(losses).mean()
+
+    def clear(self) -> None:
+        for maps in self.maps.values():
+            maps.clear()
 
 
 @dataclass
@@ -132,7 +147,7 @@ def train_diffusion(work: Path, base: Path, to: Path, steps: int, pictures: Pict
         if (base / f"{file}.safetensors").exists():
             module.load_state_dict(load_file(base / f"{file}.safetensors"))
     unet.to(DEVICE, memory_format=torch.channels_last)
-    recorder = WordMaps(pictures.masks.shape[-1] ** 2)
+    recorder = WordMaps(pictures.masks.shape[-1])
     unet.set_attn_processor({n: recorder if "attn2" in n else p for n, p in unet.attn_processors.items()})
     modules = {"unet": unet, "text_encoder": text_encoder.to(DEVICE), "looks": looks.to(DEVICE)}
     run = Run("diffusion", work, modules, lr=7e-4, steps=steps, average=0.999)
@@ -145,7 +160,7 @@ def train_diffusion(work: Path, base: Path, to: Path, steps: int, pictures: Pict
         localisation = _localisation(recorder, batch, abar)
         run.update(loss + LOCALISATION_WEIGHT * localisation, noise=error.detach().mean(),
                    localisation=localisation.detach())
-        recorder.maps.clear()
+        recorder.clear()
         if run.step % EXPORT_EVERY == 0 or run.step == steps:
             export_diffusion(run, to)
 
@@ -177,8 +192,7 @@ def _localisation(recorder: WordMaps, batch: Batch, abar: torch.Tensor) -> torch
     if not at:
         return torch.zeros((), device=DEVICE)
     row, token, which = torch.tensor(at).T
-    masks = batch.masks[row, which].flatten(1) + 4e-6
-    return recorder.localisation_loss(row, token, (masks / masks.sum(-1, keepdim=True)).to(DEVICE))
+    return recorder.localisation_loss(row, token, batch.masks[row, which].to(DEVICE))
 
 
 def export_diffusion(run: Run, to: Path) -> None:

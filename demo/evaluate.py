@@ -141,8 +141,9 @@ def main() -> None:
     args.model = args.model.resolve()
     figures: dict[str, float] = {}
     for part in args.parts:
-        figures |= measured(args, part)
-        print(json.dumps({part: {k: round(v, 4) for k, v in measured(args, part).items()}}, indent=1), flush=True)
+        found = measured(args, part)
+        print(json.dumps({part: {name: round(value, 4) for name, value in found.items()}}, indent=1), flush=True)
+        figures |= found
     if args.readme:
         write_readme(args.model, figures, steps_of(args.work))
 

@@ -9,8 +9,8 @@ steps, `decoder` the autoencoder whenever held-out things come out better than b
 stay as they were. `autoencoder` trains an autoencoder from nothing instead.
 
 Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every five minutes and goes on
-from there when started again. The learning rate is flat and falls to zero over the last quarter of `--steps`, so a run
-can be given more steps later by raising that number. Uses a GPU when torch sees one.
+from there when started again; SIGTERM makes it save and end. The learning rate is flat and falls to zero over the last
+quarter of `--steps`, so a run can be given more steps later by raising that number. Uses a GPU when torch sees one.
 """
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 """Training of the demo model: what its loss and its captions are built from, and that it goes on where it stopped."""
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,13 @@ from demo.training.diffusion import WordMaps, draw_timesteps
 from demo.training.looks import TOKENS, LookEncoder, place, read_caption
 from demo.training.run import Run
 from demo.world import Thing
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_a_caption_knows_its_words():
@@ -71,3 +80,12 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path):
     once, twice = train(tmp_path / "a", 10), train(tmp_path / "b", 4, 10)
     for name, value in once.average.items():
         assert torch.equal(value, twice.average[name]) and torch.equal(once.parameters[name], twice.parameters[name])
+
+
+def test_a_run_that_is_asked_to_stop_saves_first(tmp_path):
+    layer = torch.nn.Linear(3, 3)
+    run = Run("stage", tmp_path, {"layer": layer}, lr=1e-2, steps=12, average=0.9)
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="step 1, saved"):
+        run.update(layer(torch.ones(1, 3)).square().mean())
+    assert Run("stage", tmp_path, {"layer": layer}, lr=1e-2, steps=12, average=0.9).step == 1

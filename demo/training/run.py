@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -33,8 +34,13 @@ class Run:
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr, betas=(0.9, 0.99), weight_decay=0.01)
         self.step, self.best, self.saved, self.started = 0, float("inf"), time.time(), time.time()
+        self.stopping = False
         if self.path.exists():
             self._load()
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
 
     def _load(self) -> None:
         state = load_file(self.path)
@@ -61,7 +67,10 @@ class Run:
         return self.lr * rising * min(1.0, (self.steps - self.step) / (FALL * self.steps))
 
     def update(self, loss: torch.Tensor, **logged: float) -> None:
-        """One optimiser step for `loss`; keeps the average; logs every 50 steps; saves every five minutes."""
+        """One optimiser step for `loss`; keeps the average; logs every 50 steps; saves every five minutes.
+
+        Ends the program, saved, when it has been asked to stop (SIGTERM).
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -75,8 +84,10 @@ class Run:
             torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
         if self.step % 50 == 0:
             self.log(loss=loss.detach(), **logged)
-        if time.time() - self.saved > SAVE_EVERY or self.step == self.steps:
+        if self.stopping or time.time() - self.saved > SAVE_EVERY or self.step == self.steps:
             self.save()
+        if self.stopping:
+            raise SystemExit(f"stopped after step {self.step}, saved")
 
     def log(self, **figures: float) -> None:
         row = {"step": self.step, "s": round(time.time() - self.started), "lr": round(self.rate(), 6),

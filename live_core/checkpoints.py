@@ -36,9 +36,9 @@ class Architecture:
 
 # By the width of the text that the U-Net reads. SD 2.x reads OpenCLIP's last layer but one, so its 24th is left out.
 ARCHITECTURES = {
-    768: Architecture("Stable Diffusion 1.x", {"cross_attention_dim": 768, "attention_head_dim": 8},
+    768: Architecture("Stable Diffusion 1.x", {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
                       {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu"}, "<|endoftext|>", -1),
-    1024: Architecture("Stable Diffusion 2.x", {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
+    1024: Architecture("Stable Diffusion 2.x", {"sample_size": 64, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
                        {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"}, "!", -2),
 }
 VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,

@@ -19,6 +19,29 @@ def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top:top + height, left:left + width]
 
 
+def check_clip(frames: torch.Tensor, multiple: int, side: int | None = None) -> None:
+    """LiveError unless `frames` is a clip (f, H, W, 3) of at least one frame whose sides are multiples of `multiple`; a note where it
+    is far larger or smaller than what a model made for `side` x `side` pixels edits well."""
+    if frames.ndim != 4 or 0 in frames.shape:
+        raise LiveError(f"images: shape {tuple(frames.shape)}; expected (frames, height, width, 3) with at least one frame. ComfyUI reads "
+                        "none of an animated WebP with Load Video: open it with Load Image, or save it as mp4")
+    count, height, width, channels = frames.shape
+    if channels != 3:
+        raise LiveError(f"images: {channels} channels; expected 3 (RGB), so put a picture with transparency on a background first")
+    if height % multiple or width % multiple:
+        fitting = "x".join(str(max(length // multiple, 1) * multiple) for length in (width, height))
+        raise LiveError(f"images: {width}x{height} pixels; width and height must be multiples of {multiple}, such as {fitting}: put Fit Clip in the "
+                        "place of Get Video Components, or Resize Image/Mask before this")
+    if side is None:
+        return
+    area = width * height / side ** 2
+    if area > 4 or count * area > 48:
+        note(f"images: {count} frames of {width}x{height}, {count * area:.0f} times the pixels of one picture of the {side}x{side} this model was made "
+             "for; 8 to 24 times are usual, and memory and time grow faster than pixels. Fit Clip makes a clip smaller")
+    elif area < 1 / 8:
+        note(f"images: {width}x{height} pixels, and this model was made for {side}x{side}; in so few it draws little. Raise longest_side of Fit Clip, or scale up")
+
+
 def check_photo(photo: torch.Tensor) -> None:
     """LiveError unless `photo` is one picture (1, H, W, 3), or (1, H, W, 4) with how opaque it is."""
     if photo.shape[0] != 1:

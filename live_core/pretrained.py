@@ -16,6 +16,7 @@ from torch import nn
 from . import LiveError
 from .concept import Concept, encode_text
 from .diffusion import Schedule, scaled_linear
+from .pictures import check_clip
 from .video_unet import VideoUNet
 
 VERSION = "1"
@@ -72,18 +73,15 @@ class LiveModel:
         """(L, d) float32"""
         return encode_text(text, self.tokenizer, self.text_encoder, concepts).float()
 
+    def check_clip(self, frames: torch.Tensor) -> None:
+        """LiveError unless pictures (f, H, W, 3) can be encoded; a note where their size is far from the model's own."""
+        side = self.unet.unet.config.sample_size
+        check_clip(frames, self.pixels_per_latent, side * self.pixels_per_latent if isinstance(side, int) else None)
+
     @torch.no_grad()
     def encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W: multiples of 8."""
-        factor = self.pixels_per_latent
-        height, width = frames.shape[1:3]
-        if frames.ndim != 4 or frames.shape[0] == 0:
-            raise LiveError(f"images: shape {tuple(frames.shape)}; expected (frames, height, width, 3) with at least one frame")
-        if frames.shape[-1] != 3:
-            raise LiveError(f"images: {frames.shape[-1]} channels; expected 3 (RGB), so put a picture with transparency on a background first")
-        if height % factor or width % factor:
-            raise LiveError(f"images: {width}x{height} pixels; width and height must be multiples of {factor}, such as "
-                            f"{max(width // factor, 1) * factor}x{max(height // factor, 1) * factor}")
+        self.check_clip(frames)
         pixels = (frames.permute(0, 3, 1, 2).float() * 2 - 1).to(self.vae.device, self.vae.dtype)
         latents = torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pixels])
         return latents.float() * self.vae.config.scaling_factor

@@ -28,6 +28,7 @@ class BindConcept(Node):
         from ..live_core.pictures import cut_out
         if mask is None:
             host.check_opaque(cls.hidden.prompt, cls.hidden.unique_id, "photo")
+        model.check_clip(images)
         photo, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
         with host.on_device(model):
             reference = model.encode_frames(photo).cpu()

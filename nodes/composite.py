@@ -11,8 +11,9 @@ class Composite(Node):
             node_id="LIVE_Composite", display_name="Composite with Gaussian Blur", category="LIVE",
             description="Paste the edit over the clip's own pixels through a mask with blurred edges.",
             search_aliases=["paste", "mask blur", "blend"],
-            inputs=[io.Image.Input("images", tooltip="The clip's own frames."),
-                    io.Image.Input("edited", tooltip="The edited frames, of the same size and number."),
+            # The first picture is what a bypassed node hands on.
+            inputs=[io.Image.Input("edited", tooltip="The edited frames, of the same size and number."),
+                    io.Image.Input("images", tooltip="The clip's own frames."),
                     io.Mask.Input("mask", tooltip="Where the edit shows: from Edit Video or any mask maker; one frame, or one for each of the clip's."),
                     io.Int.Input("dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."),
                     io.Float.Input("blur", default=3.0, min=0.0, max=200.0, step=0.1, tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.")],

@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:3])
     parser.add_argument("--captions", type=int, default=200, help="generated: how many pictures")
     parser.add_argument("--things", type=int, default=20, help="oracle: how many unseen things")
-    parser.add_argument("--descent", type=int, default=200, help="oracle: steps of each descent")
+    parser.add_argument("--descent", type=int, default=200, help="oracle: steps of each descent; 0 for none")
     parser.add_argument("--readme", action="store_true", help="write the figures into the model's README.md")
     args = parser.parse_args()
     args.model = args.model.resolve()

@@ -18,7 +18,8 @@ import argparse
 from pathlib import Path
 
 from .data import load_or_draw
-from .training.autoencoder import train_autoencoder, train_decoder
+from .training.autoencoder import train_autoencoder
+from .training.decoder import train_decoder
 from .training.diffusion import train_diffusion
 
 MODEL = Path(__file__).parent / "model"

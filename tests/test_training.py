@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from demo.data import LOOK, draw_look
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
+from demo.training.decoder import WINDOW, choose_window, weigh
 from demo.training.diffusion import WordMaps, draw_timesteps
 from demo.training.looks import TOKENS, LookEncoder, place, read_caption
 from demo.training.run import Run
@@ -56,6 +57,16 @@ def test_the_localisation_loss_is_zero_for_the_mask_itself():
     zeros = torch.zeros(2, dtype=torch.long)
     assert maps.localisation_loss(zeros, torch.tensor([3, 4]), masks).abs() < 1e-3
     assert maps.localisation_loss(zeros, torch.tensor([4, 3]), masks) > 0.01
+
+
+def test_the_decoder_is_shown_things_and_their_rims_count_most():
+    things = np.zeros((24, 24), bool)
+    things[20:23, 1:4] = True
+    for seed in range(20):
+        cells = choose_window(things, np.random.default_rng(seed))
+        weight = weigh(things, cells)
+        assert things[cells].any() and weight.shape == (WINDOW, WINDOW) and weight.max() > 1
+        assert weight[0].max() == 0 and (weight[-1].max() > 0) == (cells[0].stop == 24)
 
 
 def test_timesteps_cover_all_noise_levels():

@@ -1,7 +1,6 @@
-"""The autoencoder: trained whole from nothing, or its decoder alone, the encoder and so all latents as they were."""
+"""The autoencoder, trained from nothing, and the latents of the training pictures, encoded once."""
 from __future__ import annotations
 
-import copy
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -11,13 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..data import CELL, HELD_OUT, Pictures, load_or_draw
-from ..world import make_picture
-from .run import DEVICE, Run, copy_missing_parts, export, rng_for, to_tensor
+from ..data import CELL, Pictures
+from .run import DEVICE, Run, export, rng_for, to_tensor
 
 CROP_STEPS = 2600
-THING_WEIGHT = 4                             # how much more a pixel in a thing's cell, or in one next to it, counts
-CHECK_EVERY = 500                            # steps from one look at held-out pictures to the next
 
 
 def build_autoencoder():
@@ -76,72 +72,6 @@ def picture_loss(y: torch.Tensor, x: torch.Tensor, weight: torch.Tensor | None =
 
 def psnr(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return -10 * torch.log10(F.mse_loss(y.detach(), x) / 4)
-
-
-# ------------------------------------------------------------------------------------------------ the decoder alone
-def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictures) -> None:
-    """Whole pictures one at a time from cached latents, things and their rims weighted.
-
-    Exported when held-out things come out better than by what was exported before, the base's own decoder first of all.
-    """
-    vae = load_autoencoder(base)
-    means, stds = cached_latents(base, pictures, work)
-    vae.to(DEVICE, memory_format=torch.channels_last).requires_grad_(False)
-    decoder = torch.nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder}).requires_grad_(True)
-    run = Run("decoder", work, {"decoder": decoder}, lr=1e-3, steps=steps, average=0.999)
-    copy_missing_parts(base, to)
-    held_out = held_out_pictures(vae, 24, pictures.images.shape[1])
-    if run.step == 0:
-        run.best = thing_error(decoder, held_out)
-        run.log(held_out=run.best)
-    while run.step < steps:
-        rng, generator = rng_for(run.step, 3)
-        row = rng.integers(len(pictures))
-        x = to_tensor(pictures.images[row:row + 1])
-        mean, std = (torch.from_numpy(array[row:row + 1].astype(np.float32)) for array in (means, stds))
-        z = (mean + std * torch.randn(mean.shape, generator=generator)).to(DEVICE) / vae.config.scaling_factor
-        cells = torch.from_numpy(pictures.masks[row].max(0)[None, None] > 0).to(DEVICE).float()
-        weight = 1 + THING_WEIGHT * F.interpolate(F.max_pool2d(cells, 3, 1, 1), scale_factor=CELL)
-        y = decode(decoder, z)
-        run.update(picture_loss(y, x, weight / weight.mean()), psnr=psnr(y, x))
-        if run.step % CHECK_EVERY == 0 or run.step == steps:
-            _export_if_better(run, vae, held_out, to)
-
-
-def decode(decoder: torch.nn.ModuleDict, z: torch.Tensor) -> torch.Tensor:
-    return decoder["decoder"](decoder["post_quant_conv"](z))
-
-
-def _export_if_better(run: Run, vae, held_out, to: Path) -> None:
-    averaged = run.averaged("decoder").to(DEVICE, memory_format=torch.channels_last)
-    error = thing_error(averaged, held_out)
-    run.log(held_out=error, best=run.best)
-    if error < run.best:
-        run.best = error
-        whole = copy.deepcopy(vae).to("cpu", memory_format=torch.contiguous_format)
-        whole.decoder.load_state_dict(averaged["decoder"].state_dict())
-        whole.post_quant_conv.load_state_dict(averaged["post_quant_conv"].state_dict())
-        export(whole, to / "vae")
-
-
-@torch.no_grad()
-def held_out_pictures(vae, count: int, size: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(picture, latent, mask of its thing), each with a leading 1."""
-    out = []
-    for seed in range(HELD_OUT + 30_000, HELD_OUT + 30_000 + count):
-        clip, _ = make_picture(seed, ("one", "free")[seed % 2], size)
-        x = to_tensor(clip.frames())
-        mask = torch.from_numpy(clip.masks(0)[:, None] > 0.01).to(DEVICE)
-        out.append((x, vae.encode(x).latent_dist.mean, mask))
-    return out
-
-
-@torch.no_grad()
-def thing_error(decoder: torch.nn.ModuleDict, held_out) -> float:
-    """Mean absolute difference 0..1 within the things."""
-    def error(x, z, mask):
-        return (decode(decoder, z).clamp(-1, 1) - x).abs().mean(1, keepdim=True)[mask].mean() / 2
-    return float(torch.stack([error(*row) for row in held_out]).mean())
 
 
 # ---------------------------------------------------------------------------------------------------- cached latents

@@ -30,8 +30,11 @@ EXPORT_EVERY = 500
 LOOKS = "looks/model"
 
 
-def build_diffusion(tokenizer_folder: Path):
-    """(U-Net, text encoder, tokenizer, scheduler), untrained. ``attention_head_dim`` counts heads, as in SD 1.x."""
+def build_diffusion(tokenizer_folder: Path, side: int):
+    """(U-Net, text encoder, tokenizer, scheduler), untrained, for latents of `side`.
+
+    ``attention_head_dim`` counts heads, as in SD 1.x.
+    """
     from diffusers import DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -43,7 +46,7 @@ def build_diffusion(tokenizer_folder: Path):
         projection_dim=128, max_position_embeddings=CONTEXT, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id))
     unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(48, 96, 128), layers_per_block=1, cross_attention_dim=128,
+        sample_size=side, block_out_channels=(48, 96, 128), layers_per_block=1, cross_attention_dim=128,
         attention_head_dim=(3, 4, 4), norm_num_groups=16, down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3)
     scheduler = DDIMScheduler(
@@ -141,7 +144,7 @@ def train_diffusion(work: Path, base: Path, to: Path, steps: int, pictures: Pict
     """
     latents = cached_latents(base, pictures, work)
     torch.manual_seed(0)
-    unet, text_encoder, tokenizer, scheduler = build_diffusion(base / "tokenizer")
+    unet, text_encoder, tokenizer, scheduler = build_diffusion(base / "tokenizer", pictures.masks.shape[-1])
     looks = LookEncoder()
     for module, file in ((unet, "unet/diffusion_pytorch_model"), (text_encoder, "text_encoder/model"), (looks, LOOKS)):
         if (base / f"{file}.safetensors").exists():

@@ -58,18 +58,22 @@ def clips_of(thing: Thing, seeds: range, size: int) -> list[tuple[Clip, str]]:
 
 
 def try_thing(parts: Parts, model: Path, thing: Thing, size: int, steps: int) -> list[Row]:
-    """One row for each way to tell the thing."""
+    """One row for each way to tell the thing; without `steps` only for those that need no descent."""
     many = clips_of(thing, range(HELD_OUT + 60_000, HELD_OUT + 60_000 + PICTURES), size)
     photo = [(make_reference(thing, HELD_OUT).resized(size / 128), "a photo of a thing")]
     shown = clips_of(thing, range(HELD_OUT + 70_000, HELD_OUT + 70_000 + SHOWN), size)
     ways = {
         "the word thing": lambda: torch.zeros(1, 1, 128),
         "the encoder of looks": lambda: encoded_look(model, thing),
+    }
+    descents = {
         "oracle, 1 vector": lambda: descend(parts, many, 1, steps),
         f"oracle, {TOKENS} vectors": lambda: descend(parts, many, TOKENS, steps),
         "one photo, 1 vector": lambda: descend(parts, photo, 1, steps),
         f"one photo, {TOKENS} vectors": lambda: descend(parts, photo, TOKENS, steps),
     }
+    if steps:
+        ways |= descents
     return [_draw(parts, thing, told_by, find(), shown) for told_by, find in ways.items()]
 
 

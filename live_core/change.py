@@ -8,6 +8,7 @@ import torch
 
 from . import LiveError
 from .alignment import align_words, at_step, place_words, refine_words, replace_words, reweight, swap_words, word_windows
+from .checks import check_number
 from .methods import Method
 from .prompts import PLACEHOLDER, Prompt, read_prompt, split_phrases
 
@@ -27,6 +28,10 @@ class Edit:
     weights: tuple[tuple[str, float], ...] = ()
     # (word of `prompt`, (start, end)), parts of the steps, in place of the method's for that word.
     windows: tuple[tuple[str, tuple[float, float]], ...] = ()
+
+    def __post_init__(self):
+        for word, weight in self.weights:
+            check_number(f"word weights: {word}", weight)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 import torch
 
 from . import LiveError
+from .checks import check_frames, check_number, check_whole
 
 
 def soften(mask: torch.Tensor, dilation: int = 0, blur: float = 0.0) -> torch.Tensor:
     """Grow a mask (f, H, W), 0..1, by `dilation` pixels on every side, then blur it with a Gaussian of `blur` pixels' sigma."""
     import kornia
 
-    if dilation < 0 or blur < 0:
-        raise LiveError(f"dilation {dilation} and blur {blur}: both must be 0 or more pixels")
+    check_whole("dilation", dilation, 0)
+    check_number("blur", blur, 0)
+    check_frames("mask", mask)
     soft = mask.float()[:, None]
     if dilation:
         soft = torch.nn.functional.max_pool2d(soft, 2 * dilation + 1, 1, dilation)
@@ -30,13 +32,16 @@ def composite(source: torch.Tensor, edited: torch.Tensor, mask: torch.Tensor) ->
 
 
 def check_mask(mask: torch.Tensor, source: torch.Tensor) -> None:
-    """LiveError unless `mask` (f or 1, H, W) fits the clip `source` (f, H, W, 3)."""
+    """LiveError unless `mask` (f or 1, H, W) is finite and fits the clip `source` (f, H, W, 3)."""
     if mask.shape[-2:] != source.shape[1:3] or mask.shape[0] not in (1, source.shape[0]):
         raise LiveError(f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {source.shape[0]} frames of "
                         f"{source.shape[2]}x{source.shape[1]}, so give a mask of that size with 1 or {source.shape[0]} frames")
+    check_frames("mask", mask)
 
 
 def check_pair(edited: torch.Tensor, source: torch.Tensor) -> None:
-    """LiveError unless both clips have the same shape."""
+    """LiveError unless both clips are finite and have the same shape."""
     if edited.shape != source.shape:
         raise LiveError(f"edited images: shape {tuple(edited.shape)} differs from the source's {tuple(source.shape)}; both must be the same clip")
+    check_frames("images", source)
+    check_frames("edited images", edited)

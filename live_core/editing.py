@@ -8,9 +8,10 @@ import torch
 from . import LiveError
 from .attention import WordTap
 from .change import Asked, Edit, asked_of
+from .checks import check_step
 from .concept import check_reference
 from .diffusion import Callback
-from .inversion import Inversion, latent_prompt_of
+from .inversion import NARROW, Inversion, latent_prompt_of
 from .masks import Finder, edit_mask
 from .methods import Method
 from .notes import note
@@ -72,6 +73,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             x = model.schedule.denoise(x, guided(noise, chain), step.t, total)
             for part in parts:
                 x = part.after(step, x, noise)
+            check_step("edit", step.index + 1, total, x, f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}")
             callback(step.index + 1, total, x)
 
     final = finder.mask(pixels_of(model, x), 0, smooth=True) if blends else torch.ones(len(x), *pixels_of(model, x))

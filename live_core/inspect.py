@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from . import LiveError
+from .checks import check_frames
 from .prompts import split_phrases
 from .records import Records, Side, evenly
 
@@ -134,6 +135,7 @@ def _side(records: Records, side: str) -> Side:
 def _check(records: Records, frames: torch.Tensor) -> None:
     if len(frames) != records.frames:
         raise LiveError(f"images: {len(frames)} frames, and the edit has {records.frames}; give the clip's frames or the edited ones")
+    check_frames("images", frames)
 
 
 def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

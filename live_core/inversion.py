@@ -1,6 +1,7 @@
 """DDIM inversion of a clip under its own prompt, and the attention store that a later edit may read."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,12 +9,17 @@ import torch
 
 from . import LiveError
 from .attention import AttentionPlan, Record, WordTap
+from .checks import check_number, check_step, check_whole, is_finite
 from .diffusion import Callback
 from .methods import Method
+from .notes import note
 from .pretrained import LiveModel
 from .prompts import check_clip_prompt
 from .stores import STORES, DiskStore, RamStore
 from .streams import Stream, guided, predict
+
+# What helps where half precision overflows.
+NARROW = "load the model with precision float32 or bfloat16"
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     check_clip_prompt(prompt, tuple(c.placeholder for c in model.tuning.concepts) if model.tuning else ())
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
+    check_number("kept steps", kept_steps, 0, 1)
     schedule = model.schedule
     timesteps = schedule.timesteps(steps)
     x = clip.to(model.unet.device)
@@ -104,11 +111,11 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
             x = schedule.invert(x, noise_of(x, i, store is not None and not again), timesteps[i], steps)
-            path.append(x)
+            path.append(check_step("inversion", steps - i, steps, x, NARROW))
             callback(steps - i, total, x)
         for i in range(steps) if again else ():
             x = schedule.denoise(x, noise_of(x, i, True), timesteps[i], steps)
-            store.write(f"{i:04d}/latents", x)
+            store.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
             callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
@@ -131,6 +138,8 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     """
     if inversion.store is not None and inversion.method.source == "reconstruction":
         raise LiveError(f"inversion: attention {inversion.attention!r} has kept an unguided reconstruction, which null text would no longer give; invert with \"recompute\"")
+    check_number("guidance scale", guidance_scale)
+    check_whole("inner steps", inner_steps, 1)
     if guidance_scale <= 1:
         raise LiveError(f"guidance scale: {guidance_scale}; null text acts on guidance only, so give more than 1, such as 7.5")
     method, steps = inversion.method, inversion.steps
@@ -161,11 +170,14 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                 for _ in range(inner_steps):
                     with torch.enable_grad():
                         loss, null.grad = model.unet.retried(compared, len(x))
-                    if loss < 1e-5 + 2e-5 * i or not null.grad.isfinite().all():
-                        break                                                           # an optimiser never forgets a NaN
+                    if loss < 1e-5 + 2e-5 * i or not math.isfinite(loss):
+                        break
+                    if not is_finite(null.grad):                                        # an optimiser never forgets a NaN
+                        note(f"precision: a gradient overflowed in step {i + 1} of {steps}, so its null text is as far as it came; {NARROW}")
+                        break
                     optimizer.step()
                 found.append(null.detach().cpu())
-                x = stepped(null.detach())
+                x = check_step("null text", i + 1, steps, stepped(null.detach()), f"give less than {guidance_scale:g} as guidance scale, or {NARROW}")
                 callback(i + 1, steps, x)
     return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
 
@@ -187,6 +199,6 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(model.schedule.timesteps(steps)):
             noise = predict(model.unet, streams, {"source": x}, t, i, plan)
-            x = model.schedule.denoise(x, guided(noise, chain), t, steps)
+            x = check_step("reconstruction", i + 1, steps, model.schedule.denoise(x, guided(noise, chain), t, steps), NARROW)
             callback(i + 1, steps, x)
     return x

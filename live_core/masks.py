@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from . import LiveError
+from .checks import check_frames
 from .methods import Method
 
 
@@ -87,6 +88,7 @@ def edit_mask(mask: torch.Tensor, frames: int, size: tuple[int, int]) -> torch.T
     if tuple(mask.shape[-2:]) != tuple(size) or mask.shape[0] not in (1, frames):
         raise LiveError(f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {frames} frames of {size[1]}x{size[0]}, "
                         f"so give a mask of that size with 1 or {frames} frames")
+    check_frames("mask", mask)
     return (mask >= 0.5).float().expand(frames, -1, -1)
 
 

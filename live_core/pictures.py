@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from . import LiveError
+from .checks import check_frames
 from .notes import note
 
 NEUTRAL = 0.5                           # what stands where a photo does not count: mid-grey
@@ -48,6 +49,7 @@ def check_photo(photo: torch.Tensor) -> None:
         raise LiveError(f"photo: {photo.shape[0]} pictures; give exactly one")
     if photo.shape[-1] not in (3, 4):
         raise LiveError(f"photo: {photo.shape[-1]} channels; expected 3 (RGB), or 4 with transparency")
+    check_frames("photo", photo)
 
 
 def cut_out(photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
@@ -79,6 +81,7 @@ def _counts(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | No
     if mask is not None:
         if mask.shape[0] != 1:
             raise LiveError(f"mask: {mask.shape[0]} frames; give one, for the one photo")
+        check_frames("mask", mask)
         if not mask.max() > 0:
             raise LiveError("mask: it is black, so nothing of the photo counts; white is what counts. Load Image's mask is black where "
                             "the photo is opaque, so put Invert Mask between them")

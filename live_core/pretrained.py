@@ -14,12 +14,14 @@ import torch
 from torch import nn
 
 from . import LiveError
+from .checks import check_frames
 from .concept import Concept, encode_text
 from .diffusion import Schedule, scaled_linear
 from .pictures import check_clip
 from .video_unet import VideoUNet
 
 VERSION = "1"
+OVERFLOW = "load the model with precision float32; if it has that, its weights are damaged"
 TAKES = "LIVE takes Stable Diffusion 1.x and 2.x text-to-image models"
 
 
@@ -79,11 +81,16 @@ class LiveModel:
         check_clip(frames, self.pixels_per_latent, side * self.pixels_per_latent if isinstance(side, int) else None)
 
     @torch.no_grad()
-    def encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
-        """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W: multiples of 8."""
+    def encode_frames(self, frames: torch.Tensor, name: str = "images") -> torch.Tensor:
+        """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W: multiples of 8.
+
+        LiveError for pictures of another shape, or, with the input's `name`, with values that are not finite.
+        """
         self.check_clip(frames)
+        check_frames(name, frames)
         pixels = (frames.permute(0, 3, 1, 2).float() * 2 - 1).to(self.vae.device, self.vae.dtype)
         latents = torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pixels])
+        check_frames(f"{name}: the autoencoder's latents", latents, OVERFLOW)
         return latents.float() * self.vae.config.scaling_factor
 
     @torch.no_grad()
@@ -91,6 +98,7 @@ class LiveModel:
         """Scaled latents (f, c, h, w) to pictures (f, H, W, 3), 0..1, float32; one frame at a time."""
         z = (latents / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
         pixels = torch.cat([self.vae.decode(frame[None]).sample for frame in z])
+        check_frames("images: the autoencoder's pictures", pixels, OVERFLOW)
         return ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
 
     def map_size(self, latents: torch.Tensor) -> tuple[int, int]:

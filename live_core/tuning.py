@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 from .attention import AttentionPlan, FramePlan
+from .checks import check_number, check_whole, is_finite
 from .concept import TEMPLATES, Concept, check_reference, encode
 from .diffusion import Callback
 from .notes import note
@@ -52,9 +54,16 @@ class TuneSettings:
     frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
     seed: int = 0
 
+    def __post_init__(self):
+        for name in ("clip_steps", "photo_steps"):
+            check_whole(name.replace("_", " "), getattr(self, name), 0)
+        for name in ("clip_rate", "latent_prompt_rate", "photo_rate"):
+            check_number(name.replace("_", " "), getattr(self, name), 0, 1)
+
 
 PHOTO_LOSSES = ("log", "square")
 SECONDS_BETWEEN_CHECKPOINTS = 60
+_LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
 UNFINISHED_KEPT = 3                     # for Stable Diffusion 1.x each is 0.9 GB
 
 
@@ -150,6 +159,8 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
                     found.append(torch.autograd.grad(descended * scale, learned, retain_graph=i + 1 < len(learners)))
                 return float(loss.detach()), clean, found
             loss, seen[shown], found = unet.retried(gradients, len(clip))
+            if not math.isfinite(loss):                                                 # before the optimisers, which never forget a NaN
+                raise LiveError(f"tuning: the loss of step {step + 1} of {len(order)} is not finite, so it was stopped before it learned from that; {_LESS}")
             whole = False
             for (optimizer, _, masters), part in zip(learners, found):
                 _descend(part, masters, optimizer, scale)
@@ -162,6 +173,8 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
                 saved = time.monotonic()
             callback(step + 1, len(order), torch.cat(seen))
         tensors = {name: w.to(unet.dtype).cpu().clone() for name, w in weights.items()}
+        if not all(is_finite(tensor) for tensor in (*tensors.values(), *vectors, *([] if latent_prompt is None else [latent_prompt]))):
+            raise LiveError(f"tuning: what the last of {len(order)} steps learned is not finite; {_LESS}")
     except BaseException:
         if file is not None and whole and any(losses):
             state.save(file)

@@ -1,6 +1,7 @@
 """The only door to ComfyUI's own machinery: folders, models, devices, progress, previews, interrupts."""
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import contextmanager
@@ -311,15 +312,13 @@ class Progress:
         self.model, self.bar, self.like, self.every, self.colours = model, comfy.utils.ProgressBar(total), like, every, None
 
     def __call__(self, step: int, total: int, latents) -> None:
-        from ..live_core.video_unet import is_out_of_memory
         management.throw_exception_if_processing_interrupted()
         picture = None
         if step % self.every == 0 or step == total:
             try:
                 picture = ("JPEG", self._sheet(latents), 512)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):                               # no picture is worth the work done so far
-                    raise
+            except Exception as error:                                        # an interrupt is none; no picture is worth the work done so far
+                logging.getLogger(__name__).info("no preview of step %d: %s", step, error)
         self.bar.update_absolute(step, total, picture)
 
     def _sheet(self, latents):

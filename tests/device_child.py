@@ -61,10 +61,18 @@ def main() -> None:
         host.management.get_torch_device, host.management.should_use_fp16 = lambda: torch.device(device), lambda _: half
         choose[f"{device}, {half}"] = str(host.dtype_of("auto"))
 
-    def crowded(_):
-        raise RuntimeError("CUDA error: out of memory")
-    host.Progress(SimpleNamespace(decode_frames=crowded), 1)(1, 1, clip)       # a preview that finds no room costs the preview
-    print(json.dumps({"auto": choose, "moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "others": others}))
+    def shown(error: BaseException) -> str:
+        """How a step ends whose preview ends with `error`."""
+        def fail(_):
+            raise error
+        try:
+            host.Progress(SimpleNamespace(decode_frames=fail), 1)(1, 1, clip)
+        except BaseException as ended:
+            return type(ended).__name__
+        return "went on"
+    previews = [shown(error) for error in (RuntimeError("CUDA error: out of memory"), torch.linalg.LinAlgError("no solution"), LiveError("images: not finite"),
+                                           host.management.InterruptProcessingException())]
+    print(json.dumps({"auto": choose, "moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "previews": previews, "others": others}))
 
 
 if __name__ == "__main__":

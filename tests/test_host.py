@@ -295,4 +295,5 @@ def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], report
     assert report["auto"] == {"cpu, True": "torch.float32", "cuda, True": "torch.float16", "cuda, False": "torch.float32"}, report
+    assert report["previews"] == ["went on"] * 3 + ["InterruptProcessingException"], report        # a preview costs no run, and an interrupt is heard
     assert [what in said for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "an inpainting model"), report["others"])] == [True] * 3, report

@@ -41,5 +41,5 @@ def test_composite_says_what_does_not_fit():
         composite(frames, frames, torch.ones(1, 8, 4))
     with pytest.raises(LiveError, match="same clip"):
         composite(frames, frames[:2], torch.ones(1, 8, 8))
-    with pytest.raises(LiveError, match="dilation -1"):
+    with pytest.raises(LiveError, match="dilation: -1; give a whole number of 0 or more"):
         soften(torch.ones(1, 8, 8), -1)

@@ -12,12 +12,14 @@ from .inspect import Inspect
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
+from .renames import RENAMES, register_renames
 from .tune import Tune
 
 
 class LiveExtension(ComfyExtension):
     async def on_load(self):
         register_folders()
+        await register_renames(RENAMES)
 
     async def get_node_list(self):
         return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,

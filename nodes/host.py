@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,23 @@ def register_folders() -> None:
     folder_paths.add_model_folder_path("live", str(Path(folder_paths.models_dir) / "live"))
     paths, _ = folder_paths.folder_names_and_paths["live"]
     folder_paths.folder_names_and_paths["live"] = paths, {".safetensors"}
+
+
+def before_queueing(change: Callable[[dict], dict]) -> None:
+    """Have every request that queues a graph go through `change` first."""
+    from server import PromptServer
+    PromptServer.instance.add_on_prompt_handler(change)
+
+
+def value_in_graph(field: str):
+    """What the graph that runs has for an input of the node that runs: None if nothing, and outside a run."""
+    from comfy_execution.utils import get_executing_context
+    from server import PromptServer
+    context = get_executing_context()
+    if context is None:
+        return None
+    graphs = {prompt_id: graph for _, prompt_id, graph, *_ in PromptServer.instance.prompt_queue.currently_running.values()}
+    return graphs.get(context.prompt_id, {}).get(context.node_id, {}).get("inputs", {}).get(field)
 
 
 # ------------------------------------------------------------------------------------------------------------- folders

@@ -3,7 +3,7 @@ from comfy_api.v0_0_2 import io
 
 from ..live_core.attention import SLOTS
 from ..live_core.methods import MASKS, METHODS, PROMPT_TO_PROMPT, SEATS, SELF_TARGETS, SOURCES, TAV_DDIM, WORD_EDITS, Method
-from .node import Node
+from .node import LATER, Node
 from .sockets import MethodRow
 
 CUSTOM = "custom"
@@ -20,6 +20,7 @@ SHOWN = {
 }
 ADVANCED = {"self_start", "self_target", "blend_start", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",
             "mask_from", "mask_grow", "mask_neighbours"}
+ADDED: set[str] = set()                                                   # fields that 0.1 had no input for
 ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_threshold", "cross_max_tokens"}
 
 _PART = (io.Float.Input, {"min": 0.0, "max": 1.0, "step": 0.01})
@@ -65,13 +66,14 @@ FIELDS = {
 }
 
 
-def _inputs(names: tuple[str, ...], row: Method, advanced: set[str] = frozenset()) -> list[io.Input]:
-    """The fields `names` as inputs, with the values of `row`."""
+def _inputs(names: tuple[str, ...], row: Method, advanced: set[str] = frozenset(), optional: bool = False) -> list[io.Input]:
+    """The fields `names` as inputs, with the values of `row`. `optional`: a graph may leave them out, those of `ADDED` in any case."""
     found = []
     for name in names:
         (kind, limits), tooltip = FIELDS[name]
         value = getattr(row, name)
-        found.append(kind(name, default=0 if value is None else value, advanced=name in advanced, tooltip=tooltip, **limits))
+        found.append(kind(name, default=0 if value is None else value, advanced=name in advanced, tooltip=tooltip,
+                          **{"optional": optional, **limits, **(LATER if name in ADDED else {})}))
     return found
 
 
@@ -82,7 +84,8 @@ def _changed(row: Method, values: dict) -> Method:
 
 
 def method_input() -> io.Input:
-    options = [io.DynamicCombo.Option(name, _inputs(("guidance_scale", *SHOWN.get(name, ())), row, ADVANCED)) for name, row in METHODS.items()]
+    options = [io.DynamicCombo.Option(name, _inputs(("guidance_scale", *SHOWN.get(name, ())), row, ADVANCED, optional=True))
+               for name, row in METHODS.items()]
     options.append(io.DynamicCombo.Option(CUSTOM, [MethodRow.Input("row", tooltip="From Method: Frames and Guidance and the nodes after it.")]))
     return io.DynamicCombo.Input("method", options=options, tooltip="How the edit is made. The clip must have been inverted for the same method.")
 

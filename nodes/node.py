@@ -1,4 +1,4 @@
-"""The base of the pack's nodes: what `live_core` notes while a node runs is shown on the node."""
+"""The base of the pack's nodes: graphs that lack a later input run as they did, and what `live_core` notes is shown on the node."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +7,12 @@ from functools import wraps
 from comfy_api.v0_0_2 import io
 
 from . import host
+from ..live_core import LiveError
 from ..live_core.notes import gathered
+
+# What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older graphs as they were;
+# the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
+LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
 
 
 class Node(io.ComfyNode):
@@ -25,7 +30,7 @@ def _noted(execute: Callable) -> Callable:
     @wraps(execute)
     def run(cls, *args, **inputs) -> io.NodeOutput:
         with gathered() as notes:
-            output = execute(cls, *args, **inputs)
+            output = execute(cls, *args, **_filled(cls.SCHEMA or cls.GET_SCHEMA(), inputs))
         host.show_notes(notes)
         if notes or output.ui is not None:
             ui = output.ui or {}
@@ -33,3 +38,17 @@ def _noted(execute: Callable) -> Callable:
             output.ui = {**ui, "text": (*ui.get("text", ()), *notes)}
         return output
     return run
+
+
+def _filled(schema: io.Schema, inputs: dict) -> dict:
+    """`inputs` with the defaults of what a choice lacks: there ComfyUI gives None for an optional input that the graph has not. LiveError
+    where the choice itself is not there, which ComfyUI lets pass, or is none of its options, which it drops."""
+    filled = dict(inputs)
+    for choice in (field for field in schema.inputs if isinstance(field, io.DynamicCombo.Input)):
+        if choice.id not in inputs:
+            raise LiveError(f"{choice.id}: {host.value_in_graph(choice.id)!r}; choose {', '.join(option.key for option in choice.options)}")
+        chosen = inputs[choice.id]
+        option = next(option for option in choice.options if option.key == chosen[choice.id])
+        defaults = {field.id: getattr(field, "default", None) for field in option.inputs}
+        filled[choice.id] = {name: defaults.get(name) if value is None else value for name, value in chosen.items()}
+    return filled

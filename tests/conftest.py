@@ -119,7 +119,8 @@ def server(comfy):
     if not os.environ.get("COMFYUI_DIR"):
         absent("no COMFYUI_DIR: use `make test`")
     starting = comfy.Server(ROOT)
-    shutil.copy(ROOT / "tests" / "empty_clip.py", starting.base / "custom_nodes")
+    for extension in ("empty_clip.py", "renamed_nodes.py"):
+        shutil.copy(ROOT / "tests" / extension, starting.base / "custom_nodes")
     with starting as running:
         yield running
 

@@ -1,9 +1,12 @@
 """What the tests that drive a real server share: the shipped workflow with few steps, core nodes put into it, and what came out."""
+import copy
 import io
+import json
 
 import numpy as np
 from conftest import ROOT
 
+FIRST_RELEASE = ROOT / "tests" / "graphs_0_1"                          # its workflows, and the nodes' inputs and outputs: never change these
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
 FEW = {"Tune Video.clip_steps": 2, "Tune Video.photo_steps": 2, "Invert Video (DDIM).steps": 4}
 
@@ -18,6 +21,32 @@ def with_nodes(graph, rewire, **nodes):
     for (node, field), link in rewire.items():
         graph[node]["inputs"][field] = link
     return graph
+
+
+def load(path) -> dict:
+    return json.loads(path.read_text())
+
+
+def small(graph: dict, frames: int = 2) -> dict:
+    """A copy whose clips are cut to their first frames, and whose loops take a step or two."""
+    graph = copy.deepcopy(graph)
+    kinds = {node["class_type"] for node in graph.values()}
+    steps = {"clip_steps": 1, "photo_steps": 1 if "LIVE_BindConcept" in kinds else 0, "steps": 2, "inner_steps": 1}
+    for node in graph.values():
+        node["inputs"] |= {name: count for name, count in steps.items() if name in node["inputs"]}
+    for clip in [i for i, node in graph.items() if node["class_type"] == "LIVE_DemoClip"]:
+        rewire = {(i, name): [f"{clip} first", 0] for i, node in graph.items() for name, link in node["inputs"].items() if link == [clip, 0]}
+        with_nodes(graph, rewire, **{f"{clip} first": ("ImageFromBatch", {"image": [clip, 0], "batch_index": 0, "length": frames})})
+    return graph
+
+
+def up_to(graph: dict, node: str) -> dict:
+    """A copy that holds only `node`, what it stands on, and core's Preview Any of its first output."""
+    kept, left = set(), [node]
+    while left:
+        kept.add(name := left.pop())
+        left += [value[0] for value in graph[name]["inputs"].values() if isinstance(value, list)]
+    return {**{name: copy.deepcopy(graph[name]) for name in graph if name in kept}, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
 
 
 def frames_of(video: bytes) -> np.ndarray:

@@ -205,7 +205,7 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
     """What the page draws for each method: the settings that the row has to give, with the row's values, each with a tooltip."""
     from live_core.methods import METHODS
     _, info = talk(lambda c: c.json("GET", "/object_info/LIVE_Edit"))
-    options = {option["key"]: option["inputs"].get("required", {}) for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]}
+    options = {option["key"]: {**option["inputs"]["required"], **option["inputs"].get("optional", {})} for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]}
     assert list(options) == [*METHODS, "custom"] and list(options.pop("custom")) == ["row"]
     for name, shown in options.items():
         assert "guidance_scale" in shown and all(spec[1]["tooltip"] for spec in shown.values()), name

@@ -146,14 +146,16 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     timesteps = model.schedule.timesteps(steps)
     with torch.inference_mode(False):
         x = inversion.at(0).to(model.unet.device, copy=True)
-        conditional = source_stream(model, method, inversion.prompt, inversion.at(steps).to(x))
+        conditional = source_stream(model, method, inversion.prompt, inversion.at(steps).to(x, copy=True))
+        if conditional.latent_prompt is not None:                                           # of a tuning that was loaded under inference mode
+            conditional = replace(conditional, latent_prompt=conditional.latent_prompt.clone())
         null = model.encode_text("").clone()
         plan = AttentionPlan(method.frames)
         scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
         found = []
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
             for i, t in enumerate(timesteps):
-                target = inversion.at(i + 1).to(x)
+                target = inversion.at(i + 1).to(x, copy=True)                               # what the host hands on is made under inference mode
                 told = predict(model.unet, [conditional], {"source": x}, t, i, plan)
                 null = null.detach().clone().requires_grad_()
                 optimizer = torch.optim.Adam([null], lr=1e-2 * (1 - i / (2 * steps)))

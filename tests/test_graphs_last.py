@@ -7,6 +7,7 @@ from graphs import FIRST_RELEASE, frames_of, load, message, small, up_to
 
 pytestmark = pytest.mark.host
 CHOICE = "COMFY_DYNAMICCOMBO_V3"
+VALUES = {"INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", CHOICE}                                  # what the page has a widget for
 LISTED = {"LIVE_LoadModel.model", "LIVE_LoadTuning.tuning", "LIVE_Measure.clip_folder"}          # what lies on the machine
 WORKFLOWS = {path.stem: load(path) for path in sorted((FIRST_RELEASE / "api").glob("*.json"))}
 NODES = load(FIRST_RELEASE / "nodes.json")
@@ -15,8 +16,8 @@ NODES = load(FIRST_RELEASE / "nodes.json")
 def inputs_of(node: str, groups: dict, prefix: str = "") -> dict:
     """Every input of a node's schema, those of its choices as "choice=option.input": (required, type, options)."""
     found = {}
-    for group, fields in groups.items():
-        for name, (kind, *rest) in fields.items():
+    for group in ("required", "optional"):
+        for name, (kind, *rest) in groups.get(group, {}).items():
             options = rest[0] if rest else {}
             found[f"{node}.{prefix}{name}"] = group == "required", kind, options
             if kind == CHOICE:
@@ -45,16 +46,8 @@ def test_what_the_first_release_took_is_taken_still(talk):
             added = name.rpartition(".")[0]
             if "=" in added and not any(other.startswith(f"{added}.") for other in before):
                 continue                                                      # of an option that is itself new
-            assert not required and options.get("since"), f"{name} is new: declare it with **LATER"
-
-
-def test_the_defaults_of_later_inputs_are_those_of_the_node(talk):
-    """A value that the page fills in, and that a graph without the input gets, are one."""
-    _, info = talk(lambda c: c.json("GET", "/object_info"))
-    for node in NODES:
-        for name, (_, kind, options) in inputs_of(node, info[node]["input"]).items():
-            if options.get("since") and kind in ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"):
-                assert "default" in options, name
+            assert not required, f"{name} is new: make it optional, with a default under which older graphs do what they did"
+            assert kind not in VALUES or options.get("since") and "default" in options, f"{name} is new: declare it with **LATER and a default"
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

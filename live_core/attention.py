@@ -66,32 +66,33 @@ class WordInjection:
     """Cross-attention of stream `target` becomes ``A_source @ mapping + A_target * keep`` (prompt-to-prompt, as one formula).
 
     `mapping` (L, L): source token to target token; `keep` (L,): how much of its own attention a target token keeps.
+    `level`: the finest level of the network that it acts on, 0 for all; coarser ones are in.
     """
     target: int
     source: int | None                  # a row of the batch, or None for the store
     mapping: torch.Tensor
     keep: torch.Tensor
-    max_tokens: int | None = None       # layers with more tokens are left alone
+    level: int = 0
 
 
 @dataclass(frozen=True)
 class SelfInjection:
     """Self-attention of stream `target` uses the queries and keys of the source, with its own values.
 
-    `spatial` and `temporal` say which attention it touches, `max_tokens` up to what resolution the spatial one. `masks`, spatial
-    only: number of tokens -> (F, tokens), 1 for queries that keep the target's own attention (FateZero's fusion, equation 7).
+    `spatial` and `temporal` say which attention it touches, `level` the finest level of the network whose spatial one it does, 0 for all.
+    `masks`, spatial only: level -> (F, tokens), 1 for queries that keep the target's own attention (FateZero's fusion, equation 7).
     """
     target: int
     source: int | None
     spatial: bool = True
     temporal: bool = False
-    max_tokens: int = 1024
+    level: int = 0
     masks: Mapping[int, torch.Tensor] | None = None
 
 
 @dataclass
 class WordTap:
-    """Attention maps at one resolution, mean over heads and layers.
+    """Attention maps of one level of the network, mean over heads and layers: at every size the same layers.
 
     `rows`: the streams it taps, r of them, in this order; None for all. After n forwards `maps` is (r, F, tokens, L), the sum of n
     cross-attention maps; a mask needs only ratios. Injected attention is summed as it acts, after the injection, as prompt-to-prompt's
@@ -99,7 +100,7 @@ class WordTap:
     `self_maps` (r, F, tokens, tokens) is the sum of the self-attention maps of forwards with `self_attention` on, as they acted, but
     with each frame's own places alone for keys, whatever the frame plan: how the places of one picture group.
     """
-    tokens: int
+    level: int
     before_injection: bool = False
     rows: tuple[int, ...] | None = None
     self_attention: bool = False
@@ -144,7 +145,7 @@ class AttentionStore(Protocol):
 @dataclass(frozen=True)
 class Record:
     """Write what the queries and keys of stream `row` are made of to `store`: of cross-attention if `cross`, of spatial self-attention if
-    `spatial`, of temporal attention if `temporal`, each in layers of at most `max_tokens` tokens (None: no limit; temporal: always).
+    `spatial`, each from that level of the network on to coarser ones (0: everywhere), and of temporal attention if `temporal`.
 
     That is the layer's input, half as large as queries and keys, and the text's keys, once for all steps and frames.
     """
@@ -153,14 +154,11 @@ class Record:
     cross: bool = True
     spatial: bool = True
     temporal: bool = True
-    cross_max_tokens: int | None = None
-    self_max_tokens: int | None = None
+    cross_level: int = 0
+    self_level: int = 0
 
-    def takes(self, kind: str, tokens: int) -> bool:
-        if kind == "temporal":
-            return self.temporal
-        wanted, most = (self.cross, self.cross_max_tokens) if kind == "cross" else (self.spatial, self.self_max_tokens)
-        return wanted and (most is None or tokens <= most)
+    def takes(self, kind: str, level: int) -> bool:
+        return {"cross": self.cross and level >= self.cross_level, "self": self.spatial and level >= self.self_level, "temporal": self.temporal}[kind]
 
 
 @dataclass
@@ -183,11 +181,11 @@ class AttentionPlan:
 
 class VideoAttention:
     """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in force;
-    `width` is the layer's part of the model's widest, 0..1. `attn` is diffusers' layer, whose projections make queries and keys of what
+    `width` is the layer's part of the model's widest, 0..1; `level` that of the network, 0 the finest. `attn` is diffusers' layer, whose projections make queries and keys of what
     a store has kept; without a store nothing asks for it."""
 
-    def __init__(self, name: str, kind: str, plan_of, width: float = 1.0):
-        self.name, self.kind, self.plan_of, self.width = name, kind, plan_of, width
+    def __init__(self, name: str, kind: str, plan_of, width: float = 1.0, level: int = 0):
+        self.name, self.kind, self.plan_of, self.width, self.level = name, kind, plan_of, width, level
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         plan: AttentionPlan = self.plan_of()
@@ -198,16 +196,16 @@ class VideoAttention:
         return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
 
     def _self(self, plan, q, k, v, attn=None):
-        injections = [i for i in plan.selves if i.spatial and q.shape[2] <= i.max_tokens]
+        injections = [i for i in plan.selves if i.spatial and self.level >= i.level]
         q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k, attn)
         out = self._attend(plan, q_injected, k_injected, v)
         stream = _stream_view(plan, q.shape[0])
         for injection in injections:
             if injection.masks is not None:
                 own = self._attend(plan, *(stream(x)[injection.target] for x in (q, k, v)))
-                fused, mask = stream(out)[injection.target], injection.masks[q.shape[2]][:, None, :, None].to(out)
+                fused, mask = stream(out)[injection.target], injection.masks[self.level][:, None, :, None].to(out)
                 stream(out)[injection.target] = mask * own + (1 - mask) * fused
-        if plan.tap is not None and plan.tap.self_attention and q.shape[2] == plan.tap.tokens:
+        if plan.tap is not None and plan.tap.self_attention and self.level == plan.tap.level:
             plan.tap.record_self(torch.stack([self._own_map(stream, row, q, k, q_injected, k_injected, injections) for row in _tapped(plan)]))
         return out
 
@@ -216,7 +214,7 @@ class VideoAttention:
         def of(q, k):
             return torch.stack([_probabilities(*frame).mean(0) for frame in zip(stream(q)[row], stream(k)[row])])
         maps = of(q_injected, k_injected)
-        for mask in (i.masks[q.shape[2]][..., None].to(maps) for i in injections if i.target == row and i.masks is not None):
+        for mask in (i.masks[self.level][..., None].to(maps) for i in injections if i.target == row and i.masks is not None):
             maps = mask * of(q, k) + (1 - mask) * maps
         return maps
 
@@ -253,14 +251,14 @@ class VideoAttention:
     def _cross(self, plan, q, k, v, attn=None):
         stream = _stream_view(plan, q.shape[0])
         out = F.scaled_dot_product_attention(q, k, v)
-        words = [i for i in plan.words if i.max_tokens is None or q.shape[2] <= i.max_tokens]
+        words = [i for i in plan.words if self.level >= i.level]
         sources = [self._source(plan, injection.source, stream, q, k, attn) for injection in words]
         for injection, (q_source, k_source) in zip(words, sources):
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
             stream(out)[injection.target] = (F.scaled_dot_product_attention(q_source, k_source, mapping @ v_edit)
                                              + F.scaled_dot_product_attention(stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit))
-        if plan.tap is not None and q.shape[2] == plan.tap.tokens:
+        if plan.tap is not None and self.level == plan.tap.level:
             rows = _tapped(plan)
             before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
             acted = before.clone()
@@ -280,7 +278,7 @@ class VideoAttention:
         return q, k
 
     def _record(self, plan, hidden_states, k):
-        if plan.record and plan.record.takes(self.kind, hidden_states.shape[1]):
+        if plan.record and plan.record.takes(self.kind, self.level):
             stream = _stream_view(plan, len(k))
             plan.record.store.write(self._key(plan), stream(hidden_states)[plan.record.row])
             if self.kind == "cross":

@@ -54,22 +54,23 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     token_edits = asked.token_edits(method, total)
     injects = any(token_edits) or method.self_ratio > 0
 
+    unet = model.unet
     source = source_of(model, inversion, method, blends or injects, injects)
     of_edit, chain = edit_streams(model, inversion, change, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
-    tap = WordTap(model.map_cells(x), before_injection=method.source == "inversion", rows=(target,) if source.row is None else (target, source.row))
+    tap = WordTap(unet.map_level, before_injection=method.source == "inversion", rows=(target,) if source.row is None else (target, source.row))
     finder = Finder(method, lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]), model.map_size(x), *words_to_find(asked, method, given, total), given)
-    words = InjectWords(method, token_edits, target, source.row)
-    selves = InjectSelf(method, target, source.row, lambda: finder.own_queries(model.unet.sizes(*x.shape[-2:])))
+    words = InjectWords(method, unet, token_edits, target, source.row)
+    selves = InjectSelf(method, unet, target, source.row, lambda: finder.own_queries(unet.sizes(*x.shape[-2:])))
     blending = LocalBlend(method, finder, lambda: source.latents)
     recorder = Recorder(tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap))
     parts: list[Part] = [recorder, source, words, selves, *([blending] if blends else [])]
 
-    with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
+    with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for step in [Step(i, total, t) for i, t in enumerate(model.schedule.timesteps(total))][first:]:
             plan = merge(method.frames, step, [part.before(step) for part in parts])
-            noise = predict(model.unet, streams, {"source": source.latents, "edit": x}, step.t, step.index, plan)
+            noise = predict(unet, streams, {"source": source.latents, "edit": x}, step.t, step.index, plan)
             x = model.schedule.denoise(x, guided(noise, chain), step.t, total)
             for part in parts:
                 x = part.after(step, x, noise)
@@ -79,7 +80,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     final = finder.mask(pixels_of(model, x), 0, smooth=True) if blends else torch.ones(len(x), *pixels_of(model, x))
     if not final.any():
         note("mask: it is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
-    fused = {i: masks[x.shape[-2] * x.shape[-1]][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
+    fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
     records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused})
     return Edited(x, final.cpu(), records)
 

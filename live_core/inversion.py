@@ -17,6 +17,7 @@ from .pretrained import LiveModel
 from .prompts import check_clip_prompt
 from .stores import STORES, DiskStore, RamStore
 from .streams import Stream, guided, predict
+from .video_unet import VideoUNet
 
 # What helps where half precision overflows.
 NARROW = "load the model with precision float32 or bfloat16"
@@ -30,8 +31,8 @@ class Inversion:
     (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance`.
 
     Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
-    layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers of at most `cross_max_tokens`
-    tokens, and spatial self-attention (at most `self_max_tokens`), temporal attention (always), or both; ``L d b`` once for each such
+    layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers within `cross_max_tokens`,
+    and spatial self-attention (within `self_max_tokens`), temporal attention (always), or both; ``L d b`` once for each such
     cross-attention layer; ``4 F m L`` for every step, m being the cells of the word maps (256 at 512 x 512); ``4 f c h w`` for every step of
     a reconstruction. Stable Diffusion 1.x, 8 x 512 x 512, half precision, 50 steps: 8.03 GB for FateZero's rows, 4.00 for self- and as much
     for cross-attention, and for the part r of the steps r times that; 13.3 for vid2vid-zero and 15.0 for LIVE (9 frames), which inject
@@ -102,8 +103,8 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
         """The noise at step i of the edit, its attention kept."""
         if not keep:
             return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames))["source"]
-        tap = WordTap(model.map_cells(x))
-        record = record_of(method, store) if i < kept_steps * steps else None
+        tap = WordTap(model.unet.map_level)
+        record = record_of(method, model.unet, store) if i < kept_steps * steps else None
         noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames, tap=tap, record=record, step=i))["source"]
         store.write(f"{i:04d}/maps", tap.maps[0])
         return noise
@@ -120,11 +121,11 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
-def record_of(method: Method, store: RamStore | DiskStore) -> Record:
+def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore) -> Record:
     """What an edit by `method` will want to read; how far its ratios reach aside."""
     selves = method.self_ratio > 0
     return Record(store, cross=method.cross_ratio > 0, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
-                  cross_max_tokens=method.cross_max_tokens, self_max_tokens=method.self_max_tokens)
+                  cross_level=unet.level_within(method.cross_max_tokens), self_level=unet.level_within(method.self_max_tokens))
 
 
 @torch.no_grad()

@@ -69,13 +69,13 @@ class Finder:
         return found if self.given is None else torch.maximum(found, resize_mask(self.given, size))
 
     def own_queries(self, sizes: Sequence[tuple[int, int]]) -> dict[int, torch.Tensor] | None:
-        """Tokens of a level -> (F, tokens), 1 where queries keep the edit's own self-attention: where the source's maps have its changed words
+        """Level of the network -> (F, tokens), 1 where queries keep the edit's own self-attention: where the source's maps have its changed words
         (FateZero, section 3.3). None where the method asks for none, or before there are maps."""
         of_source = self.maps()[0]
         if self.method.self_blend_threshold is None or of_source is None:
             return None
         rule = MaskRule(self.method.self_blend_threshold)
-        return {h * w: word_mask(of_source, self.words[0], self.map_size, (h, w), rule).flatten(1) for h, w in sizes}
+        return {level: word_mask(of_source, self.words[0], self.map_size, size, rule).flatten(1) for level, size in enumerate(sizes)}
 
 
 def blend(source: torch.Tensor, edit: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -31,8 +31,9 @@ class Method:
     Injections, as parts of the steps from the noisiest: `cross_ratio` under word injection, `self_start` to `self_ratio` under
     self-attention injection into `self_target`. `word_edit`: which tokens take the source's attention, LIVE's chosen words
     ("swap") or prompt-to-prompt's "replace" and "refine"; in the first `place_ratio` of the steps (no longer than `cross_ratio`) a
-    changed word looks where the words that it replaces do. `cross_max_tokens`, `self_max_tokens`: layers with more tokens are left
-    alone; None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
+    changed word looks where the words that it replaces do. `cross_max_tokens`, `self_max_tokens`: layers with more tokens at the
+    model's native size (512x512, from which the papers' counts come) are left alone, at every size the same ones
+    (`VideoUNet.level_within`); None means no limit. `self_blend_threshold`: where the source's word map is above this part of its maximum, queries
     keep the edit's self-attention (from the second step on, where the source is reconstructed); None injects everywhere.
     Local blend: `blend_threshold`, 0..1, None turns it off; `subtract_threshold`, that of the words it spares; from `blend_start`
     to `blend_end` of the steps. Its mask comes from the maps of `mask_from`, the "source", the "edit" or "both", grown by `mask_grow`

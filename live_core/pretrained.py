@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -103,11 +102,7 @@ class LiveModel:
 
     def map_size(self, latents: torch.Tensor) -> tuple[int, int]:
         """(height, width) of the word maps for latents (..., h, w)."""
-        return self.unet.map_tokens(*latents.shape[-2:])
-
-    def map_cells(self, latents: torch.Tensor) -> int:
-        """height * width of the word maps."""
-        return math.prod(self.map_size(latents))
+        return self.unet.map_size(*latents.shape[-2:])
 
     @property
     def pixels_per_latent(self) -> int:

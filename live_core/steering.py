@@ -11,6 +11,7 @@ from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt
 from .records import Side, SideRecorder
+from .video_unet import VideoUNet
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,20 @@ class Part:
 class InjectWords(Part):
     """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap)."""
 
-    def __init__(self, method: Method, token_edits: Sequence[tuple[torch.Tensor, torch.Tensor] | None], target: int, source: int | None):
-        self.method, self.token_edits, self.target, self.source = method, token_edits, target, source
+    def __init__(self, method: Method, unet: VideoUNet, token_edits: Sequence[tuple[torch.Tensor, torch.Tensor] | None], target: int, source: int | None):
+        self.token_edits, self.target, self.source, self.level = token_edits, target, source, unet.level_within(method.cross_max_tokens)
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
-        return Piece(words=(WordInjection(self.target, self.source, *token_edit, self.method.cross_max_tokens),) if token_edit else ())
+        return Piece(words=(WordInjection(self.target, self.source, *token_edit, self.level),) if token_edit else ())
 
 
 class InjectSelf(Part):
     """Self-attention from the source, everywhere or but for the places that `own` finds (FateZero, section 3.3)."""
 
-    def __init__(self, method: Method, target: int, source: int | None, own: Callable[[], dict[int, torch.Tensor] | None]):
-        self.method, self.target, self.source, self.own = method, target, source, own
-        self.masks: dict[int, dict[int, torch.Tensor]] = {}          # step -> the masks it used
+    def __init__(self, method: Method, unet: VideoUNet, target: int, source: int | None, own: Callable[[], dict[int, torch.Tensor] | None]):
+        self.method, self.target, self.source, self.own, self.level = method, target, source, own, unet.level_within(method.self_max_tokens)
+        self.masks: dict[int, dict[int, torch.Tensor]] = {}          # step -> the masks it used, by level
 
     def before(self, step: Step) -> Piece:
         method = self.method
@@ -74,7 +75,7 @@ class InjectSelf(Part):
         masks = self.own()
         if masks is not None:
             self.masks[step.index] = masks
-        return Piece(selves=(SelfInjection(self.target, self.source, method.self_target != "temporal", method.self_target != "spatial", method.self_max_tokens, masks),))
+        return Piece(selves=(SelfInjection(self.target, self.source, method.self_target != "temporal", method.self_target != "spatial", self.level, masks),))
 
 
 class LocalBlend(Part):

@@ -6,7 +6,7 @@ processors that see other frames.
 """
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +21,7 @@ from .attention import AttentionPlan, VideoAttention, repeat_for_frames
 from .notes import note
 
 T = TypeVar("T")
+MAP_SIDE = 16                                                  # cells of a word map at the model's native size
 QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
@@ -79,6 +80,7 @@ class VideoUNet(nn.Module):
             setattr(owner, name, joined)
 
         join(self.unet, "conv_norm_out")
+        levels = len(getattr(self.unet, "down_blocks", ())) or 1
         widest = max(m.attn1.to_q.in_features for m in self.unet.modules() if isinstance(m, BasicTransformerBlock))
         for name, module in self.unet.named_modules():
             if isinstance(module, ResnetBlock2D):
@@ -94,7 +96,7 @@ class VideoUNet(nn.Module):
                 for part in (module.norm_temp, module.attn_temp):
                     part.to(like.to_q.weight)
                 for attention, kind in ((module.attn1, "self"), (module.attn2, "cross"), (module.attn_temp, "temporal")):
-                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan, width / widest))
+                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan, width / widest, _level_of(name, levels)))
                 module.register_forward_hook(self._temporal_hook)
                 self._blocks.append(module)
 
@@ -205,10 +207,36 @@ class VideoUNet(nn.Module):
             out.append((height, width))
         return out
 
-    def map_tokens(self, height: int, width: int, resolution: int = 16) -> tuple[int, int]:
-        """(height, width) of the attention level whose longer side is nearest `resolution`, for latents of height x width."""
-        level = max(0, round(math.log2(max(height, width) / resolution)))
-        return self.sizes(height, width)[min(level, len(self.unet.config.block_out_channels) - 1)]
+    def level_within(self, tokens: int | None) -> int:
+        """The finest level whose frames have at most `tokens` tokens at the model's native size, 0 for None; one past the coarsest where
+        none has. So a published limit means the same layers at every size: 1024 is Stable Diffusion's level 1, 32x32 cells at 512x512."""
+        sides = (side for side, _ in self.sizes(self._native_side, self._native_side))
+        return 0 if tokens is None else sum(side ** 2 > tokens for side in sides)
+
+    @property
+    def map_level(self) -> int:
+        """The level that word maps are read from, the coarsest of at least 16x16 cells at the model's native size: five cross-attention layers
+        of Stable Diffusion, as in prompt-to-prompt's local blend."""
+        return sum(side >= MAP_SIDE for side, _ in self.sizes(self._native_side, self._native_side)[1:])
+
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the word maps, for latents of height x width."""
+        return self.sizes(height, width)[self.map_level]
+
+    @property
+    def _native_side(self) -> int:
+        """Latent cells on a side of the size the model was made for, at most the 64 of 512x512, from which the papers' counts come: Stable
+        Diffusion 2.x has the same levels at 768x768."""
+        side = self.unet.config.sample_size or 64
+        return min(side if isinstance(side, int) else max(side), 64)
+
+
+def _level_of(name: str, levels: int) -> int:
+    """The level, 0 the finest, of the module `name` in a U-Net of `levels`."""
+    block = re.match(r"(down|mid|up)_block(?:s\.(\d+))?", name)
+    if block is None:
+        return 0
+    return {"down": lambda: int(block[2]), "mid": lambda: levels - 1, "up": lambda: levels - 1 - int(block[2])}[block[1]]()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -26,6 +26,7 @@ ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_thresh
 _PART = (io.Float.Input, {"min": 0.0, "max": 1.0, "step": 0.01})
 _CELLS = (io.Int.Input, {"min": 0, "max": 64})
 _TOKENS = (io.Int.Input, {"min": 0, "max": 65536})
+_NATIVE = "at the model's native size (Stable Diffusion: 4096, 1024, 256 and 64 at 512x512; the same layers at every size)"
 
 
 def _choice(options: tuple[str, ...]):
@@ -48,13 +49,13 @@ FIELDS = {
     "word_edit": (_choice(WORD_EDITS), "Which words take their attention from the clip. swap: those in keep_words, or all that both prompts share. "
                                        "replace: word by word, for prompts of as many words. refine: all that both prompts share."),
     "cross_ratio": (_PART, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."),
-    "cross_max_tokens": (_TOKENS, "Layers with more tokens keep their cross-attention. 0: all take the clip's."),
+    "cross_max_tokens": (_TOKENS, f"Layers with more tokens {_NATIVE} keep their cross-attention. 0: all take the clip's."),
     "place_ratio": (_PART, "Part of the steps, within cross_ratio, in which a changed word looks where the words that it replaces do. The paper has none; "
                            "the bench found that more puts the photo's thing in its place, and two photos' things each in its own."),
     "self_target": (_choice(SELF_TARGETS), "Which self-attention comes from the clip."),
     "self_ratio": (_PART, "Part of the steps, from the noisiest, whose self-attention comes from the clip."),
     "self_start": (_PART, "Part of the steps before self-attention starts to come from the clip."),
-    "self_max_tokens": (_TOKENS, "Layers with more tokens keep their self-attention."),
+    "self_max_tokens": (_TOKENS, f"Layers with more tokens {_NATIVE} keep their self-attention."),
     "self_blend_threshold": (_PART, "Above this part of the changed words' strongest attention the edit keeps its own self-attention. 0: nowhere."),
     "blend_threshold": (_PART, "Local blend: below this part of a word's strongest attention the clip stays as it is. 0 turns local blend off."),
     "subtract_threshold": ((io.Float.Input, {"min": 0.01, "max": 0.99, "step": 0.01}), "The same for subtract_words."),

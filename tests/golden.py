@@ -61,6 +61,11 @@ def queries_and_keys(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps.clamp_min(1e-35).log() * math.sqrt(size), torch.eye(size).expand(*maps.shape[:2], -1, -1)
 
 
+def layer(kind: str, queries: int = 0, limit: int | None = None) -> VideoAttention:
+    """One of our layers, outside any U-Net, on level 1 if it has no more queries than the reference's limit, else on level 0."""
+    return VideoAttention("layer", kind, None, level=int(limit is None or queries <= limit))
+
+
 def windows_of(setting) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
     """The reference's cross_replace_steps, a ratio, a window or one of these for each word, as our default window and words' own."""
     words = dict(setting) if isinstance(setting, dict) else {"default_": setting}

@@ -31,7 +31,7 @@ def test_word_injection_is_the_explicit_formula_and_the_tap_sees_it():
     attn, f = attention(24), 3
     hidden, text = torch.randn(2 * f, 16, 32), torch.randn(2, 9, 24).repeat_interleave(f, 0)
     mapping, keep = torch.rand(9, 9), torch.rand(9)
-    tap = WordTap(16)
+    tap = WordTap(0)
     plan = AttentionPlan(words=(WordInjection(1, 0, mapping, keep),), tap=tap, streams=2, frames=f)
     ours = run(attn, "cross", plan, hidden, text)
     maps = probabilities(attn, hidden, text)
@@ -56,7 +56,7 @@ def test_self_injection_is_the_source_map_times_the_edit_values():
 def test_self_injection_respects_its_limits():
     attn, hidden = attention(), torch.randn(2, 16, 32)
     plain = run(attn, "self", AttentionPlan(streams=2), hidden)
-    for injection in (SelfInjection(1, 0, spatial=False, temporal=True), SelfInjection(1, 0, max_tokens=15)):
+    for injection in (SelfInjection(1, 0, spatial=False, temporal=True), SelfInjection(1, 0, level=1)):
         assert torch.equal(run(attn, "self", AttentionPlan(selves=(injection,), streams=2), hidden), plain)
     assert not torch.allclose(run(attn, "self", AttentionPlan(selves=(SelfInjection(1, 0),), streams=2), hidden)[1], plain[1], atol=1e-4)
 
@@ -100,7 +100,7 @@ def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(sha
     f, n = shape["frames"], shape["tokens"]
     q, k, v = random(seed, 3, 2 * f, shape["heads"], n, shape["width"])
     mask = (random(seed + 1, f, n) > 0).float() if masked else torch.zeros(f, n)
-    plan = AttentionPlan(FramePlan(slots), selves=(SelfInjection(1, 0, masks={n: mask} if masked else None),), streams=2, frames=f)
+    plan = AttentionPlan(FramePlan(slots), selves=(SelfInjection(1, 0, masks={0: mask} if masked else None),), streams=2, frames=f)
     ours = VideoAttention("layer", "self", None)._self(plan, q, k, v).unflatten(0, (2, f))
     q, k, v = (x.unflatten(0, (2, f)) for x in (q, k, v))
     where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(f - 1) // 2], "all": lambda i: list(range(f))}

@@ -126,7 +126,7 @@ def test_bytes_are_the_formula_s(demo_model, small_clip, method):
 
 def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):
     text = torch.stack([demo_model.encode_text(prompt) for prompt in (CASE.prompt, "", CHANGE.prompt)])
-    every, chosen = WordTap(256, self_attention=True), WordTap(256, rows=(2, 0), self_attention=True)
+    every, chosen = WordTap(0, self_attention=True), WordTap(0, rows=(2, 0), self_attention=True)
     for tap in (every, chosen):
         demo_model.unet(torch.stack([clip] * 3), 500, text, plan=AttentionPlan(tap=tap))
     for whole, part in zip((every.maps, every.acted, every.self_maps), (chosen.maps, chosen.acted, chosen.self_maps)):
@@ -139,8 +139,8 @@ def test_self_attention_is_recorded_as_it_acted():
     q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
     maps = (q @ k.transpose(-1, -2) / 2).softmax(-1).mean(1)
     mask = torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]])
-    for masks, expected in ((None, maps[:2]), ({5: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2])):
-        tap = WordTap(5, rows=(1, 0), self_attention=True)
+    for masks, expected in ((None, maps[:2]), ({0: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2])):
+        tap = WordTap(0, rows=(1, 0), self_attention=True)
         VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2), q, k, v)
         tap.end_of_forward()
         torch.testing.assert_close(tap.self_maps, torch.stack([expected, maps[:2]]), atol=1e-6, rtol=1e-5)

@@ -47,20 +47,20 @@ def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
 
 
 def bytes_kept(unet, method, frames: int, side: int, words: int, steps: int, kept: int, size: int) -> int:
-    """The docstring's formula, for square latents and `size` bytes a value; layers by their names."""
-    levels, total, once = len(unet.config.block_out_channels), 0, 0
-    wide, map_side = frames + method.latent_prompt, min((side >> i for i in range(levels)), key=lambda s: abs(s - 16))
+    """The docstring's formula, for square latents and `size` bytes a value; layers by their names, limits at the model's native size."""
+    levels, total, once, native = len(unet.config.block_out_channels), 0, 0, unet.config.sample_size or 64
+    wide, map_side = frames + method.latent_prompt, side * 16 // native
     for name, module in unet.named_modules():
         kind = name.rsplit(".", 1)[-1]
         if kind not in ("attn1", "attn2", "attn_temp"):
             continue
         block, index = name.split(".")[:2]
         level = {"down_blocks": lambda: int(index), "up_blocks": lambda: levels - 1 - int(index), "mid_block": lambda: levels - 1}[block]()
-        n, d = (side >> level) ** 2, module.inner_dim
+        n, d, counted = (side >> level) ** 2, module.inner_dim, (native >> level) ** 2
         most = {"attn1": method.self_max_tokens, "attn2": method.cross_max_tokens, "attn_temp": None}[kind]
         injected = {"attn1": method.self_ratio and method.self_target != "temporal", "attn2": method.cross_ratio,
                     "attn_temp": method.self_ratio and method.self_target != "spatial"}[kind]
-        if injected and (most is None or n <= most):
+        if injected and (most is None or counted <= most):
             total += wide * n * d * size
             once += words * d * size * (kind == "attn2")
     return kept * total + bool(kept) * once + steps * 4 * (wide * map_side ** 2 * words + (method.source == "reconstruction") * frames * 4 * side ** 2)
@@ -120,7 +120,7 @@ def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
     maps = (q @ k.transpose(-1, -2) / 2).softmax(-1)
     for mask in (torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]), torch.ones(2, 5), torch.zeros(2, 5)):
         b = mask[:, None, :, None]
-        ours = VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks={5: mask}),), streams=2, frames=2), q, k, v)
+        ours = VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks={0: mask}),), streams=2, frames=2), q, k, v)
         torch.testing.assert_close(ours[2:], (b * maps[2:] + (1 - b) * maps[:2]) @ v[2:], atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from golden import attend, case, close, needed, parity, queries_and_keys, under, windows_of
+from golden import attend, case, close, layer, needed, parity, queries_and_keys, under, windows_of
 
-from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention, WordInjection
+from live_core.attention import AttentionPlan, FramePlan, SelfInjection, WordInjection
 from live_core.diffusion import Schedule, scaled_linear
 from live_core.change import Edit, word_edits
 from live_core.masks import MaskRule, blend, blend_mask, edit_mask, resize_mask, word_mask
@@ -53,16 +53,16 @@ def both(data: dict[str, torch.Tensor], step: int, name: str, steps: int) -> tor
     return torch.nn.functional.pad(pair, (0, 77 - pair.shape[-1])) if "cross" in name else pair
 
 
-def attend_cross(token_edit, pair: torch.Tensor, max_tokens: int | None) -> torch.Tensor:
+def attend_cross(token_edit, pair: torch.Tensor, limit: int | None) -> torch.Tensor:
     q, k = queries_and_keys(pair.flatten(0, 1))
-    words = (WordInjection(1, 0, *token_edit, max_tokens),) if token_edit else ()
-    return VideoAttention("layer", "cross", None)._cross(AttentionPlan(words=words, streams=2, frames=len(q) // 2), q, k, k)[len(q) // 2:]
+    words = (WordInjection(1, 0, *token_edit, level=1),) if token_edit else ()
+    return layer("cross", q.shape[2], limit)._cross(AttentionPlan(words=words, streams=2, frames=len(q) // 2), q, k, k)[len(q) // 2:]
 
 
 def attend_self(method: Method, step: int, steps: int, pair: torch.Tensor, masks=None) -> torch.Tensor:
     q, k = queries_and_keys(pair.flatten(0, 1))
-    selves = (SelfInjection(1, 0, max_tokens=method.self_max_tokens, masks=masks),) if step in method.self_steps(steps) else ()
-    return VideoAttention("layer", "self", None)._self(AttentionPlan(selves=selves, streams=2, frames=len(q) // 2), q, k, k)[len(q) // 2:]
+    selves = (SelfInjection(1, 0, level=1, masks=masks and {1: masks[q.shape[2]]}),) if step in method.self_steps(steps) else ()
+    return layer("self", q.shape[2], method.self_max_tokens)._self(AttentionPlan(selves=selves, streams=2, frames=len(q) // 2), q, k, k)[len(q) // 2:]
 
 
 def test_fatezero_s_controllers(read_clip):
@@ -71,15 +71,15 @@ def test_fatezero_s_controllers(read_clip):
     for run in entry["options"]["runs"]:
         method, token_edits = fatezero({**run, "num_steps": steps}, read_clip)
         for step in range(steps):
-            for layer in entry["options"]["layers"]:
-                pair = both(data, step, layer["name"], steps) if not layer.get("over_limit") else data[f"in/editing/step{step}/{layer['name']}"].expand(2, -1, -1, -1, -1)
-                if layer["cross"]:
-                    close(attend_cross(token_edits[step], pair, method.cross_max_tokens), data[f"{run['id']}/out/step{step}/{layer['name']}"], entry)
+            for spec in entry["options"]["layers"]:
+                pair = both(data, step, spec["name"], steps) if not spec.get("over_limit") else data[f"in/editing/step{step}/{spec['name']}"].expand(2, -1, -1, -1, -1)
+                if spec["cross"]:
+                    close(attend_cross(token_edits[step], pair, method.cross_max_tokens), data[f"{run['id']}/out/step{step}/{spec['name']}"], entry)
                     changed += token_edits[step] is not None
-                elif layer.get("over_limit"):
-                    assert layer["queries"] > method.self_max_tokens
+                elif spec.get("over_limit"):
+                    assert spec["queries"] > method.self_max_tokens
                 elif run.get("record_self"):
-                    close(attend_self(method, step, steps, pair), data[f"{run['id']}/out/step{step}/{layer['name']}"], entry)
+                    close(attend_self(method, step, steps, pair), data[f"{run['id']}/out/step{step}/{spec['name']}"], entry)
     assert changed > 10
 
 

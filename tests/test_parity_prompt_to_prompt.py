@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from golden import case, close, needed, parity, queries_and_keys, windows_of
+from golden import case, close, layer, needed, parity, queries_and_keys, windows_of
 
 from live_core.alignment import refine_words, replace_words, reweight, word_windows
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
@@ -146,7 +146,7 @@ def test_cross_attention_controllers(read):
     for run in entry["options"]["runs"]:
         token_edits = controller(run, *map(read, run["prompts"]))
         for spec in entry["options"]["layers"]:
-            tap = WordTap(spec["queries"])
+            tap = WordTap(0)
             for step in range(run["num_steps"]):
                 maps = data[f"in/step{step}/{spec['name']}"].unflatten(1, (2, heads)).flatten(0, 1)      # unconditional source and edit, then conditional
                 q, k = queries_and_keys(maps)
@@ -170,7 +170,7 @@ def test_cross_attention_of_more_queries_than_are_stored(read):
 def test_self_attention_injection_and_its_query_limit():
     """The reference copies maps, so we must copy bit for bit what our own attention makes of the source's queries and keys."""
     entry, data = case("p2p_controllers_self")
-    layer, copied = VideoAttention("layer", "self", None), 0
+    copied = 0
     for run in entry["options"]["runs"]:
         start, ratio = run["self_replace_steps"]
         steps = Method("run", ("self",), self_start=start, self_ratio=ratio).self_steps(run["num_steps"])
@@ -179,10 +179,11 @@ def test_self_attention_injection_and_its_query_limit():
                 maps = data[f"in/step{step}/{spec['name']}"][:, None]
                 q, k = queries_and_keys(maps)
                 v = torch.eye(k.shape[2]).expand(2, 1, -1, -1)
-                injections = (SelfInjection(1, 0, max_tokens=run["self_limit_queries"]),) if step in steps else ()
+                ours_of = layer("self", q.shape[2], run["self_limit_queries"])._self
+                injections = (SelfInjection(1, 0, level=1),) if step in steps else ()
                 expected = data[f"{run['id']}/out/step{step}/{spec['name']}"]
                 theirs = queries_and_keys(torch.stack([maps[0], expected]))
-                ours, plain = layer._self(AttentionPlan(selves=injections, streams=2), q, k, v), layer._self(AttentionPlan(streams=2), *theirs, v)
+                ours, plain = ours_of(AttentionPlan(selves=injections, streams=2), q, k, v), ours_of(AttentionPlan(streams=2), *theirs, v)
                 assert torch.equal(ours, plain)
                 torch.testing.assert_close(ours[1], expected, atol=1e-6, rtol=0)      # the queries and keys do stand for the map
                 copied += torch.equal(expected, maps[0])
@@ -198,7 +199,7 @@ def test_local_blend(read):
                           for key in ("words", "substruct_words"))
         threshold, subtract_threshold = run["threshold"] if isinstance(run["threshold"], list) else (run["threshold"], 0.3)
         method = Method("run", ("self",), blend_threshold=threshold, subtract_threshold=subtract_threshold, blend_start=run.get("start_blend", 0.0))
-        tap = WordTap(256)
+        tap = WordTap(0)
         for step in range(entry["options"]["num_steps"]):
             for name in entry["options"]["map_names"]:
                 maps = data[f"in/maps/step{step}/{name}"][:, None]

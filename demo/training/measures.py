@@ -126,8 +126,8 @@ def word_iou(model, grow: bool, size: int = SIZE, count: int = 60) -> tuple[floa
         clip = make_picture(HELD_OUT + 10_000 + i, "one" if i % 3 else "two")[0].resized(size / SIZE)
         caption = f"{' and '.join('a ' + thing.name for thing in clip.things)} {SCENES[clip.scene].place}"
         latents = model.encode_frames(torch.from_numpy(clip.frames()).float() / 255)
-        cells = model.unet.map_tokens(*latents.shape[-2:])
-        tap = WordTap(cells[0] * cells[1])
+        cells = model.unet.map_size(*latents.shape[-2:])
+        tap = WordTap(model.unet.map_level)
         for t in NOISE_LEVELS:
             noisy = model.schedule.add_noise(latents, torch.randn(latents.shape, generator=generator), t)
             model.unet(noisy[None], t, model.encode_text(caption)[None], plan=AttentionPlan(tap=tap))

@@ -1,12 +1,11 @@
-"""Models in, tunings out. Everything is safetensors; nothing is downloaded."""
+"""Models in. Everything is safetensors; nothing is downloaded."""
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,31 +13,14 @@ from torch import nn
 
 from . import LiveError
 from .checks import check_frames
-from .concept import Concept, encode_text
+from .concept import Concept, encode_text, token_table
 from .diffusion import Schedule, scaled_linear
 from .pictures import check_clip
+from .tunings import Tuning
 from .video_unet import VideoUNet
 
-VERSION = "1"
 OVERFLOW = "load the model with precision float32; if it has that, its weights are damaged"
 TAKES = "LIVE takes Stable Diffusion 1.x and 2.x text-to-image models"
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What one-clip tuning learned: an overlay on the U-Net, the latent prompt, and the concepts' vectors.
-
-    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`, `base_name`: hash and name of the model it
-    belongs to.
-    """
-    tensors: dict[str, torch.Tensor]
-    latent_prompt: torch.Tensor | None
-    concepts: tuple[Concept, ...]
-    prompt: str
-    base: str
-    settings: dict = field(default_factory=dict)
-    losses: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    base_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +42,8 @@ class LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
             raise LiveError(f"tuning: it was trained on {tuning.base_name!r} (fingerprint {tuning.base}), and this model is {self.name!r} (fingerprint "
                             f"{self.fingerprint}); load the base model it was trained on")
+        if tuning is not None:
+            tuning.check_fit(self.name, self.unet.trainable(), self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim)
         return replace(self, tuning=tuning)
 
     @property
@@ -235,52 +219,3 @@ def fingerprint_of(tensors: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(values[spread.to(values.device)].half().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def save_tuning(tuning: Tuning, path: Path) -> None:
-    """One safetensors file: tensors, and metadata with prompt, settings, base fingerprint and version. Replaced whole or not at all."""
-    tensors = {f"unet/{name}": tensor for name, tensor in tuning.tensors.items()}
-    if tuning.latent_prompt is not None:
-        tensors["latent_prompt"] = tuning.latent_prompt
-    for i, concept in enumerate(tuning.concepts):
-        tensors |= {f"concept/{i}/vector": concept.vector, f"concept/{i}/reference": concept.reference}
-    metadata = {"format": "live-tuning", "version": VERSION, "base": tuning.base, "base_name": tuning.base_name, "prompt": tuning.prompt,
-                "settings": json.dumps(tuning.settings), "losses": json.dumps(tuning.losses), "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
-    write_safetensors(tensors, path, metadata)
-
-
-def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """The file appears whole or not at all."""
-    from safetensors.torch import save_file
-
-    draft = Path(f"{path}.draft")
-    try:
-        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, draft, metadata)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def save_embedding(concept: Concept, path: Path) -> None:
-    """The learned vector as an embedding file: one tensor ``emb_params`` (1, d), which ComfyUI reads for `embedding:<name>` in a prompt."""
-    write_safetensors({"emb_params": concept.vector[None]}, path)
-
-
-def load_tuning(path: Path) -> Tuning:
-    """Raises LiveError for a file that is broken, or that is no tuning."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != "live-tuning" or metadata.get("version") != VERSION:
-                raise LiveError(f"tuning: {Path(path).name!r} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        concepts = tuple(Concept(placeholder, word, tensors[f"concept/{i}/reference"], tensors[f"concept/{i}/vector"])
-                         for i, (placeholder, word) in enumerate(json.loads(metadata["concepts"])))
-        return Tuning({name[5:]: t for name, t in tensors.items() if name.startswith("unet/")}, tensors.get("latent_prompt"), concepts, metadata["prompt"],
-                      metadata["base"], json.loads(metadata["settings"]), tuple(tuple(part) for part in json.loads(metadata["losses"])),
-                      metadata.get("base_name", ""))
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise LiveError(f"tuning: {Path(path).name!r} cannot be read ({reason}); it is cut short or no whole tuning, so save the tuning again") from error

@@ -6,14 +6,15 @@ and give them back equal, so the three ways give the same edit.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from . import LiveError
+from .files import reading, unwritable
 
 STORES = ("recompute", "ram", "disk")
 
@@ -21,6 +22,10 @@ STORES = ("recompute", "ram", "disk")
 def _missing(key: str) -> LiveError:
     step = int(key.split("/")[0])
     return LiveError(f"inversion: the attention of step {step + 1} was not kept; invert the clip again with more kept steps, or with attention \"recompute\"")
+
+
+def _unkept(folder: Path, error: Exception) -> LiveError:
+    return unwritable("attention: 'disk', and the clip's attention", folder, error, "choose attention \"recompute\"")
 
 
 class RamStore:
@@ -43,8 +48,11 @@ class DiskStore:
     """One file a tensor, in a new folder in `folder` that goes away with the store."""
 
     def __init__(self, folder: Path):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self._owned = TemporaryDirectory(prefix="live-attention-", dir=folder, ignore_cleanup_errors=True)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._owned = TemporaryDirectory(prefix="live-attention-", dir=folder, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise _unkept(Path(folder), error) from error
         self.folder = Path(self._owned.name)
         self._bytes: dict[str, int] = {}
 
@@ -52,16 +60,17 @@ class DiskStore:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
     def write(self, key: str, value: torch.Tensor) -> None:
-        path = self._path(key)
-        draft = path.with_suffix(".draft")
-        save_file({"value": value.detach().cpu().contiguous()}, draft)
-        os.replace(draft, path)
+        try:
+            save_file({"value": value.detach().cpu().contiguous()}, self._path(key))
+        except (OSError, SafetensorError) as error:
+            raise _unkept(self.folder.parent, error) from error
         self._bytes[key] = value.nbytes
 
     def read(self, key: str) -> torch.Tensor:
-        if not self._path(key).exists():
+        if key not in self._bytes:
             raise _missing(key)
-        return load_file(self._path(key))["value"]
+        with reading("inversion: the attention that was kept on the disk", "invert the clip again"):
+            return load_file(self._path(key))["value"]
 
     def nbytes(self) -> int:
         return sum(self._bytes.values())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
 from contextlib import suppress
@@ -24,8 +23,10 @@ from .checks import check_number, check_whole, is_finite
 from .concept import TEMPLATES, Concept, check_reference, encode
 from .diffusion import Callback
 from .notes import note
-from .pretrained import LiveModel, Tuning, write_safetensors
+from .pretrained import LiveModel
 from .prompts import check_clip_prompt, read_prompt
+from .tunings import Tuning
+from .unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ class TuneSettings:
 PHOTO_LOSSES = ("log", "square")
 SECONDS_BETWEEN_CHECKPOINTS = 60
 _LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
-UNFINISHED_KEPT = 3                     # for Stable Diffusion 1.x each is 0.9 GB
 
 
 def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
@@ -126,14 +126,14 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     temporal = [name for name in parameters if ".attn_temp." in name] if settings.temporal_in_photo_steps else []
     order = _turns(settings)
     seen = [clip, *references]                                                          # what the callback is shown
-    state = _State({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
-                   [clip_optimizer, *([photo_optimizer] if vectors else [])], losses)
+    state = Unfinished({**weights, **({} if latent_prompt is None else {"latent_prompt": latent_prompt}), **{f"vector/{i}": v for i, v in enumerate(vectors)}},
+                       [clip_optimizer, *([photo_optimizer] if vectors else [])], losses)
     whole = True                                                                        # False while a step is half done
     try:
         for p in parameters.values():
             p.requires_grad_(True)
         if file is not None and file.exists():
-            state.load(file)
+            state.load(file, order)
             _put(parameters, weights)
         saved = time.monotonic()
         for step in range(len(losses[0]) + len(losses[1]), len(order)):
@@ -190,53 +190,6 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     learned_concepts = tuple(replace(c, vector=v.detach().cpu().clone()) for c, v in zip(concepts, vectors))
     return Tuning(tensors if settings.clip_steps or temporal else {}, None if latent_prompt is None else latent_prompt.detach().cpu().clone(), learned_concepts, prompt,
                   model.fingerprint, asdict(settings), (tuple(losses[0]), tuple(losses[1])), model.name)
-
-
-class _State:
-    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, and the losses, which count the steps."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor], optimizers: list[torch.optim.Optimizer], losses: tuple[list[float], list[float]]):
-        self.tensors, self.optimizers, self.losses = tensors, optimizers, losses
-
-    def save(self, file: Path) -> None:
-        """Write `file`; a disk that cannot take it is warned of, and the tuning goes on."""
-        from safetensors import SafetensorError
-        moments = {p: m for optimizer in self.optimizers for p, m in optimizer.state.items()}
-        out = {f"losses/{i}": torch.tensor(losses, dtype=torch.float64) for i, losses in enumerate(self.losses)}
-        for name, tensor in self.tensors.items():
-            out[f"value/{name}"] = tensor.detach()
-            out |= {f"{key}/{name}": moment for key, moment in moments.get(tensor, {}).items()}
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_safetensors(out, file)
-            ours = file.parent.glob("[0-9a-f]" * 32 + ".safetensors*")                  # with the drafts of a process that was killed
-            for old in sorted(ours, key=lambda path: path.stat().st_mtime, reverse=True)[UNFINISHED_KEPT:]:
-                old.unlink()
-        except (OSError, SafetensorError) as error:
-            note(f"the unfinished tuning cannot be kept in {file.parent} ({error}); if it is stopped it will start anew")
-
-    def load(self, file: Path) -> None:
-        """Take up `file`; one that cannot be read is left out of account, with a warning."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-        try:
-            stored = load_file(file)
-            misfit = next((name for name, t in self.tensors.items() if f"value/{name}" not in stored or stored[f"value/{name}"].shape != t.shape), None)
-            if misfit or not {"losses/0", "losses/1"} <= stored.keys():
-                raise ValueError(f"{misfit or 'losses'!r} is missing or of another shape")
-        except (OSError, SafetensorError, ValueError) as error:
-            note(f"the unfinished tuning {file.name} cannot be read ({error}); starting anew")
-            return
-        owner = {id(p): optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
-        with torch.no_grad():
-            for name, tensor in self.tensors.items():
-                tensor.copy_(stored[f"value/{name}"])
-                if f"exp_avg/{name}" in stored:
-                    moments = {key: stored[f"{key}/{name}"].to(tensor.device, copy=True) for key in ("exp_avg", "exp_avg_sq")}      # not views of the file
-                    owner[id(tensor)].state[tensor] = {"step": stored[f"step/{name}"].clone(), **moments}
-        for i, losses in enumerate(self.losses):
-            losses[:] = stored[f"losses/{i}"].tolist()
-        logging.info("LIVE: going on with an unfinished tuning from step %d", len(self.losses[0]) + len(self.losses[1]))
 
 
 @torch.no_grad()

@@ -20,16 +20,16 @@ class SaveTuning(Node):
     @classmethod
     def execute(cls, model, name, save_embedding=False) -> io.NodeOutput:
         from ..live_core import LiveError
-        from ..live_core import pretrained
+        from ..live_core.tunings import save_embedding, save_tuning
         if model.tuning is None:
             raise LiveError("model: it has no tuning to save; connect the output of Tune Video")
         saved = [host.new_path("live", name)]
-        pretrained.save_tuning(model.tuning, saved[0])
+        save_tuning(model.tuning, saved[0])
         if save_embedding:
             concepts = model.tuning.concepts
             for i, concept in enumerate(concepts, 1):
                 saved.append(host.new_path("embeddings", name if len(concepts) == 1 else f"{name}-{i}"))
-                pretrained.save_embedding(concept, saved[-1])
+                save_embedding(concept, saved[-1])
         return io.NodeOutput(ui=ui.PreviewText("saved " + ", ".join(f"models/{path.parent.name}/{path.name}" for path in saved)))
 
 
@@ -51,5 +51,5 @@ class LoadTuning(Node):
 
     @classmethod
     def execute(cls, model, tuning) -> io.NodeOutput:
-        from ..live_core.pretrained import load_tuning
+        from ..live_core.tunings import load_tuning
         return io.NodeOutput(model.with_tuning(load_tuning(host.tuning_path(tuning))))

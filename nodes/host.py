@@ -221,13 +221,13 @@ def tuning_path(name: str) -> Path:
 
 
 def new_path(folder_name: str, name: str) -> Path:
-    """Where a node writes a file that ComfyUI will list: models/<folder_name>/<name>.safetensors, never outside that folder."""
+    """Where a node writes a file that ComfyUI will list: models/<folder_name>/<name>.safetensors, never outside that folder. The ending may
+    stand in `name` already."""
     from ..live_core import LiveError
+    name = re.sub(r"(?i)\.safetensors$", "", name)
     if not re.fullmatch(r"[\w][\w .-]*", name):
         raise LiveError(f"name: {name!r}; use letters, digits, spaces, dots, dashes and underscores, such as \"my-tuning\"")
-    folder = Path(folder_paths.get_folder_paths(folder_name)[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.safetensors"
+    return Path(folder_paths.get_folder_paths(folder_name)[0]) / f"{name}.safetensors"
 
 
 def unfinished_folder() -> Path:

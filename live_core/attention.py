@@ -125,13 +125,16 @@ class WordTap:
             layers.clear()
 
     def end_of_forward(self) -> None:
+        """Add the forward's maps, all of them or, when memory runs out, none."""
+        acted, maps, self_maps = self.acted, self.maps, self.self_maps
         if self._acted:
-            self.acted = torch.stack(self._acted).mean(0)
-            mean = torch.stack(self._before).mean(0) if self.before_injection else self.acted
-            self.maps = mean if self.maps is None else self.maps + mean
+            acted = torch.stack(self._acted).mean(0)
+            mean = torch.stack(self._before).mean(0) if self.before_injection else acted
+            maps = mean if maps is None else maps + mean
         if self._selves:
             mean = torch.stack(self._selves).mean(0)
-            self.self_maps = mean if self.self_maps is None else self.self_maps + mean
+            self_maps = mean if self_maps is None else self_maps + mean
+        self.acted, self.maps, self.self_maps = acted, maps, self_maps
         self.forget_forward()
 
 

@@ -13,6 +13,7 @@ from .concept import check_reference
 from .diffusion import Callback
 from .inversion import NARROW, Inversion, latent_prompt_of
 from .masks import Finder, edit_mask
+from .memory import one_run
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
@@ -31,6 +32,7 @@ class Edited:
     records: Records
 
 
+@one_run()
 @torch.no_grad()
 def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | None = None,
          callback: Callback = lambda step, total, latents: None, mask: torch.Tensor | None = None) -> Edited:

@@ -10,7 +10,9 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan, Record, WordTap
 from .checks import check_number, check_step, check_whole, is_finite
+from .descent import descend
 from .diffusion import Callback
+from .memory import one_run
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
@@ -77,6 +79,7 @@ def source_stream(model: LiveModel, method: Method, prompt: str, clip: torch.Ten
     return Stream("source", "source", model.encode_text(prompt), latent_prompt_of(model, method, clip))
 
 
+@one_run()
 @torch.no_grad()
 def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, steps: int = 50, attention: str = "recompute",
            folder: Path | None = None, callback: Callback = lambda step, total, latents: None, kept_steps: float = 1.0) -> Inversion:
@@ -97,7 +100,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     store = {"recompute": lambda: None, "ram": RamStore, "disk": lambda: DiskStore(folder)}[attention]()
     again = store is not None and method.source == "reconstruction"
     total = steps * (2 if again else 1)
-    path = [x]
+    path = [x.cpu()]
 
     def noise_of(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
         """The noise at step i of the edit, its attention kept."""
@@ -112,13 +115,13 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
             x = schedule.invert(x, noise_of(x, i, store is not None and not again), timesteps[i], steps)
-            path.append(check_step("inversion", steps - i, steps, x, NARROW))
+            path.append(check_step("inversion", steps - i, steps, x, NARROW).cpu())
             callback(steps - i, total, x)
         for i in range(steps) if again else ():
             x = schedule.denoise(x, noise_of(x, i, True), timesteps[i], steps)
             store.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
             callback(steps + i + 1, total, x)
-    return Inversion(torch.stack(path).cpu(), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
+    return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
 def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore) -> Record:
@@ -128,6 +131,7 @@ def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore) -> R
                   cross_level=unet.level_within(method.cross_max_tokens), self_level=unet.level_within(method.self_max_tokens))
 
 
+@one_run()
 @torch.no_grad()
 def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float = 7.5, inner_steps: int = 10,
                    callback: Callback = lambda step, total, latents: None) -> Inversion:
@@ -159,7 +163,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                 target = inversion.at(i + 1).to(x, copy=True)                               # what the host hands on is made under inference mode
                 told = predict(model.unet, [conditional], {"source": x}, t, i, plan)
                 null = null.detach().clone().requires_grad_()
-                optimizer = torch.optim.Adam([null], lr=1e-2 * (1 - i / (2 * steps)))
+                optimizer = torch.optim.AdamW([null], lr=1e-2 * (1 - i / (2 * steps)), weight_decay=0.0)      # which is Adam
 
                 def stepped(null: torch.Tensor) -> torch.Tensor:
                     unconditional = replace(conditional, name="unconditional", text=null)
@@ -172,19 +176,20 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
 
                 for _ in range(inner_steps):
                     with torch.enable_grad():
-                        loss, null.grad = model.unet.retried(compared, len(x))
+                        loss, gradient = model.unet.retried(compared, len(x))
                     if loss < 1e-5 + 2e-5 * i or not math.isfinite(loss):
                         break
-                    if not is_finite(null.grad):                                        # an optimiser never forgets a NaN
+                    if not is_finite(gradient):                                        # an optimiser never forgets a NaN
                         note(f"precision: a gradient overflowed in step {i + 1} of {steps}, so its null text is as far as it came; {NARROW}")
                         break
-                    optimizer.step()
+                    descend(optimizer, [null], [gradient])
                 found.append(null.detach().cpu())
                 x = check_step("null text", i + 1, steps, stepped(null.detach()), f"give less than {guidance_scale:g} as guidance scale, or {NARROW}")
                 callback(i + 1, steps, x)
     return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
 
 
+@one_run()
 @torch.no_grad()
 def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lambda step, total, latents: None, guidance_scale: float = 1.0) -> torch.Tensor:
     """Sample from the inverted noise with the source prompt: (f, c, h, w), the inversion's own check.

@@ -21,7 +21,9 @@ from . import LiveError
 from .attention import AttentionPlan, FramePlan
 from .checks import check_number, check_whole, is_finite
 from .concept import TEMPLATES, Concept, check_reference, encode
+from .descent import descend
 from .diffusion import Callback
+from .memory import copies, one_run
 from .notes import note
 from .pretrained import LiveModel
 from .prompts import check_clip_prompt, read_prompt
@@ -67,6 +69,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 60
 _LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
 
 
+@one_run()
 def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
          callback: Callback = lambda step, total, latents: None, unfinished: Path | None = None) -> Tuning:
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
@@ -112,7 +115,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
         text = model.encode_text(prompt)[None]
     parameters = unet.trainable()
     precision = torch.promote_types(unet.dtype, torch.float32)                          # of the masters, whatever half-precision type the model has
-    weights = {name: p.detach().to(precision, copy=True) for name, p in parameters.items()}
+    weights = copies(parameters, precision)
     latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
 
     groups = [{"params": list(weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2}]
@@ -122,7 +125,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
     photo_optimizer = torch.optim.AdamW(vectors, lr=settings.photo_rate, weight_decay=0.0) if vectors else None
     scale = 1024.0 if unet.dtype == torch.float16 else 1.0                              # keeps small half-precision gradients from vanishing
     losses: tuple[list[float], list[float]] = ([], [])
-    base = {name: p.detach().clone() for name, p in parameters.items()}
+    base = copies(parameters)
     temporal = [name for name in parameters if ".attn_temp." in name] if settings.temporal_in_photo_steps else []
     order = _turns(settings)
     seen = [clip, *references]                                                          # what the callback is shown
@@ -150,7 +153,7 @@ def _tune(model, clip, prompt, concepts, settings, callback, file: Path | None) 
                     learners.append((clip_optimizer, [parameters[name] for name in temporal], [weights[name] for name in temporal]))
 
             def gradients() -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
-                generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+                generator = _generator(settings.seed, step)
                 loss, clean = (_clip_loss(model, clip, text, latent_prompt, settings, generator) if objective == 0
                                else _photo_loss(model, references[which], concepts, vectors, which, settings, generator))
                 found = []
@@ -198,6 +201,11 @@ def _put(parameters: dict[str, torch.nn.Parameter], values: dict[str, torch.Tens
         p.copy_(values[name])
 
 
+def _generator(seed: int, step: int) -> torch.Generator:
+    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones are mixed in."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2 ** 64)
+
+
 def _turns(settings: TuneSettings) -> list[int]:
     """0 for a clip step, 1 for a photo step: by turns, then the rest of the longer."""
     clip, photo = settings.clip_steps, settings.photo_steps
@@ -237,11 +245,7 @@ def _loss(model, latents, t, text, latent_prompt, plan, generator, mask=None) ->
 def _descend(gradients, masters, optimizer, scale) -> None:
     """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large; none, with a warning,
     where half precision overflowed, since an optimiser never forgets a NaN."""
-    if not all(gradient.isfinite().all() for gradient in gradients):
+    if all(gradient.isfinite().all() for gradient in gradients):
+        descend(optimizer, masters, gradients, scale, most=1.0)
+    else:
         note("precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision bfloat16 or float32")
-        return
-    for master, gradient in zip(masters, gradients):
-        master.grad = gradient.to(master) / scale
-    torch.nn.utils.clip_grad_norm_(masters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -18,7 +18,8 @@ from torch import nn
 
 from . import LiveError
 from .attention import AttentionPlan, VideoAttention, repeat_for_frames
-from .notes import note
+from .interrupts import heed
+from .memory import copies, halves, with_less
 
 T = TypeVar("T")
 MAP_SIDE = 16                                                  # cells of a word map at the model's native size
@@ -39,6 +40,14 @@ class JointGroupNorm(nn.GroupNorm):
         return torch.cat(pooled, 1).flatten(0, 1)
 
 
+@dataclass(frozen=True)
+class _Economy:
+    """How a computation saves memory: `rows_at_once`, how many frames' largest tensors are made at a time, None for all;
+    `checkpointing`, whether the backward pass computes activations again."""
+    rows_at_once: int | None = None
+    checkpointing: bool = False
+
+
 class VideoUNet(nn.Module):
     """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other weights are random
     ones that are always the same, so that a tuning's seed tells all of its outcome.
@@ -51,8 +60,7 @@ class VideoUNet(nn.Module):
         super().__init__()
         self.unet = unet
         self.joint_norm = joint_norm
-        self.rows_at_once: int | None = None                   # None: all at once; smaller once memory has run out
-        self.checkpointing = False                             # of activations in training; True once memory has run out
+        self._economy: _Economy | None = None                  # of the computation under way
         self._plan = AttentionPlan()
         self._blocks = []                                      # transformer blocks
         with torch.random.fork_rng(devices=()):
@@ -122,60 +130,61 @@ class VideoUNet(nn.Module):
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
         `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
-        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is tried again with less (`retried`).
+        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is done again with less (`retried`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
             raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
-        return self.retried(lambda: self._predict(latents, timestep, text, latent_prompts, plan), latents.shape[1])
+        heed()
+        return self._retried("the U-Net", lambda: self._predict(latents, timestep, text, latent_prompts, plan), self._economies(latents.shape[1]))
 
     def retried(self, compute: Callable[[], T], frames: int) -> T:
-        """`compute()`, a forward of this U-Net on `frames` frames, or one with its backward pass. Each time memory runs out it is done
-        again with less of it, and so is everything from then on: first, where there are gradients, by computing activations again in
-        the backward pass (gradient checkpointing); then by making the largest tensors (gathered keys and values, feed-forward) for
-        half as many frames at a time. The device's own error when that is not enough either.
-        """
-        while True:
-            try:
-                return compute()
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if torch.is_grad_enabled() and not self.checkpointing:
-                    self.checkpointing = True
-                    self.unet.enable_gradient_checkpointing()
-                    how = "with gradient checkpointing"
-                elif self.rows_at_once == 1:
-                    raise
-                else:
-                    self.rows_at_once = (self.rows_at_once or frames + 1) // 2
-                    how = f"with {self.rows_at_once} frames at a time"
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            note(f"memory ran out; trying again {how}")
+        """`compute()`, a forward of this U-Net on `frames` frames with its backward pass, done again with less memory when it runs out: first by
+        computing activations again in the backward pass (gradient checkpointing, the same to the bit); then also by making the largest
+        tensors (gathered keys and values, feed-forward) for half as many frames at a time, and half of those, to one (the same but for rounding)."""
+        again = " and activations computed again"
+        return self._retried("training", compute, [("with activations computed again in the backward pass", _Economy(checkpointing=True)),
+                                                   *((how + again, replace(economy, checkpointing=True)) for how, economy in self._economies(frames))])
+
+    def _economies(self, frames: int) -> list[tuple[str, _Economy]]:
+        return [(f"with {n} frames at a time", _Economy(n)) for n in halves(frames)]
+
+    def _retried(self, stage: str, compute: Callable[[], T], economies: list[tuple[str, _Economy]]) -> T:
+        if self._economy is not None:                          # within another, which does all of its work again
+            return compute()
+        return with_less(stage, [(how, lambda economy=economy: self._under(economy, compute)) for how, economy in (("", _Economy()), *economies)])
+
+    def _under(self, economy: _Economy, compute: Callable[[], T]) -> T:
+        self._economy = economy
+        if economy.checkpointing:
+            self.unet.enable_gradient_checkpointing()
+        try:
+            return compute()
+        finally:                                               # not before: a backward pass may compute layers again, under the same plan
+            self._economy, self._plan = None, AttentionPlan()
+            self._chunk_feed_forward(None)
+            if economy.checkpointing:
+                self.unet.disable_gradient_checkpointing()
 
     def _predict(self, latents, timestep, text, latent_prompts, plan) -> torch.Tensor:
         streams, frames = latents.shape[:2]
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
-        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=self.rows_at_once)
-        self._chunk_feed_forward(streams * x.shape[1])
+        rows, at_once = streams * x.shape[1], self._economy.rows_at_once
+        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once)
+        if at_once is not None:                                # diffusers wants chunks of equal size
+            self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))
         try:
             noise = self.unet(rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype), timestep,
                               repeat_for_frames(text.to(self.dtype), x.shape[1])).sample
+            noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
+            if plan.tap is not None:
+                plan.tap.end_of_forward()
         except BaseException:
             if plan.tap is not None:
                 plan.tap.forget_forward()
             raise
-        finally:
-            if not torch.is_grad_enabled():                    # a backward pass may compute layers again, under the same plan
-                self._plan = AttentionPlan()
-        if plan.tap is not None:
-            plan.tap.end_of_forward()
-        noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
         return noise if latent_prompts is None else noise[:, 1:]
 
-    def _chunk_feed_forward(self, rows: int) -> None:
-        """Diffusers wants chunks of equal size: the largest divisor of `rows` that is small enough."""
-        size = None if self.rows_at_once is None else max(n for n in range(1, self.rows_at_once + 1) if rows % n == 0)
+    def _chunk_feed_forward(self, size: int | None) -> None:
         for block in self._blocks:
             block.set_chunk_feed_forward(size, 0)
 
@@ -192,7 +201,7 @@ class VideoUNet(nn.Module):
         if unknown or wrong:
             raise LiveError(f"this tuning does not fit this model: {(unknown + wrong)[0]!r} is {'unknown' if unknown else 'of another shape'} here; "
                             "load the base model it was trained on")
-        base = {name: parameters[name].detach().clone() for name in tensors}
+        base = copies({name: parameters[name] for name in tensors})
         try:
             _copy(parameters, tensors)
             yield self
@@ -237,11 +246,6 @@ def _level_of(name: str, levels: int) -> int:
     if block is None:
         return 0
     return {"down": lambda: int(block[2]), "mid": lambda: levels - 1, "up": lambda: levels - 1 - int(block[2])}[block[1]]()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch's allocator has an error of its own; kernels and cuBLAS that find no room themselves say so only in words."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED"))
 
 
 @torch.no_grad()

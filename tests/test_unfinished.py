@@ -8,9 +8,10 @@ import pytest
 import torch
 from chain import CASE, FAST, assert_same, assert_untouched, bound, weights
 from demo.cases import CASES
+from live_core.descent import descend
+from live_core.notes import gathered
 from live_core.tuning import tune, tuning_key
 from safetensors.torch import save_file
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, concept):
@@ -67,16 +68,14 @@ def interrupted_after_optimizer_step(at):
     """The optimisers' step `at` is taken, and what keeps account of it is not."""
     taken = []
 
-    def stop(*_):
+    def stop(*args, **options):
+        descend(*args, **options)
         taken.append(len(taken) + 1)
         if len(taken) == at:
             raise KeyboardInterrupt
-    hook = register_optimizer_step_post_hook(stop)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            yield
-    finally:
-        hook.remove()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("live_core.tuning.descend", stop)
+        yield
 
 
 @pytest.mark.parametrize("kept", [False, True])                           # whether a checkpoint of the step before lies there
@@ -166,9 +165,9 @@ def test_only_the_newest_unfinished_tunings_stay(demo_model, clip, tmp_path):
     assert "somebody's.safetensors" in names and len(names) == 4 and first[0] not in names
 
 
-def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(demo_model, clip, concept, tuned, monkeypatch, caplog):
-    """First with gradient checkpointing, to the same bits; then with fewer frames at a time."""
-    unet, grad, failures = demo_model.unet, torch.autograd.grad, [True]
+def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(demo_model, clip, concept, tuned, monkeypatch):
+    """First with gradient checkpointing, to the same bits; then with fewer frames at a time; and the next one with all of it again."""
+    unet, grad, failures = demo_model.unet, torch.autograd.grad, []
 
     def crowded(*args, **options):
         if failures and failures.pop():
@@ -178,14 +177,18 @@ def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(d
     runs = []
     hook = unet.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(len(runs)))
     try:
-        assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST), tuned.tuning)
-        assert unet.checkpointing and unet.rows_at_once is None
-        assert len(runs) == 1 + 4 + 2                           # the failure, four steps, and again in both backward passes that come this far
-        failures.append(True)
-        less = tune(demo_model, clip, CASE.prompt, (concept,), FAST)
-        assert unet.rows_at_once == 2 and caplog.text.count("memory ran out") == 2
-        torch.testing.assert_close(less.latent_prompt, tuned.tuning.latent_prompt, atol=1e-3, rtol=0)
+        for fails, passes, hows in (([True], 1 + 4 + 2, ["with activations computed again in the backward pass"]),          # the failure, four steps, and again in both
+                                    ([True, True], 2 + 4 + 2, ["with activations computed again in the backward pass",      # backward passes that come this far
+                                                               "with 2 frames at a time and activations computed again"]),
+                                    ([], 4, [])):
+            failures += fails
+            runs.clear()
+            with gathered() as notes:
+                learned = tune(demo_model, clip, CASE.prompt, (concept,), FAST)
+            assert len(runs) == passes and notes == [f"memory ran out: training went on {how}" for how in hows]
+            if len(fails) < 2:
+                assert_same(learned, tuned.tuning)
+            torch.testing.assert_close(learned.latent_prompt, tuned.tuning.latent_prompt, atol=1e-3, rtol=0)
+        assert not unet.unet.is_gradient_checkpointing
     finally:
         hook.remove()
-        unet.unet.disable_gradient_checkpointing()
-        unet.checkpointing, unet.rows_at_once = False, None

@@ -1,0 +1,109 @@
+"""Doing with less when memory runs out, for the length of one run.
+
+A stage is written as several ways to compute the same thing, each with less memory than the one before. The first is taken until memory runs
+out; then the next, and by every later call of that stage in the same run (`one_run`), which would only run out again. The next run
+starts with the first way: what another needed is no concern of its.
+"""
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from .interrupts import heed
+from .notes import note
+
+T = TypeVar("T")
+Ways = Sequence[tuple[str, Callable[[], T]]]                    # (how, compute); the first one's how is not read
+
+_reached: ContextVar[dict[str, int] | None] = ContextVar("reached", default=None)      # stage -> the way that it has come to in this run
+
+
+class NotEnoughMemory(torch.OutOfMemoryError):
+    """The last way of a stage ran out of memory too."""
+
+
+@contextmanager
+def one_run() -> Iterator[None]:
+    """What runs short of memory goes on with less to the end of the outermost of these blocks. Also a decorator."""
+    if _reached.get() is not None:
+        yield
+        return
+    token = _reached.set({})
+    try:
+        yield
+    finally:
+        _reached.reset(token)
+
+
+def with_less(stage: str, ways: Ways[T]) -> T:
+    """What the first of `ways` gives for which there is memory. Those that ran out are over for this run, and a note says `how` the `stage`
+    went on. A way may be computed twice, once in part: it must leave nothing half done. NotEnoughMemory when the last runs out."""
+    with one_run():
+        reached = _reached.get()
+        while True:
+            way = min(reached.get(stage, 0), len(ways) - 1)
+            try:
+                return ways[way][1]()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if way + 1 == len(ways):
+                    raise error if isinstance(error, NotEnoughMemory) else NotEnoughMemory(
+                        f"memory: {stage} has not enough ({error}); give fewer frames or a smaller size, or close what else uses it") from error
+            reached[stage] = way + 1
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            note(f"memory ran out: {stage} went on {ways[way + 1][0]}")
+
+
+@one_run()
+def in_parts(stage: str, compute: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor, most: int) -> torch.Tensor:
+    """`compute` for `most` of `frames` (f, ...) at a time, joined. Where memory runs out for half as many, and half of those, to one."""
+    done: list[torch.Tensor] = []
+    start = 0
+    while start < len(frames):
+        heed()
+        done.append(with_less(stage, [(f"with {n} frames at a time", lambda n=n: compute(frames[start:start + n])) for n in (most, *halves(most))]))
+        start += len(done[-1])
+    return torch.cat(done)
+
+
+def copies(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    """A copy of each, of `dtype` if given, without gradients: where it lies, or in main memory when there is no room."""
+    def copied(device: str | None) -> dict[str, torch.Tensor]:
+        return {name: t.detach().to(device or t.device, dtype or t.dtype, copy=True) for name, t in tensors.items()}
+    return with_less("the copy of the weights", [("", lambda: copied(None)), ("in main memory", lambda: copied("cpu"))])
+
+
+def halves(count: int) -> list[int]:
+    """Half of `count`, rounded up, half of that, and so on to 1.
+
+    >>> halves(10), halves(1)
+    ([5, 3, 2, 1], [])
+    """
+    found = []
+    while count > 1:
+        count = (count + 1) // 2
+        found.append(count)
+    return found
+
+
+def on_cpu(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
+    """`network(*inputs, **options)` by the CPU in float32; its own weights stay where and as they are."""
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to("cpu", torch.float32) if tensor.is_floating_point() else tensor.cpu()
+    tensors = {name: moved(t) for name, t in (*network.named_parameters(), *network.named_buffers())}
+    return torch.func.functional_call(network, tensors, tuple(map(moved, inputs)), {name: moved(x) for name, x in options.items()})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """PyTorch's allocator and Python have errors of their own; kernels, cuBLAS and the CPU's allocator that find no room say so only in words."""
+    words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in str(error) for said in words)

@@ -1,0 +1,96 @@
+"""Memory that runs out once in any stage: the work goes on with less, ends in the same result, and the next run has all of it again."""
+import pytest
+import torch
+from live_core.interrupts import heed, heeding
+from live_core.memory import NotEnoughMemory, copies, halves, in_parts, is_out_of_memory, on_cpu, one_run, with_less
+from live_core.notes import gathered
+
+
+def ways(fails: int, done: list):
+    """Three, of which the first `fails` run out of memory."""
+    def way(i):
+        def compute():
+            done.append(i)
+            if i < fails:
+                raise torch.OutOfMemoryError("no room")
+            return i
+        return compute
+    return [(f"as way {i}", way(i)) for i in range(3)]
+
+
+def test_the_next_way_is_taken_for_the_rest_of_the_run_and_no_longer():
+    with gathered() as notes:
+        with one_run():
+            done = []
+            with one_run():
+                assert with_less("sums", ways(2, done)) == 2 and done == [0, 1, 2]
+            assert with_less("sums", ways(0, done)) == 2                         # the outer run is not over
+            assert with_less("products", ways(0, done)) == 0                     # another stage
+        assert with_less("sums", ways(0, done)) == 0                             # another run, of this one call
+    assert notes == ["memory ran out: sums went on as way 1", "memory ran out: sums went on as way 2"]
+
+
+def test_a_run_ends_whatever_happens():
+    with pytest.raises(ZeroDivisionError), one_run():
+        with_less("sums", ways(1, []))
+        raise ZeroDivisionError
+    assert with_less("sums", ways(0, [])) == 0
+
+
+def test_when_the_last_way_runs_out_the_error_is_of_the_device_s_kind_and_says_what_to_do():
+    with pytest.raises(torch.OutOfMemoryError, match=r"memory: sums has not enough \(no room\); give fewer frames") as raised:
+        with_less("all", [("", lambda: with_less("sums", ways(3, [])))])
+    assert isinstance(raised.value, NotEnoughMemory) and str(raised.value).count("has not enough") == 1
+
+
+def test_another_error_is_no_shortage():
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        with_less("sums", [("", lambda: (_ for _ in ()).throw(RuntimeError("sizes do not match"))), ("as way 1", lambda: 1)])
+
+
+def test_the_cpu_s_own_shortage_is_known():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(10 ** 14)
+    assert is_out_of_memory(raised.value) and is_out_of_memory(MemoryError())
+
+
+def test_parts_are_halved_and_what_is_done_stays_done():
+    sizes, frames = [], torch.arange(10)
+
+    def crowded(part):
+        sizes.append(len(part))
+        if 5 in part and len(part) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return part * 2
+    assert torch.equal(in_parts("doubling", crowded, frames, 4), frames * 2)
+    assert sizes == [4, 4, 2, 2, 2] and halves(4) == [2, 1]
+
+
+def test_interrupts_are_heard_before_every_part():
+    rounds = []
+
+    def stop():
+        rounds.append(1)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), heeding(stop):
+        in_parts("doubling", lambda part: part, torch.arange(10), 2)
+    assert len(rounds) == 3
+    heed()                                                                       # over
+
+
+def test_on_the_cpu_weights_stay_as_they_are():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)).half().eval()
+    x = torch.randn(2, 3).half()
+    torch.testing.assert_close(on_cpu(network, x), network.float()(x.float()))
+    assert network.half()[0].weight.dtype == torch.float16
+
+
+def test_copies_are_copies_in_either_way():
+    weights = {"w": torch.ones(2, requires_grad=True)}
+    with one_run():
+        for fails in (0, 1):
+            with_less("the copy of the weights", ways(fails, []))
+            (copy,), (double,) = copies(weights).values(), copies(weights, torch.float64).values()
+            assert not copy.requires_grad and copy.data_ptr() != weights["w"].data_ptr() and torch.equal(copy, weights["w"])
+            assert double.dtype == torch.float64

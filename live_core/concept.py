@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from . import LiveError
+from .memory import Call, plainly
 from .prompts import Prompt, read_prompt, split_words
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}")
@@ -71,8 +72,8 @@ def token_table(text_encoder) -> torch.nn.Embedding:
     return text_encoder.get_input_embeddings()
 
 
-def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = ()) -> torch.Tensor:
-    """(L, d): the text encoder's last hidden state, with `vectors[i]` (d,) in the place of token id -1 - i.
+def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly) -> torch.Tensor:
+    """(L, d): the text encoder's last hidden state, by `call` of it, with `vectors[i]` (d,) in the place of token id -1 - i.
 
     Differentiable in the vectors.
     """
@@ -82,17 +83,17 @@ def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = ())
     def put_vectors(_module, _inputs, embedded):
         out = embedded
         for i, vector in enumerate(vectors):
-            out = torch.where((ids == -1 - i)[None, :, None], vector.to(out), out)
+            out = torch.where((ids == -1 - i)[None, :, None].to(out.device), vector.to(out), out)
         return out
 
     hook = table.register_forward_hook(put_vectors)
     try:
-        return text_encoder(ids.clamp(min=0)[None]).last_hidden_state[0]
+        return call(text_encoder, ids.clamp(min=0)[None]).last_hidden_state[0]
     finally:
         hook.remove()
 
 
-def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
+def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...] = (), call: Call = plainly) -> torch.Tensor:
     """(L, d) for a prompt that may use the concepts' placeholders."""
     prompt = read_prompt(text, tokenizer, tuple(c.placeholder for c in concepts))
-    return encode(prompt, text_encoder, tuple(c.vector for c in concepts))
+    return encode(prompt, text_encoder, tuple(c.vector for c in concepts), call)

@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -29,9 +29,9 @@ class NotEnoughMemory(torch.OutOfMemoryError):
 
 
 @contextmanager
-def one_run() -> Iterator[None]:
-    """What runs short of memory goes on with less to the end of the outermost of these blocks. Also a decorator."""
-    if _reached.get() is not None:
+def one_run(apart: bool = False) -> Iterator[None]:
+    """What runs short of memory goes on with less to the end of the outermost of these blocks, or, `apart`, of this one. Also a decorator."""
+    if _reached.get() is not None and not apart:
         yield
         return
     token = _reached.set({})
@@ -93,6 +93,14 @@ def halves(count: int) -> list[int]:
         count = (count + 1) // 2
         found.append(count)
     return found
+
+
+Call = Callable[..., Any]                                       # `plainly` or `on_cpu`
+
+
+def plainly(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
+    """`network(*inputs, **options)`"""
+    return network(*inputs, **options)
 
 
 def on_cpu(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import LiveError
+from . import LiveError, autoencoder
 from .checks import check_frames
 from .concept import Concept, encode_text, token_table
 from .diffusion import Schedule, scaled_linear
+from .memory import Call, on_cpu, plainly, with_less
 from .pictures import check_clip
 from .tunings import Tuning
 from .video_unet import VideoUNet
@@ -56,7 +57,9 @@ class LiveModel:
 
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
         """(L, d) float32"""
-        return encode_text(text, self.tokenizer, self.text_encoder, concepts).float()
+        def encoded(call: Call) -> torch.Tensor:
+            return encode_text(text, self.tokenizer, self.text_encoder, concepts, call).to(self.unet.device, torch.float32)
+        return with_less("the text encoder", [("", lambda: encoded(plainly)), ("on the CPU", lambda: encoded(on_cpu))])
 
     def check_clip(self, frames: torch.Tensor) -> None:
         """LiveError unless pictures (f, H, W, 3) can be encoded; a note where their size is far from the model's own."""
@@ -71,18 +74,16 @@ class LiveModel:
         """
         self.check_clip(frames)
         check_frames(name, frames)
-        pixels = (frames.permute(0, 3, 1, 2).float() * 2 - 1).to(self.vae.device, self.vae.dtype)
-        latents = torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pixels])
+        latents = autoencoder.encode(self.vae, frames)
         check_frames(f"{name}: the autoencoder's latents", latents, OVERFLOW)
-        return latents.float() * self.vae.config.scaling_factor
+        return latents * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode_frames(self, latents: torch.Tensor) -> torch.Tensor:
-        """Scaled latents (f, c, h, w) to pictures (f, H, W, 3), 0..1, float32; one frame at a time."""
-        z = (latents / self.vae.config.scaling_factor).to(self.vae.device, self.vae.dtype)
-        pixels = torch.cat([self.vae.decode(frame[None]).sample for frame in z])
-        check_frames("images: the autoencoder's pictures", pixels, OVERFLOW)
-        return ((pixels.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+        """Scaled latents (f, c, h, w) to pictures (f, H, W, 3), 0..1, float32, in main memory; one frame at a time."""
+        pictures = autoencoder.decode(self.vae, latents / self.vae.config.scaling_factor)
+        check_frames("images: the autoencoder's pictures", pictures, OVERFLOW)
+        return pictures.clamp_(0, 1)
 
     def map_size(self, latents: torch.Tensor) -> tuple[int, int]:
         """(height, width) of the word maps for latents (..., h, w)."""

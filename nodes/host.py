@@ -176,12 +176,10 @@ class ComfyClip:
 
     def images(self, frames):
         """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
+        from ..live_core.memory import in_parts
         from ..live_core.metrics import FRAMES_AT_ONCE
-        parts = []
-        for part in frames.split(FRAMES_AT_ONCE):
-            management.throw_exception_if_processing_interrupted()
-            parts.append(self.vision.encode_image(part)["image_embeds"].float())
-        return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+        encoded = in_parts("the image encoder", lambda part: self.vision.encode_image(part)["image_embeds"].float(), frames, FRAMES_AT_ONCE)
+        return torch.nn.functional.normalize(encoded, dim=-1)
 
     def text(self, prompt: str):
         """(d,) of length 1. ComfyUI projects the texts of some models and not of others; so none, and the projection by hand."""
@@ -272,8 +270,7 @@ def _loaded_image(prompt: dict, node: str, name: str) -> str | None:
 # ------------------------------------------------------------------------------------------------------ devices, memory
 @contextmanager
 def on_device(model):
-    """The model's networks on ComfyUI's device for the length of a run, an interrupt honoured before every forward of the U-Net and before
-    every frame that the autoencoder reads or draws.
+    """The model's networks on ComfyUI's device for the length of a run.
 
     They go back afterwards: ComfyUI cannot move weights that only its cache of node outputs holds. And they move outside inference
     mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
@@ -285,13 +282,9 @@ def on_device(model):
     with torch.inference_mode(False), torch.no_grad():
         management.load_models_gpu([patcher], memory_required=1e30, force_full_load=True)         # all that is free is for activations
         networks.to(management.get_torch_device())                                                # with --novram nothing has moved yet
-    hooks = [network.register_forward_pre_hook(lambda *_: management.throw_exception_if_processing_interrupted())
-             for network in (model.unet.unet, model.vae.encoder, model.vae.decoder)]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
         with torch.inference_mode(False), torch.no_grad():
             patcher.detach()
         management.soft_empty_cache()
@@ -303,8 +296,9 @@ def stop_if_asked() -> None:
 
 
 def to_images(frames):
-    """Pictures on the device and in the type that ComfyUI passes between nodes."""
-    return frames.to(management.intermediate_device())
+    """Pictures on the device that ComfyUI passes between nodes; in main memory where that has no room, since they are done."""
+    from ..live_core.memory import with_less
+    return with_less("the result", [("", lambda: frames.to(management.intermediate_device())), ("in main memory", frames.cpu)])
 
 
 # ------------------------------------------------------------------------------------------- notes, progress, preview
@@ -330,11 +324,14 @@ class Progress:
         self.model, self.bar, self.like, self.every, self.colours = model, comfy.utils.ProgressBar(total), like, every, None
 
     def __call__(self, step: int, total: int, latents) -> None:
-        management.throw_exception_if_processing_interrupted()
+        from ..live_core.memory import one_run
+        from ..live_core.notes import gathered
+        stop_if_asked()
         picture = None
         if step % self.every == 0 or step == total:
             try:
-                picture = ("JPEG", self._sheet(latents), 512)
+                with one_run(apart=True), gathered():                         # what a preview lacks is of no concern to the work
+                    picture = ("JPEG", self._sheet(latents), 512)
             except Exception as error:                                        # an interrupt is none; no picture is worth the work done so far
                 logging.getLogger(__name__).info("no preview of step %d: %s", step, error)
         self.bar.update_absolute(step, total, picture)

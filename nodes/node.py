@@ -8,6 +8,8 @@ from comfy_api.v0_0_2 import io
 
 from . import host
 from ..live_core import LiveError
+from ..live_core.interrupts import heeding
+from ..live_core.memory import one_run
 from ..live_core.notes import gathered
 
 # What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older graphs as they were;
@@ -29,7 +31,7 @@ class Node(io.ComfyNode):
 def _noted(execute: Callable) -> Callable:
     @wraps(execute)
     def run(cls, *args, **inputs) -> io.NodeOutput:
-        with gathered() as notes:
+        with gathered() as notes, one_run(), heeding(host.stop_if_asked):
             output = execute(cls, *args, **_filled(cls.SCHEMA or cls.GET_SCHEMA(), inputs))
         host.show_notes(notes)
         if notes or output.ui is not None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from bench.quality import __main__ as bench, cases, report, rows, text
 from bench.quality.variants import SHIPPED, VARIANTS
-from demo.measure import measure
+from demo.measure import VIEWED, measure
 from live_core.methods import METHODS
 from live_core.pretrained import Tuning
 from live_core.tuning import TuneSettings
@@ -19,11 +19,24 @@ def same(a, b) -> bool:
     return a == b and all(np.array_equal(x.frames(), y.frames()) for x, y in ((a.clip, b.clip), (a.truth, b.truth)))
 
 
-def test_every_kind_has_its_cases_and_a_seed_gives_the_same_twice():
-    every = cases.all_cases()
+@pytest.mark.parametrize("seeds,prefix", [("tuned", ""), ("fresh", "fresh-")])
+def test_every_kind_has_its_cases_and_a_seed_gives_the_same_twice(seeds, prefix):
+    every = cases.all_cases(seeds)
     assert len(every) == sum(cases.KINDS.values()) and len({case.name for case in every}) == len(every)
-    assert {kind: [c.name for c in every].count(f"{kind}-0") for kind in cases.KINDS} == dict.fromkeys(cases.KINDS, 1)
+    assert [report.kind_of(case.name) for case in every[:len(cases.KINDS)]] == [prefix + kind for kind in cases.KINDS]      # a part asks every question
+    assert all(same(cases.make(report.kind_of(case.name), int(case.name[-1])), case) for case in every[:2])
     assert same(cases.make("two", 1), cases.make("two", 1)) and len({case.prompt for case in every}) > len(every) / 2
+
+
+def test_no_seed_serves_twice():
+    """Fresh cases are other clips than those that settings were chosen by, and have no photo of theirs."""
+    tuned, fresh = (cases.all_cases(seeds) for seeds in cases.SEEDS)
+    assert not {case.clip for case in tuned} & {case.clip for case in fresh}
+    assert not {case.swaps[0].photo for case in tuned} & {case.swaps[0].photo for case in fresh}
+    assert [case.name.removeprefix(cases.FRESH) for case in fresh] == [case.name for case in tuned]
+
+
+def test_edits_by_words_have_cases_of_every_kind():
     for kind in text.KINDS:
         one, other = text.make(kind, 0), text.make(kind, 1)
         assert same(one, text.make(kind, 0)) and not same(one, other) and one.prompt != one.clip.caption
@@ -79,10 +92,10 @@ def test_a_key_names_the_settings_and_not_the_variant():
     assert replace(SHIPPED, name="else", claim="else", method=replace(SHIPPED.method, name="else")).key("model", 25) == key
     methods = [method for method in others(replace(SHIPPED.method, name=""), METHODS.values()) if method.name == ""]
     changed = [SHIPPED.key("another", 25), SHIPPED.key("model", 26), replace(SHIPPED, blur=9.0).key("model", 25), replace(SHIPPED, dilation=9).key("model", 25),
-               replace(SHIPPED, null_text=True).key("model", 25),
+               replace(SHIPPED, null_text=True).key("model", 25), replace(SHIPPED, pasted=False).key("model", 25),
                *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in others(SHIPPED.tuning, [TuneSettings(frame_plan=("self",), photo_loss="square")])),
                *(replace(SHIPPED, method=method).key("model", 25) for method in methods)]
-    assert len(changed) == 5 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len({key, *changed}) == 1 + len(changed)
+    assert len(changed) == 6 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len({key, *changed}) == 1 + len(changed)
     assert len({variant.key("model", 25) for variant in VARIANTS.values()}) == len(VARIANTS)
 
 
@@ -143,9 +156,26 @@ def test_the_report_says_what_the_shipped_rows_say():
     folder, measured = Path(bench.__file__).parents[1], {}
     with (folder / "photos.csv").open(newline="") as file:
         for line in csv.DictReader(file):
-            measured.setdefault(line["variant"], {})[line["case"]] = {name: float(line[name]) for name in bench.MEASURES}
+            measured.setdefault(line["variant"], {})[line["case"]] = {name: float(line[name]) for name in bench.MEASURES if line.get(name)}
+    assert all(set(row) >= set(bench.MEASURES) - set(VIEWED) for per_case in measured.values() for row in per_case.values())
     assert list(measured["live"]) == sorted(case.name for case in cases.all_cases())
     assert bench.tables(measured) in (folder / "RESULTS.md").read_text()
+
+
+def test_rows_older_than_a_measure_have_a_dash_there_and_a_measure_of_no_row_no_column():
+    measured = made_up(bench.MEASURES, {"ceiling": [0.5], "live": [3.0], "blur-0": [4.0]})
+    for row in (measured["ceiling"]["inside-0"], measured["live"]["inside-0"], measured["blur-0"]["inside-0"]):
+        del row["residue"]
+    del measured["blur-0"]["inside-0"]["ghost"]
+    said = bench.tables(measured)
+    rows = {cells(line)[0]: cells(line) for line in said.split("\n\n")[0].splitlines()}
+    assert "residue" not in said and rows["blur-0"][rows["variant"].index("ghost ↓")] == "–" != rows["live"][rows["variant"].index("ghost ↓")]
+    assert "steadiness, times the ceiling's: live 6.00, blur-0 8.00." in said
+
+
+def test_a_csv_has_nothing_where_a_row_has_no_measure(tmp_path):
+    report.write_csv(tmp_path / "rows.csv", {"live": {"inside-0": {"edit_error": 0.25}}}, {"edit_error": -1, "ghost": -1})
+    assert (tmp_path / "rows.csv").read_text().splitlines() == ["variant,case,edit_error,ghost", "live,inside-0,0.25,"]
 
 
 def test_cases_that_no_edit_could_show_are_told_apart():
@@ -203,6 +233,35 @@ def test_the_bench_runs_and_measures_nothing_twice(small_model, tmp_path, monkey
     said = capsys.readouterr().out
     bench.main(command)
     assert rows.Rows(tmp_path).read() == first and "object_error" in said and "object_error" not in capsys.readouterr().out
+    assert unedited["edit_error"] == 1 and 0 < ceiling["edit_error"] < 0.5 and ceiling["ghost"] < 0.1 < unedited["ghost"]
+
+
+def test_fresh_seeds_are_reported_apart(small_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "PLOTTED", bench.PLOTTED[:1])
+    bench.main(["--cases", "inside-0", "--variants", "--out", str(tmp_path)])
+    bench.main(["--cases", "inside", "slow", "--count", "1", "--seeds", "fresh", "--variants", "--out", str(tmp_path)])
+    assert [row["case"] for row in rows.Rows(tmp_path).read()] == [name for name in ("inside-0", "fresh-inside-0", "fresh-slow-0") for _ in range(2)]
+    for suffix, count in (("", 1), ("-fresh", 2)):
+        said = (tmp_path / f"RESULTS{suffix}.md").read_text()
+        assert f"| ceiling | {count} |" in said and ("fresh seeds" in said) == bool(suffix)
+        with (tmp_path / f"results{suffix}.csv").open(newline="") as file:
+            assert {line["case"].startswith("fresh-") for line in csv.DictReader(file)} == {bool(suffix)}
+    assert (tmp_path / "sheets" / "fresh-slow-0.png").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.endswith("-ti")])
+def test_a_baseline_learns_the_photo_and_pastes_nothing(name, demo_model, monkeypatch):
+    """The photo's steps are LIVE's own; clip steps only where the method's paper tunes, seeing what the method sees; what comes out is its own picture."""
+    variant, case = VARIANTS[name], cases.make("inside", 0)
+    assert variant.tuning.photo_steps == SHIPPED.tuning.photo_steps and not variant.tuning.latent_prompt
+    assert variant.tuning.frame_plan == variant.method.frame_plan
+    monkeypatch.setattr(bench, "NULL_TEXT_STEPS", 1)
+    fast = replace(variant, tuning=replace(variant.tuning, clip_steps=min(variant.tuning.clip_steps, 1), photo_steps=1))
+    monkeypatch.setitem(VARIANTS, name, fast)
+    runner = bench.Bench(demo_model, case, 2)
+    row, frames = runner.run(name)
+    (pictures, _), _ = runner.edited(fast)
+    assert np.array_equal(frames, bench.to_frames(pictures)) and all(np.isfinite(row[m]) for m in bench.MEASURES)
 
 
 def test_seconds_are_those_of_a_variant_s_own_steps_whoever_ran_them_first(demo_model, monkeypatch):

@@ -2,6 +2,7 @@
 
     python -m bench.quality                                  # every case, every variant; hours on two cores
     python -m bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality
+    python -m bench.quality --seeds fresh                    # the same on seeds by which nothing was chosen, reported apart
 
 Results are kept row by row in <out>/rows.jsonl and not measured twice: a run that was stopped goes on, and several may share
 a folder (`--part 0/2`, `--part 1/2`). Tables, intervals, plots and contact sheets are drawn from the rows at the end.
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from demo.cases import Case
 from demo.frames import to_frames, to_pictures
-from demo.measure import measure, psnr, touched
+from demo.measure import VIEWED, measure, psnr, touched
+from demo.measure.ceiling import ceiling
 from demo.train import MODEL
 from live_core import metrics
 from live_core.compositing import composite, soften
@@ -27,7 +29,7 @@ from live_core.methods import Method
 from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
 
-from .cases import KINDS, all_cases, make
+from .cases import FRESH, KINDS, SEEDS, all_cases, make
 from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
 from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments, key_of, weights_of
 from .variants import SHIPPED, VARIANTS, Variant
@@ -38,10 +40,11 @@ BOUNDS = {UNEDITED: "the clip as it is", CEILING: "the true answer through the a
 
 # 1: more is better; -1: less is.
 MEASURES = {"object_accuracy": 1, "object_error": -1, "mask_iou": 1, "motion_error_px": -1, "background_psnr_db": 1, "background_ssim": 1, "background_psnr_before_db": 1,
-            "background_ssim_before": 1, "temporal_consistency": 1, "flicker": -1}
+            "background_ssim_before": 1, "temporal_consistency": 1, "flicker": -1, **VIEWED}
 # What a shipped case is to reach, all at once.
 TARGETS = {"object_accuracy": 0.8, "motion_error_px": 6, "background_psnr_db": 30}
-PLOTTED = ("object_accuracy", "object_error", "motion_error_px", "background_psnr_db")
+PLOTTED = ("object_accuracy", "edit_error", "ghost", "gated_total", "object_error", "motion_error_px", "background_psnr_db")
+AGAINST_CEILING = ("edit_error", "steadiness", "edge")           # what a perfect edit by this model does not have perfect either
 
 
 class Bench:
@@ -88,13 +91,12 @@ class Bench:
             frames = self.case.clip.frames()
             return row(self.case, frames, frames, np.zeros(frames.shape[:3], bool)), frames
         if name == CEILING:
-            pictures = self.model.decode_frames(self.model.encode_frames(to_pictures(self.case.truth.frames())))
-            mask = touched(self.case)
-            frames = to_frames(composite(self.clip, pictures, soften(torch.from_numpy(mask).float(), SHIPPED.dilation, SHIPPED.blur)))
-            return row(self.case, frames, to_frames(pictures), mask), frames
+            frames, before = ceiling(self.case, self.model, self.case.clip.frames(), SHIPPED.dilation, SHIPPED.blur)
+            return row(self.case, frames, before, touched(self.case)), frames
         variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
-        frames = to_frames(composite(self.clip, pictures, soften(result.mask, variant.dilation, variant.blur)))
+        soft = soften(result.mask, variant.dilation, variant.blur) if variant.pasted else torch.ones_like(result.mask)
+        frames = to_frames(composite(self.clip, pictures, soft))
         seconds = self.tuned(variant.tuning)[1] + self.inverted(variant.tuning, variant.method)[1] + edit_seconds
         return {**row(self.case, frames, to_frames(pictures), result.mask.numpy() > 0.5), "seconds": seconds}, frames
 
@@ -127,7 +129,7 @@ def tables(rows: Measured) -> str:
     kind of case."""
     def differences(cases: Iterable[str]) -> list[str]:
         pairs = {name: [(rows["live"][case], per_case[case]) for case in cases if case in per_case and case in rows["live"]] for name, per_case in rows.items() if name != "live"}
-        return table("live −", MEASURES, {name: [{m: live[m] - other[m] for m in MEASURES} for live, other in found] for name, found in pairs.items() if found})
+        return table("live −", MEASURES, {name: [{m: live[m] - other[m] for m in MEASURES if m in live and m in other} for live, other in found] for name, found in pairs.items() if found})
 
     lines = [*table("variant", MEASURES, {name: list(per_case.values()) for name, per_case in rows.items()}), ""]
     if "live" in rows:
@@ -140,9 +142,21 @@ def tables(rows: Measured) -> str:
     timed = {name: np.mean([row["seconds"] for row in per_case.values()]) for name, per_case in rows.items() if all("seconds" in row for row in per_case.values())}
     if timed:
         lines += ["Seconds a case (tune, invert, edit; one thread a process): " + ", ".join(f"{name} {mean:.0f}" for name, mean in timed.items()) + ".", ""]
+    lines += against_ceiling(rows)
     lines += [f"Cases with {_targets()}, all at once: " + ", ".join(f"{name} {sum(map(meets_targets, per_case.values()))} of {len(per_case)}" for name, per_case in rows.items()) + ".", "",
               "Variants:", "", *(f"- **{name}**: {BOUNDS.get(name) or VARIANTS[name].claim or 'the shipped settings'}" for name in rows)]
     return "\n".join(lines) + "\n"
+
+
+def against_ceiling(rows: Measured) -> list[str]:
+    """Means as multiples of the ceiling's, over the cases that both have."""
+    lines = []
+    for measure in AGAINST_CEILING:
+        top = {case: row[measure] for case, row in rows.get(CEILING, {}).items() if measure in row}
+        pairs = {name: [(row[measure], top[case]) for case, row in per_case.items() if measure in row and case in top] for name, per_case in rows.items()}
+        if found := [f"{name} {np.mean(found, 0)[0] / np.mean(found, 0)[1]:.2f}" for name, found in pairs.items() if found and name not in BOUNDS]:
+            lines += [f"{measure}, times the ceiling's: {', '.join(found)}.", ""]
+    return lines
 
 
 def _targets() -> str:
@@ -156,22 +170,28 @@ def meets_targets(row: dict[str, float]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", nargs="*", default=list(KINDS), help="kinds, or single cases such as fast-0")
+    parser.add_argument("--cases", nargs="*", default=list(KINDS), help="kinds, or single cases such as fast-0, of the chosen seeds")
+    parser.add_argument("--seeds", choices=list(SEEDS), default="tuned", help="tuned: those that settings were chosen by; fresh: those that nothing was chosen by")
+    parser.add_argument("--count", type=int, help="at most so many cases of each kind")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     add_arguments(parser, "output/quality")
     args = parser.parse_args(arguments)
-    cases = [case for case in all_cases() if case.name in args.cases or kind_of(case.name) in args.cases]
+    cases = [case for case in all_cases(args.seeds) if {(name := case.name.removeprefix(FRESH)), kind_of(name)} & set(args.cases)
+             and (args.count is None or int(name.rsplit("-")[-1]) < args.count)]
     log, model = Rows(args.out), load_folder(MODEL)
     weights = weights_of(model)
     keys = {UNEDITED: UNEDITED, CEILING: key_of(weights, SHIPPED.blur, SHIPPED.dilation), **{name: variant.key(weights, args.steps) for name, variant in VARIANTS.items()}}
     log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, CEILING, *args.variants)}, lambda case: Bench(model, case, args.steps).run)
-    rows = log.of(keys)
-    (args.out / "RESULTS.md").write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps. Means over cases with 95 % bootstrap intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows))
-    write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})
+    fresh = args.seeds == "fresh"
+    rows = {name: {case: row for case, row in per_case.items() if case.startswith(FRESH) == fresh} for name, per_case in log.of(keys).items()}
+    rows, suffix = {name: per_case for name, per_case in rows.items() if per_case}, "-fresh" if fresh else ""
+    report = args.out / f"RESULTS{suffix}.md"
+    report.write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps, {args.seeds} seeds. Means over cases with 95 % bootstrap intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows))
+    write_csv(args.out / f"results{suffix}.csv", rows, {**MEASURES, "seconds": -1})
     for measure in PLOTTED:
-        plot(args.out / "plots" / f"{measure}.png", measure, rows)
+        plot(args.out / "plots" / f"{measure}{suffix}.png", measure, rows)
     write_sheets(log, rows, make)
-    print(f"wrote {args.out / 'RESULTS.md'}")
+    print(f"wrote {report}")
 
 
 if __name__ == "__main__":

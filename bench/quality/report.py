@@ -32,14 +32,17 @@ def of_kind(rows: Measured, kind: str) -> Measured:
 
 def table(head: str, measures: dict[str, int], groups: dict[str, list[dict]], more: dict[str, dict[str, str]] | None = None) -> list[str]:
     """Lines of Markdown, a group of rows each: how many, then mean and interval of every measure. `measures`: 1 where more is better,
-    -1 where less is. `more`: further columns, title -> group -> cell."""
+    -1 where less is. `more`: further columns, title -> group -> cell. A measure that no row has gets no column; rows made before there was one, a dash."""
     rng, more = np.random.default_rng(0), more or {}
+    measures = {name: better for name, better in measures.items() if any(name in row for group in groups.values() for row in group)}
 
-    def cell(values: np.ndarray) -> str:
-        low, high = interval(values, rng)
-        return f"{values.mean():.3g} [{low:.3g}, {high:.3g}]"
+    def cell(values: list[float]) -> str:
+        if not values:
+            return "–"
+        low, high = interval(np.array(values), rng)
+        return f"{np.mean(values):.3g} [{low:.3g}, {high:.3g}]"
     titles = [head, "cases", *(f"{name} {'↑' if better > 0 else '↓'}" for name, better in measures.items()), *more]
-    lines = [[name, str(len(group)), *(cell(np.array([row[m] for row in group])) for m in measures), *(column.get(name, "–") for column in more.values())]
+    lines = [[name, str(len(group)), *(cell([row[m] for row in group if m in row]) for m in measures), *(column.get(name, "–") for column in more.values())]
              for name, group in groups.items()]
     return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *(f"| {' | '.join(line)} |" for line in lines)]
 
@@ -48,20 +51,24 @@ def write_csv(path: Path, rows: Measured, measures: dict[str, int]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["variant", "case", *measures])
-        writer.writerows([name, case, *(f"{row.get(m, float('nan')):.7g}" for m in measures)] for name, per_case in rows.items() for case, row in per_case.items())
+        writer.writerows([name, case, *(f"{row[m]:.7g}" if m in row else "" for m in measures)] for name, per_case in rows.items() for case, row in per_case.items())
 
 
 def plot(path: Path, measure: str, rows: Measured) -> None:
-    """A bar a variant: mean and interval."""
+    """A bar a variant that has the measure: mean and interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     path.parent.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
-    values = [np.array([row[measure] for row in per_case.values()]) for per_case in rows.values()]
+    found = {name: [row[measure] for row in per_case.values() if measure in row] for name, per_case in rows.items()}
+    found = {name: np.array(values) for name, values in found.items() if values}
+    if not found:
+        return
+    values = list(found.values())
     means, bounds = np.array([v.mean() for v in values]), np.array([interval(v, rng) for v in values])
-    figure = Figure((7, 0.35 * len(rows) + 1), layout="constrained")
+    figure = Figure((7, 0.35 * len(found) + 1), layout="constrained")
     axes = figure.subplots()
-    axes.barh(list(rows), means, xerr=np.abs(bounds.T - means), color="#7aa6c2")
+    axes.barh(list(found), means, xerr=np.abs(bounds.T - means), color="#7aa6c2")
     axes.invert_yaxis()
     axes.set_xlabel(measure)
     FigureCanvasAgg(figure).print_png(path)

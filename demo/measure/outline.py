@@ -1,0 +1,98 @@
+"""Whether the new thing keeps its looks from frame to frame, and how sharp its outline is."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..cases import Case
+from .places import SEEN, scale
+
+GRID, REACH = 64, 1.5                    # cells a side of the cut-out, and its half side in radii
+MARGIN = 0.15                            # radii around the thing that belong to the cut-out: an outline that wanders shows there too
+ACROSS = 4                               # pixels of a picture of 128 on either side of an outline
+
+
+def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
+    """Mean deviation over frames, 0..1, of thing `which` cut out along its true track: position, size and angle taken out.
+
+    What is cut out is the difference to the true answer, so that within the thing, which there is the same in every frame, it is the edit's own
+    deviation, and around it the passing background does not count. Parts out of the picture or behind another thing do not count. 0 for the
+    true answer, for one frame, and for any error that stays the same.
+    """
+    from scipy import ndimage
+    alone = _alone(case, which)
+    others = _others(case, which)
+    wrong = (edited.astype(float) - case.truth.frames()) / 255
+    cut, weight, inside = [], [], np.zeros((GRID, GRID), bool)
+    for i in range(len(edited)):
+        rows, columns, visible = _cells(case, which, i)
+
+        def sample(picture: np.ndarray) -> np.ndarray:
+            return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
+        cut.append(np.stack([sample(wrong[i, ..., c]) for c in range(3)], -1))
+        weight.append(visible & (sample(others[i]) < SEEN))
+        inside |= visible & (sample(alone[i]) > 0.5)
+    region = ndimage.binary_dilation(inside, iterations=round(MARGIN * GRID / (2 * REACH)))
+    cut, weight = np.stack(cut), (np.stack(weight) & region)[..., None].astype(float)
+    seen = weight.sum(0)
+    weight = weight * (seen > 1)                                           # what is seen once cannot deviate
+    if not weight.any():
+        return 0.0
+    mean = (weight * cut).sum(0) / np.maximum(seen, 1)
+    return float((weight * np.abs(cut - mean)).sum() / (3 * weight.sum()))
+
+
+def edge(case: Case, edited: np.ndarray, which: int) -> float:
+    """How sharp the outline of thing `which` is, 0..1: across the true outline, the steepest step over one pixel, divided by all that
+    changes there; the mean over the outline, weighted by contrast. About 1 / width of the edge in pixels.
+
+    The width does not depend on contrast, so a wrong colour is no blunt edge; but a contrast below half of the true one counts as that half, so that
+    nothing at all has no sharp edge. Profiles that leave the picture or meet another thing do not count. 0 for a thing never in sight.
+    """
+    from scipy import ndimage
+    truth, alone, others, s = case.truth.frames().astype(float), _alone(case, which), _others(case, which), scale(edited)
+    offsets = np.arange(-2 * ACROSS, 2 * ACROSS + 1) * s / 2              # half pixels
+    steps, ranges = 0.0, 0.0
+    for i in range(len(edited)):
+        inside = alone[i] > 0.5
+        y, x = np.nonzero(inside & ~ndimage.binary_erosion(inside, border_value=1))
+        soft = ndimage.gaussian_filter(alone[i].astype(float), 1.5 * s)
+        normal = np.stack([ndimage.sobel(soft, axis)[y, x] for axis in (0, 1)])
+        normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-9)
+        rows, columns = (p[:, None] + n[:, None] * offsets for p, n in zip((y, x), normal))
+
+        def sample(picture: np.ndarray) -> np.ndarray:
+            return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
+        height, width = edited.shape[1:3]
+        clear = ((rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1) & (sample(others[i]) < SEEN)).all(1)
+        ours, true = (np.stack([sample(picture[..., c].astype(float)) for c in range(3)], -1)[clear] for picture in (edited[i], truth[i]))
+        steps += np.linalg.norm(ours[:, 2:] - ours[:, :-2], axis=-1).max(1, initial=0).sum()
+        ranges += np.maximum(_range(ours), _range(true) / 2).sum()
+    return float(steps / ranges) if ranges else 0.0
+
+
+def _range(profiles: np.ndarray) -> np.ndarray:
+    """(n,): the largest difference between any two points of each profile (n, points, 3)."""
+    return np.linalg.norm(profiles[:, :, None] - profiles[:, None], axis=-1).max((1, 2), initial=0)
+
+
+def _alone(case: Case, which: int) -> np.ndarray:
+    """(f, H, W) 0..1: the new thing with nothing in front of it."""
+    truth = case.truth
+    return replace(truth, things=(truth.things[which],), tracks=(truth.tracks[which],)).masks(0)
+
+
+def _others(case: Case, which: int) -> np.ndarray:
+    """(f, H, W) 0..1: where the true answer or the source has any other thing."""
+    masks = [clip.masks(k) for clip in (case.truth, case.clip) for k in range(len(clip.things)) if k != which]
+    return np.max(masks, 0) if masks else np.zeros((len(case.clip), case.clip.height, case.clip.width), np.float32)
+
+
+def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns of the picture where the cut-out's cells lie, and which of them are in it; each (GRID, GRID)."""
+    track = case.truth.tracks[which]
+    v, u = np.mgrid[-REACH:REACH:GRID * 1j, -REACH:REACH:GRID * 1j] * track.radius[frame]
+    cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
+    columns, rows = track.x[frame] + cos * u - sin * v - 0.5, track.y[frame] + sin * u + cos * v - 0.5      # a pixel's centre is half a pixel in
+    return rows, columns, (rows >= 0) & (rows <= case.clip.height - 1) & (columns >= 0) & (columns <= case.clip.width - 1)

@@ -1,12 +1,15 @@
 SHELL := bash
 HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-all test unit workflows thumbnails
+.PHONY: demo demo-all pictures test unit workflows thumbnails
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
 demo-all:            ## every shipped case beside the baselines
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run --all --out output/demo-all
+
+pictures: demo demo-all    ## the README's moving picture and the gallery of the report, of what both of these made
+	$(HOST); cp output/demo/demo.webp docs/demo.webp && "$$COMFYUI_PYTHON" -m demo.show output/demo-all bench/pictures/shipped.jpg
 
 unit:                ## the fast tests alone, on every core
 	$(HOST); export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "not host and not browser" -n auto

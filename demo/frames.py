@@ -1,6 +1,7 @@
 """Frames (f, H, W, 3) uint8: as the library's pictures (f, H, W, 3), 0..1, and side by side on a contact sheet."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,13 @@ def to_pictures(frames: np.ndarray) -> torch.Tensor:
 
 def to_frames(pictures: torch.Tensor) -> np.ndarray:
     return (pictures * 255).round().byte().numpy()
+
+
+def read_video(path: Path) -> np.ndarray:
+    """(f, H, W, 3) uint8"""
+    import av
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def side_by_side(frames: np.ndarray) -> np.ndarray:

@@ -58,6 +58,7 @@ def make(case: Case, model) -> Made:
         "ceiling": to_frames(composite(to_pictures(source), through, touched)),
         "blurred": to_frames(torch.from_numpy(ndimage.gaussian_filter(truth / 255, (0, 2.5 * scale, 2.5 * scale, 0)))),
         "ring": standing(depth <= 3 * scale),                    # the old thing's rim
+        "faint ring": np.where((left & (depth <= 2 * scale))[..., None], (0.6 * truth + 0.4 * source).round(), truth).astype(np.uint8),
         "corner": standing(max(quarters, key=lambda quarter: (left & quarter).sum())),
         "wrong colour": case.truth.swap(0, replace(target, colour="green")).frames(),
         "flicker": np.stack([truth[i] if i % 2 == 0 else others[i // 2 % 2][i] for i in range(count)]),
@@ -83,7 +84,7 @@ SEES = {
     "object_accuracy": (("wrong colour", "blinking", "gone", "unedited"), ("ring", "blurred", "breathing", "grainy far")),
     "edit_error": (("wrong colour", "gone", "unedited"), ("grainy far",)),
     "residue": (("ring", "corner", "unedited"), ("wrong colour", "gone", "grainy far")),
-    "ghost": (("ring", "corner", "unedited"), ("blurred", "wrong colour", "flicker", "breathing", "too large", "gone", "grainy far")),
+    "ghost": (("ring", "faint ring", "corner", "unedited"), ("ceiling", "blurred", "wrong colour", "flicker", "breathing", "too large", "gone", "grainy far")),
     "steadiness": (("flicker", "breathing", "blinking"), ("blurred", "ring", "corner", "wrong colour", "unedited", "grainy far")),
     "edge": (("gone",), ("ring", "corner", "wrong colour", "grainy far")),
     "far_ssim": (("blurred", "grainy far"), ("ring", "corner", "wrong colour", "blinking", "gone", "unedited")),
@@ -107,7 +108,7 @@ def test_a_measure_sees_what_it_is_for_and_nothing_else(made, measure):
 # Pictures from the best to the worst, as a person orders them by what the measure is of.
 ORDERS = {
     "edit_error": ("true", "ceiling", "blurred", "unedited"),
-    "ghost": ("true", "ring", "unedited"),
+    "ghost": ("ceiling", "faint ring", "ring", "unedited"),
     "residue": ("true", "ceiling", "blurred", "ring", "unedited"),
     "steadiness": ("true", "ceiling", "breathing"),
     "edge": ("true", "ceiling", "blurred", "gone"),

@@ -8,7 +8,7 @@ from ..patterns import rgb
 from ..world import RIM, Thing
 from .places import left, place
 
-VISIBLE = 30                             # levels of 255: less than this between old thing and true answer cannot be told apart
+LINE = 30                                # levels of 255 from which on a line one pixel wide is seen on a flat surface
 SHADES = np.linspace(RIM, 1, 4)          # a thing's colours run from its rim's to its fill's
 
 
@@ -39,33 +39,36 @@ def ghost(case: Case, edited: np.ndarray, which: int) -> float:
     """The share of the pixels that the old thing should have left, rim included, that look more like the old thing than like the
     true answer or the new thing: a ring or a corner that stands. Where the new thing is drawn too large is no ghost.
 
-    Each pixel is read as a mixture of the true answer there and one of the old thing's colours, or one of the new thing's, fill to
-    rim; it is the old thing's where that fits better and has more than half a part. Mixtures, since at the edge of a thing a
-    pixel is one, and by itself may have the other thing's colour (red before snow is pink). Pixels where old thing and true answer differ by
-    `VISIBLE` or less in every channel are left out; 0 where none is left.
+    A pixel looks like the true answer unless it is off by more than `LINE` in a channel: more, and a viewer sees a line one pixel wide, though its
+    colour be nearer to the true one. If it is, it looks like the thing to which it is nearer when mixed with the true answer: the old one as
+    the clip has it there, or the new one's colours, fill to rim. Mixed, since at the edge of a thing a pixel is, and by itself may have the other
+    thing's colour (red before snow is pink). And it must look like it: what is farther from that mixture than half of what it is off is a colour
+    of its own, as the autoencoder's fringes are, and a ghost of nothing. Pixels where clip and true answer differ by no more than `LINE` are left
+    out; 0 where none is left.
     """
     truth, source = case.truth.frames().astype(float), case.clip.frames().astype(float)
-    where = left(case, which) & (np.abs(source - truth).max(-1) > VISIBLE)
+    where = left(case, which) & _differ(source, truth)
     if not where.any():
         return 0.0
-    ground, seen = truth[where], edited[where].astype(float)
-    of_old, part = _mixture(seen, ground, _looks(case.clip.things[which]))
-    of_new, _ = _mixture(seen, ground, _looks(case.swaps[which].target))
-    return float(np.mean((of_old < of_new) & (part > 0.5)))
+    ground, old, seen = truth[where], source[where], edited[where].astype(float)
+    of_old, of_new = (from_mixtures(seen, ground, colours) for colours in (old[:, None], looks(case.swaps[which].target)[None]))
+    like_old = (of_old < of_new) & (of_old < np.linalg.norm(seen - ground, axis=-1) / 2)
+    return float(np.mean(_differ(seen, ground) & like_old))
 
 
-def _looks(thing: Thing) -> np.ndarray:
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a - b).max(-1) > LINE
+
+
+def looks(thing: Thing) -> np.ndarray:
     """(n, 3): the colours that a thing has, from fill to rim; between the two of a pattern, half way too."""
     colours = [rgb(name) for name in (thing.colour, thing.other_colour) if name]
     colours += [np.mean(colours, 0)] * (len(colours) - 1)
     return np.concatenate([SHADES[:, None] * colour for colour in colours])
 
 
-def _mixture(seen: np.ndarray, ground: np.ndarray, looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far pixels (n, 3) are from the nearest mixture of `ground` (n, 3) and one of `looks`, and that look's part in it, 0..1."""
-    directions = looks - ground[:, None]                                   # (n, looks, 3)
-    offsets = (seen - ground)[:, None]
+def from_mixtures(seen: np.ndarray, ground: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n,): how far pixels (n, 3) are from the nearest mixture of `ground` (n, 3) and one of `others` (n or 1, m, 3)."""
+    directions, offsets = others - ground[:, None], (seen - ground)[:, None]
     parts = np.clip((offsets * directions).sum(-1) / np.maximum((directions ** 2).sum(-1), 1e-9), 0, 1)
-    distances = np.linalg.norm(offsets - parts[..., None] * directions, axis=-1)
-    best = distances.argmin(1)[:, None]
-    return np.take_along_axis(distances, best, 1)[:, 0], np.take_along_axis(parts, best, 1)[:, 0]
+    return np.linalg.norm(offsets - parts[..., None] * directions, axis=-1).min(1)

@@ -5,8 +5,9 @@ import numpy as np
 
 from ..cases import Case
 from ..world import centroid
-from .errors import VISIBLE
 from .places import block_means, pixels, place, scale
+
+VISIBLE = 30                             # levels of 255 by which a thing is told from what is behind it
 
 
 def motion_error(case: Case, edited: np.ndarray, which: int) -> float:

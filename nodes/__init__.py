@@ -7,7 +7,7 @@ from .clips import FitClip
 from .composite import Composite
 from .edit import Edit
 from .evaluate import Measure
-from .host import register_folders
+from .host import offer_demo_files, register_folders
 from .inspect import Inspect
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
@@ -20,6 +20,7 @@ class LiveExtension(ComfyExtension):
     async def on_load(self):
         register_folders()
         await register_renames(RENAMES)
+        offer_demo_files()
 
     async def get_node_list(self):
         return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def value_in_graph(field: str):
         return None
     graphs = {prompt_id: graph for _, prompt_id, graph, *_ in PromptServer.instance.prompt_queue.currently_running.values()}
     return graphs.get(context.prompt_id, {}).get(context.node_id, {}).get("inputs", {}).get(field)
+
+
+def offer_demo_files() -> None:
+    """The demo's clip and photo in ComfyUI's input folder, where they are not there yet: what Load Video and Load Image of the workflows
+    for one's own material open with, until files of one's own take their place."""
+    folder = Path(folder_paths.get_input_directory())
+    for file, name in (("clip.mp4", "live_demo_clip.mp4"), ("photo.png", "live_demo_photo.png")):
+        draft = folder / f"{name}.{os.getpid()}.draft"
+        try:
+            if folder.is_dir() and not (folder / name).exists():
+                shutil.copyfile(PACK / "demo" / "cases" / "ball-to-star" / file, draft)
+                os.replace(draft, folder / name)
+        except OSError as error:
+            logging.info("LIVE: %s is not in the input folder (%s)", name, error)
+            draft.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- folders
@@ -100,9 +116,9 @@ def take_apart(model, clip, vae, name: str) -> dict:
     for socket, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
         if part is None:
             raise LiveError(f"{socket}: nothing came, since the checkpoint has no {what}; connect one from Load {socket.upper()}")
+    architecture_of({UNET + key: tuple(tensor.shape) for key, tensor in model.model.diffusion_model.state_dict().items()}, name)
     for socket, patcher in (("model", model), ("clip", clip.patcher), ("vae", vae.patcher)):
         _check_patches(socket, patcher)
-    architecture_of({UNET + key: tuple(tensor.shape) for key, tensor in model.model.diffusion_model.state_dict().items()}, name)
     management.load_models_gpu([model, clip.load_model()])
 
     def settle(tensors: dict) -> dict:

@@ -1,8 +1,8 @@
 """Lay the API workflows out as UI workflows with the real ComfyUI page: workflows/api/*.json -> workflows/*.json.
 
-    make workflows
+    make workflows        # or, for some of them: $COMFYUI_PYTHON scripts/make_workflows.py NAME ...
 
-A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the first. Nodes
+A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the shorter of the first two. Nodes
 stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them taller; below Invert Video
 is room for its preview, by which it grows while it runs. With LIVE_SCREENSHOTS set to a folder, a picture of each goes there.
 """
@@ -23,17 +23,19 @@ NOTES = {
 
 Press **Run**: the small demo model, clip and photo that ship with this pack need no download and take about two minutes on a CPU.
 
+"A red ball moving on the meadow" becomes "a `<thing*>` moving on the meadow". Each *case* of the demo node brings clip, photo and words.
+
 **For your own clip and photo**
 1. In *Load LIVE Model* choose your Stable Diffusion 1.x or 2.x model: a checkpoint or a diffusers folder. (With LoRAs: *Load Checkpoint* → *Load LoRA* → *LIVE Model from MODEL, CLIP, VAE*.)
-2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*: *images*, *fps*, and the photo. 8 to 24 frames; width and height multiples of 8.
-3. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
-4. The values here are the demo model's. *live_stable_diffusion* is this workflow with the papers' values for Stable Diffusion: begin there.
+2. Link *Load Video* to *Fit Clip* in the place of the demo's *video*, and *Load Image* to *Bind Photo* in the place of its *photo*. *Fit Clip* caps size and frames; the sound comes along.
+3. Cut the demo's links to both prompts and to *initial_word*, and write your own. *Prompt* says what the clip shows. *Edit prompt* is the same with the placeholder `<thing*>` in the place of the thing to replace. *Initial word* (in *Bind Photo*) is one common word for what the photo shows.
+4. The values here are the demo model's. *live_stable_diffusion* is this workflow with the papers' values for Stable Diffusion, and with *Load Video* and *Load Image* in place: begin there.
 
 **When the result is off**: motion or background not kept → more *cross_ratio* and *self_ratio*; thing not like the photo → more *image_guidance_scale* (it costs background), more photo steps, less *self_ratio*; edit spills → higher *blend_threshold*; thing beside its place → more *cross_ratio*, *place_ratio* with it; the old thing goes and nothing comes → in *Tune Video* try another *seed*, with *photo_loss* log.""",
     "live_stable_diffusion": """## LIVE with the papers' values, for Stable Diffusion 1.x at 512x512
 
 1. In *Load LIVE Model* choose your checkpoint.
-2. Put *Load Video* → *Get Video Components* and *Load Image* in the place of *LIVE Demo Clip and Photo*. Between them and the rest: *Get Image from Batch* for 8 to 24 frames of a longer clip, *Upscale Image* to 512x512 (crop: center) for a larger one.
+2. Upload your clip in *Load Video* and your photo in *Load Image*. *Fit Clip* takes the first 24 frames, at most 512 pixels wide or high; the sound comes along. A photo cut out with transparency is learned where it is opaque.
 3. Write both prompts, and as *initial word* one common word for what the photo shows: "cat" learns a cat sooner than "thing".
 
 500 steps for the clip and 500 for the photo at the papers' rates, guidance 12.5, cross 0.6, self 0.3, threshold 0.3; the mask grows by 4 pixels and is blurred by 6. From our own bench, not the papers: *place_ratio*, *image_guidance_scale* and the two latent prompts of the edit, *photo_loss* log, *photo_latent_prompt* off. Nobody has run these on Stable Diffusion's own weights yet: when the result is off, see the note in *live_image_driven_edit*. As it opens, on the small demo model, it runs for some minutes and its colours burn: that model wants the other workflow's values.""",
@@ -43,12 +45,12 @@ Press **Run**: the ball becomes the star of one photo and the box the heart of a
 
 Each photo is bound to a placeholder of its own, one *Bind Photo* after the other, and both placeholders stand in *Edit prompt*. The photos learn by turns, so *Tune Video* has twice the photo steps. *place_ratio* sends each placeholder to the place of the words that it replaces; *local blend* keeps what no changed word points at.
 
-For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo. More things: one more *Bind Photo* each.""",
+For your own: as in *live_image_driven_edit*, with a *Load Image* for each photo; cut the links to both prompts and write your own. More things: one more *Bind Photo* each.""",
     "fatezero_style": """## FateZero: another style, by words alone
 
 Press **Run**: the meadow becomes snow. Nothing is trained; attention kept from the inversion holds motion and layout.
 
-For your own: *Load LIVE Model*, *Load Video*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", *word_edit* refine). *word_weights* such as *watercolor=10* makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
+For your own: *Load LIVE Model*, *Load Video* linked to *Fit Clip*, a *Prompt* that says what the clip shows and an *Edit prompt* with the style in front ("watercolor painting of …", *word_edit* refine). *word_weights* such as *watercolor=10* makes a word stronger. The paper's guidance is 7.5. Adding words such as "high quality" is the paper's video enhancement.""",
     "fatezero_attribute": """## FateZero: another attribute, by words alone
 
 Press **Run**: the red ball becomes a blue one. Self-attention comes from the inversion except where the changed words are (*self_blend_threshold*), so the rest stays.
@@ -85,7 +87,9 @@ Press **Run**: the first frame of the clip is edited by words. One picture is a 
 
 
 # The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
-STAGES = {"Clip and words": (), "Prepare": ("SolidMask", "MaskComposite", "LIVE_BindConcept", "LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
+STAGES = {"Model and clip": ("LIVE_LoadModel", "LIVE_FromComfy", "LIVE_DemoClip", "LoadVideo", "LIVE_FitClip"),
+          "Words and photo": ("PrimitiveString", "LoadImage", "InvertMask", "ImageFromBatch", "SolidMask", "MaskComposite"),
+          "Prepare": ("LIVE_BindConcept", "LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
           "Result": ("LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage"), "Attention": ("LIVE_Inspect",), "Pictures": ("PreviewImage",)}
 
 
@@ -97,31 +101,49 @@ def columns(api: dict) -> dict[str, list[str]]:
     return {title: nodes for title, nodes in found.items() if nodes}
 
 
+# A preview that comes later would cover the next node: the loaders have theirs before they are placed.
+PREVIEWS = """() => app.graph.nodes.every(n => n.type === 'LoadImage' ? n.imgs?.length : n.type !== 'LoadVideo' || n.widgets.some(w => w.element?.querySelector?.('video') ?? w.element?.tagName === 'VIDEO'))"""
+LAY_OUT = """([columns, text]) => {
+    let x = 0;
+    const bottoms = Object.entries(columns).map(([title, ids]) => {
+        const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
+        for (const n of nodes) {
+            const tall = { PreviewImage: 420, LoadVideo: 400, LoadImage: 300 }[n.type] ?? n.size[1];
+            n.pos = [x, y]; n.setSize([wide, tall]); y += tall + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100);
+        }
+        const group = new LiteGraph.LGraphGroup(title); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
+        x += wide + 70; return [x - wide - 70, y];
+    });
+    const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
+    const [x0, bottom] = bottoms.slice(0, 2).reduce((a, b) => b[1] < a[1] ? b : a);     // the nodes of the others grow while they run
+    note.pos = [x0 - 20, bottom]; note.setSize([380, 120 + 0.2 * text.length]);
+}"""
+
+
+def lay_out(url: str, path: pathlib.Path) -> None:
+    """One workflow, on a page of its own: what the page knows of a node it knows by its number, from one workflow to the next."""
+    api = json.loads(path.read_text())
+    with browser.open_page(url, shutil.which("chromium")) as page:
+        page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
+        page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
+        page.wait_for_function(PREVIEWS, timeout=60_000)
+        page.wait_for_timeout(1000)
+        page.evaluate(LAY_OUT, [columns(api), NOTES[path.stem]])
+        exported, ui = browser.export(page)
+        if "LIVE_SCREENSHOTS" in os.environ:
+            browser.fit(page)
+            page.screenshot(path=os.path.join(os.environ["LIVE_SCREENSHOTS"], f"{path.stem}.png"))
+    ui["extra"].pop("ds", None)
+    (ROOT / "workflows" / path.name).write_text(json.dumps(ui, indent=1) + "\n")
+    path.write_text(json.dumps(exported, indent=1) + "\n")
+    print(path.stem, len(exported), "nodes")
+
+
 def main() -> None:
-    with Server(ROOT) as server, browser.open_page(server.url, shutil.which("chromium")) as page:
-        for path in sorted((ROOT / "workflows" / "api").glob("*.json")):
-            api = json.loads(path.read_text())
-            page.evaluate("([api, name]) => app.loadApiJson(api, name)", [api, path.stem])
-            page.wait_for_function("n => app.graph.nodes.length === n", arg=len(api))
-            page.evaluate("""([columns, text]) => {
-                let x = 0;
-                const bottoms = Object.entries(columns).map(([title, ids]) => {
-                    const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
-                    for (const n of nodes) { n.pos = [x, y]; n.setSize([wide, n.type === 'PreviewImage' ? 420 : n.size[1]]); y += n.size[1] + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100) }
-                    const group = new LiteGraph.LGraphGroup(title); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
-                    x += wide + 70; return y;
-                });
-                const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
-                note.pos = [-20, bottoms[0]]; note.setSize([380, 120 + 0.2 * text.length]);
-            }""", [columns(api), NOTES[path.stem]])
-            exported, ui = browser.export(page)
-            if "LIVE_SCREENSHOTS" in os.environ:
-                browser.fit(page)
-                page.screenshot(path=os.path.join(os.environ["LIVE_SCREENSHOTS"], f"{path.stem}.png"))
-            ui["extra"].pop("ds", None)
-            (ROOT / "workflows" / path.name).write_text(json.dumps(ui, indent=1) + "\n")
-            path.write_text(json.dumps(exported, indent=1) + "\n")
-            print(path.stem, len(exported), "nodes")
+    names = sys.argv[1:] or sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+    with Server(ROOT) as server:
+        for name in names:
+            lay_out(server.url, ROOT / "workflows" / "api" / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
 
 @pytest.mark.parametrize("made", ["drawn", pytest.param("filmed", marks=pytest.mark.skipif(not FILMED.is_file(), reason="no ../shared/clips beside the project"))])
 def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
-    """Load Video, cut and scaled as the note in live_stable_diffusion has it, and Load Image: where the mask is black, the clip's own pixels."""
+    """Load Video, cut and scaled by core's own nodes, and Load Image: where the mask is black, the clip's own pixels."""
     drawn = make_clip(5, 16, height=256, width=320)
     write_video(tmp_path / "drawn.mp4", drawn.frames())
     path, prompt, edit_prompt = {"drawn": (tmp_path / "drawn.mp4", drawn.caption, drawn.caption.replace(drawn.things[0].name, "<thing*>")),
@@ -231,10 +231,10 @@ def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
                            b=("ImageFromBatch", {"image": ["c", 0], "batch_index": 8, "length": 5}),
                            s=("ImageScale", {"image": ["b", 0], "upscale_method": "area", "width": 160, "height": 96, "crop": "center"}),
                            clip=("PreviewImage", {"images": ["s", 0]}), m=("MaskToImage", {"mask": ["9", 1]}), mask=("PreviewImage", {"images": ["m", 0]}))
-        instead = {0: ["s", 0], 1: ["p", 0], 2: ["c", 2]}
+        instead = {("12", 0): ["s", 0], ("12", 1): ["c", 1], ("12", 2): ["c", 2], ("2", 1): ["p", 0], ("2", 6): "thing"}
         for node in graph.values():
-            node["inputs"] = {name: instead[value[1]] if isinstance(value, list) and value[0] == "2" else value for name, value in node["inputs"].items()}
-        del graph["2"]
+            node["inputs"] = {name: instead.get(tuple(value), value) if isinstance(value, list) else value for name, value in node["inputs"].items()}
+        del graph["2"], graph["12"]
         outcome, events, history = await client.run(graph)
         assert outcome == "success", message(events)
         pictures = {name: np.stack([np.asarray(Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")) for file in history["outputs"][name]["images"]]) for name in ("clip", "mask")}

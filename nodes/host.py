@@ -4,8 +4,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 

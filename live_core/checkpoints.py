@@ -5,7 +5,7 @@ The renaming to diffusers' layout is diffusers' own.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,11 @@ import torch
 
 from . import LiveError
 from .diffusion import Schedule, scaled_linear
-from .pretrained import TAKES, LiveModel, base_fingerprint, check_channels, vae_dtype
+from .files import reading
+from .pretrained import LiveModel, base_fingerprint
 from .video_unet import VideoUNet
+from .vocabulary import load_tokenizer
+from .weights import TAKES, check_channels, fill, vae_dtype
 
 UNET = "model.diffusion_model."
 CONTEXT_KEY = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -56,8 +59,11 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
             raise LiveError(f"model: {name!r} is {what}; {TAKES}")
     if CONTEXT_KEY not in shapes:
         raise LiveError(f"model: {name!r} holds no U-Net of Stable Diffusion; {TAKES}")
-    check_channels(shapes[f"{UNET}input_blocks.0.0.weight"][1], name)
-    width = shapes[CONTEXT_KEY][1]
+    kernel, context = shapes.get(f"{UNET}input_blocks.0.0.weight", ()), shapes[CONTEXT_KEY]
+    if len(kernel) != 4 or len(context) != 2:
+        raise LiveError(f"model: {name!r} has no whole U-Net of Stable Diffusion (its first layers are of shape {kernel} and {context}); {TAKES}")
+    check_channels(kernel[1], name)
+    width = context[1]
     if width not in ARCHITECTURES:
         raise LiveError(f"model: {name!r} reads text of width {width}, not 768 or 1024; {TAKES}")
     return ARCHITECTURES[width]
@@ -65,12 +71,12 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
 
 def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
     """A model from one .safetensors file. `tokenizer_folder` holds CLIP's vocab.json and merges.txt."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = Path(path)
     if path.suffix != ".safetensors":
         raise LiveError(f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew with ComfyUI's Save Checkpoint")
-    try:
+    with reading(f"model: {path.name!r:.100}", "it is cut short or no safetensors file, so fetch it again"):
         with safe_open(path, "pt") as file:
             shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
             architecture = architecture_of(shapes, path.name)
@@ -78,8 +84,6 @@ def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch
                 if not any(key.startswith(part) for key in shapes):
                     raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
             state = {_older_name(key): file.get_tensor(key) for key in file.keys()}
-    except SafetensorError as error:
-        raise LiveError(f"model: {path.name!r} cannot be read ({error}); it is cut short or no safetensors file, so fetch it again") from error
     schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
 
@@ -98,7 +102,6 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-    from transformers import CLIPTokenizer
 
     architecture = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
     with torch.inference_mode(False), torch.no_grad():
@@ -107,30 +110,28 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
             unet = UNet2DConditionModel(**architecture.unet)
             vae = AutoencoderKL(**VAE)
         for network, convert, what in ((vae, convert_ldm_vae_checkpoint, "autoencoder"), (unet, convert_ldm_unet_checkpoint, "U-Net")):
-            tensors = convert(dict(state), dict(network.config))
-            _fill(network, tensors, f"model: the {what} of {name!r} is not that of {architecture.name}", vae_dtype(dtype) if network is vae else dtype)
+            complaint = f"model: the {what} of {name!r} is not that of {architecture.name}"
+            tensors = _renamed(lambda: convert(dict(state), dict(network.config)), complaint)
+            fill(network, tensors, complaint, vae_dtype(dtype) if network is vae else dtype)
         for module in (unet, vae, text_encoder):
             module.eval().requires_grad_(False)
-        tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
-        tokenizer.model_max_length, tokenizer.pad_token = 77, architecture.padding
+        tokenizer = load_tokenizer(tokenizer_folder, 77, architecture.padding)
         return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, base_fingerprint(tensors, text_tensors))
 
 
-def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:
-    """Give `network` copies of exactly these tensors; LiveError beginning with `complaint` when they are not its own."""
-    own = network.state_dict()
-    wrong = sorted(set(own) ^ set(tensors)) or [key for key in own if own[key].shape != tensors[key].shape]
-    if wrong:
-        what = "missing" if wrong[0] not in tensors else "too many" if wrong[0] not in own else f"of shape {tuple(tensors[wrong[0]].shape)}"
-        raise LiveError(f"{complaint} ({wrong[0]!r} is {what}, {len(wrong)} such tensors); {TAKES}")
-    network.load_state_dict({key: tensor.to("cpu", dtype, copy=True) for key, tensor in tensors.items()}, assign=True)
+def _renamed(convert: Callable[[], dict[str, torch.Tensor]], complaint: str) -> dict[str, torch.Tensor]:
+    """`convert()`, diffusers' renaming, which takes it for granted that all tensors are there and of their kind."""
+    try:
+        return convert()
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise LiveError(f"{complaint} (diffusers cannot rename its tensors: {type(error).__name__} {error}); {TAKES}") from error
 
 
 def predicts_v(state: dict[str, torch.Tensor], architecture: Architecture) -> bool:
     """Whether the U-Net predicts v. ComfyUI marks the files that it saves; otherwise its own test tells SD 2.x models apart."""
     if "v_pred" in state:
         return True
-    return architecture is ARCHITECTURES[1024] and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
+    return architecture is ARCHITECTURES[1024] and LAST_NORM_KEY in state and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
 
 
 def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -143,13 +144,14 @@ def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, na
     if not 1 <= layers <= deepest:
         raise LiveError(f"clip: it stops at layer {last_layer}; {architecture.name} takes {architecture.last_layer - deepest + 1} to {architecture.last_layer}")
     config = {**architecture.text, "num_hidden_layers": layers}
-    model = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, **config))
+    model = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, attn_implementation="sdpa", **config))
     is_open_clip = architecture is ARCHITECTURES[1024]
-    converted = convert_open_clip_checkpoint(model, state) if is_open_clip else convert_ldm_clip_checkpoint(state)
+    complaint = f"model: the text encoder of {name!r} is not that of {architecture.name}"
+    converted = _renamed(lambda: convert_open_clip_checkpoint(model, state) if is_open_clip else convert_ldm_clip_checkpoint(state), complaint)
     own = model.state_dict()
     level = "text_model." if any(key.startswith("text_model.") for key in own) else ""         # transformers dropped this level in version 5
     converted = {level + key.removeprefix("text_model."): tensor for key, tensor in converted.items()}
     # Left out: layers after the last that is read, and projections that the U-Net does not see.
     tensors = {key: converted[key] for key in own if key in converted}
-    _fill(model, tensors, f"model: the text encoder of {name!r} is not that of {architecture.name}", dtype)
+    fill(model, tensors, complaint, dtype)
     return model, tensors

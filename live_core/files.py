@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 
 from . import LiveError
+from .memory import is_out_of_memory
 
 def _machine() -> str:
     """8 hex digits of where a process id means this process: the host, and in it the container."""
@@ -114,14 +116,30 @@ def reading(what: str, remedy: str) -> Iterator[None]:
     except LiveError:
         raise
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:       # also of JSON that is none, or too deep
+        if is_out_of_memory(error):
+            raise
         raise LiveError(f"{what} cannot be read ({error}); {remedy}") from error
 
 
 def read_safetensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and the metadata of a file, as copies: another file may take its place while they are in use."""
-    from safetensors import safe_open
+    """The tensors and the metadata of a file, in memory and of one moment: another file may take its place meanwhile, and safetensors' own
+    readers open it twice."""
+    from safetensors.torch import load
 
+    data = _whole(path).read_bytes()
+    tensors = load(data)                                                        # it finds what is wrong with the header, too
+    header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+    return tensors, header.get("__metadata__") or {}
+
+
+def map_safetensors(path: Path | str) -> dict[str, torch.Tensor]:
+    """The tensors of a file, mapped into memory: they change if it does, and are to be copied."""
+    from safetensors.torch import load_file
+
+    return load_file(_whole(path))
+
+
+def _whole(path: Path | str) -> Path:
     if not Path(path).is_file():                                                # a folder, a pipe that nobody writes
         raise FileNotFoundError(f"there is no file {Path(path).name!r:.100}")
-    with safe_open(path, "pt") as file:
-        return {key: file.get_tensor(key).clone() for key in file.keys()}, file.metadata() or {}
+    return Path(path)

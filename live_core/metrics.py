@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from . import LiveError
-
 FRAMES_AT_ONCE = 16                                                                        # a long clip and a large CLIP together exhaust memory
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
 
@@ -46,12 +44,8 @@ class CLIP:
 
 def load_clip_model(folder: Path | str) -> CLIP:
     """From a folder in transformers layout: config.json, model.safetensors and the tokenizer's files. Nothing is downloaded."""
-    from transformers import CLIPModel, CLIPTokenizer
-    options = {"local_files_only": True}
-    try:
-        return CLIP(CLIPModel.from_pretrained(folder, use_safetensors=True, **options).float().eval(), CLIPTokenizer.from_pretrained(folder, **options))
-    except OSError as error:
-        raise LiveError(f"clip folder: {Path(folder).name!r} cannot be read ({error}); it needs config.json, model.safetensors and the tokenizer's files") from error
+    from .folders import read_clip
+    return CLIP(*read_clip(Path(folder)))
 
 
 def clip_score(images: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

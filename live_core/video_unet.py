@@ -134,6 +134,10 @@ class VideoUNet(nn.Module):
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
             raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
+        reads = self.unet.config.in_channels, self.unet.config.cross_attention_dim
+        if (latents.shape[2], text.shape[-1]) != reads:
+            raise LiveError(f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given {latents.shape[2]} and "
+                            f"{text.shape[-1]}; put the parts of one model together")
         heed()
         return self._retried("the U-Net", lambda: self._predict(latents, timestep, text, latent_prompts, plan), self._economies(latents.shape[1]))
 

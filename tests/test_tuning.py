@@ -7,11 +7,13 @@ from chain import CASE, FAST, assert_untouched, bound, frames, weights
 from conftest import ROOT
 from demo.cases import CASES
 from live_core import LiveError
+from live_core.attention import FramePlan
 from live_core.editing import Edit, edit
 from live_core.inversion import invert
 from live_core.methods import LIVE
 from live_core.pretrained import Tuning, load_folder
-from live_core.tuning import TuneSettings, _clip_loss, _descend, _photo_loss, tune
+from live_core.objectives import ClipObjective, Learned, PhotoObjective
+from live_core.tuning import TuneSettings, _descend, tune
 
 
 def test_tuning_learns_both_and_leaves_the_base_alone(demo_model, clip, concept, tuned):
@@ -122,7 +124,9 @@ def test_textual_inversion_learns_the_photo_and_no_other(demo_model):
 
     @torch.no_grad()
     def loss(of, vector):
-        return sum(float(_photo_loss(demo_model, of.reference, (of,), [vector], 0, settings, torch.Generator().manual_seed(-1 - i))[0]) for i in range(8)) / 8
+        told = replace(of, vector=vector)
+        objective = PhotoObjective(demo_model, (told,), settings, Learned(demo_model, of.reference, (told,), settings))
+        return sum(float(objective.loss(0, torch.Generator().manual_seed(-1 - i))[0]) for i in range(8)) / 8
 
     learned = {id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vector for c in (concept, other)}
     for one, another in ((concept, other), (other, concept)):
@@ -139,9 +143,9 @@ def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, 
         assert error[0] < 0.5 and (log * error[0] - square).norm() < 1e-4 * square.norm()
     settings = replace(FAST, clip_steps=1, photo_steps=0, photo_loss="log")
     tune(demo_model, clip, CASE.prompt, (), settings)
-    seat = clip[0].clone().requires_grad_()
-    loss, _ = _clip_loss(demo_model, clip, demo_model.encode_text(CASE.prompt)[None], seat, settings, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(found[-1][-1], torch.autograd.grad(loss, seat)[0], atol=1e-7, rtol=1e-4)
+    learned = Learned(demo_model, clip, (), settings)
+    loss, _ = ClipObjective(demo_model, clip, CASE.prompt, FramePlan(settings.frame_plan), learned).loss(0, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found[-1][-1], torch.autograd.grad(loss, learned.latent_prompt)[0], atol=1e-7, rtol=1e-4)
     with pytest.raises(LiveError, match="photo loss: 'huber'; choose log, square"):
         tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_loss="huber"))
 

@@ -1,0 +1,183 @@
+"""What a one-clip tuning descends: two objectives (LIVE, section 3.3), each with its loss and with what learns from it.
+
+Objective 1 learns the latent prompt, the attention queries and temporal attention from the clip. Objective 2 is textual
+inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. What they learn is disjoint,
+and each has its own optimiser; but in the ablation in which both learn temporal attention that stays with the clip's.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from .attention import AttentionPlan, FramePlan
+from .checks import check_number, check_whole
+from .concept import TEMPLATES, Concept, encode
+from .memory import copies
+from .pretrained import LiveModel
+from .prompts import read_prompt
+
+Loss = tuple[torch.Tensor, torch.Tensor]          # the error, and the latents less the noise that the model saw in them
+
+
+PHOTO_LOSSES = ("log", "square")
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
+
+    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt`
+    False is the paper's ablation (Fig. 6) and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is
+    that of Fig. 7: temporal attention acts while the photo is learned, and learns from it too, by the mean squared error at the clip's rate.
+    `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
+    then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of
+    the mean squared error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
+    small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the cleanest. The logarithm's, the
+    gradient over the error, is within a factor of 3 at all timesteps. Weights learned for each noise level end close to it (Karras et al. 2024).
+    """
+    clip_steps: int = 500
+    photo_steps: int = 500
+    clip_rate: float = 3e-5
+    latent_prompt_rate: float = 3e-5
+    photo_rate: float = 5e-3
+    latent_prompt: bool = True
+    temporal_in_photo_steps: bool = False
+    alternate: bool = True
+    photo_latent_prompt: bool = False
+    photo_loss: str = "log"
+    frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("clip_steps", "photo_steps"):
+            check_whole(name.replace("_", " "), getattr(self, name), 0)
+        for name in ("clip_rate", "latent_prompt_rate", "photo_rate"):
+            check_number(name.replace("_", " "), getattr(self, name), 0, 1)
+
+
+class Learned:
+    """Everything that a tuning learns, and its optimisers. `weights`: masters, in float32 or wider, of the U-Net's trainable parameters."""
+
+    def __init__(self, model: LiveModel, clip: torch.Tensor, concepts: Sequence[Concept], settings: TuneSettings):
+        unet = model.unet
+        self.parameters = unet.trainable()
+        self.weights = copies(self.parameters, torch.promote_types(unet.dtype, torch.float32))
+        self.base = copies(self.parameters)
+        self.latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
+        self.vectors = [c.vector.clone().to(clip.device).requires_grad_() for c in concepts]
+        seats = [] if self.latent_prompt is None else [self.latent_prompt]
+        groups = [{"params": list(self.weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2},
+                  *({"params": [seat], "lr": settings.latent_prompt_rate, "weight_decay": 0.0} for seat in seats)]
+        self.clip_optimizer = torch.optim.AdamW(groups)
+        self.photo_optimizer = torch.optim.AdamW(self.vectors, lr=settings.photo_rate, weight_decay=0.0) if self.vectors else None
+
+    @property
+    def optimizers(self) -> list[torch.optim.AdamW]:
+        return [self.clip_optimizer, *([] if self.photo_optimizer is None else [self.photo_optimizer])]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is learned, by the names under which an unfinished tuning keeps it."""
+        seat = {} if self.latent_prompt is None else {"latent_prompt": self.latent_prompt}
+        return {**self.weights, **seat, **{f"vector/{i}": vector for i, vector in enumerate(self.vectors)}}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The U-Net's parameters take gradients within the `with` block; the base's weights are back after it, whatever happens."""
+        try:
+            for p in self.parameters.values():
+                p.requires_grad_(True)
+            yield
+        finally:
+            for p in self.parameters.values():
+                p.requires_grad_(False)
+                p.grad = None
+            _put(self.parameters, self.base)
+
+    def put(self) -> None:
+        """The masters' values into the U-Net."""
+        _put(self.parameters, self.weights)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Tensors that one optimiser steps down an error, or down its logarithm."""
+    optimizer: torch.optim.AdamW
+    # What the error is differentiated by, and the optimiser's own tensors for that, one each.
+    learned: Sequence[torch.Tensor]
+    masters: Sequence[torch.Tensor]
+    log: bool = False
+
+
+class ClipObjective:
+    """Noise prediction on the clip (f, c, h, w) under its prompt."""
+
+    def __init__(self, model: LiveModel, clip: torch.Tensor, prompt: str, frame_plan: FramePlan, learned: Learned):
+        self.model, self.clip, self.frame_plan, self.learned = model, clip, frame_plan, learned
+        with torch.no_grad():
+            self.text = model.encode_text(prompt)[None]
+
+    def learners(self, _turn: int) -> list[Learner]:
+        learned = self.learned
+        seats = [] if learned.latent_prompt is None else [learned.latent_prompt]
+        return [Learner(learned.clip_optimizer, [*learned.parameters.values(), *seats], [*learned.weights.values(), *seats])]
+
+    def shown(self, _turn: int) -> int:
+        """Which of the callback's latents a turn renews: the clip comes before the photos."""
+        return 0
+
+    def loss(self, _turn: int, generator: torch.Generator) -> Loss:
+        t = int(torch.randint(self.model.schedule.length, (), generator=generator))
+        return noise_error(self.model, self.clip, t, self.text, self.learned.latent_prompt, AttentionPlan(self.frame_plan), generator)
+
+
+class PhotoObjective:
+    """Textual inversion (Gal et al. 2022) of each concept's photo in turn, where its mask counts."""
+
+    def __init__(self, model: LiveModel, concepts: Sequence[Concept], settings: TuneSettings, learned: Learned):
+        self.model, self.concepts, self.settings, self.learned = model, concepts, settings, learned
+        self.references = [c.reference.clone().to(model.unet.device) for c in concepts]
+        self.plan = AttentionPlan(FramePlan(settings.frame_plan), temporal=settings.temporal_in_photo_steps)
+
+    def learners(self, turn: int) -> list[Learner]:
+        learned, vector = self.learned, self.learned.vectors[turn % len(self.concepts)]
+        found = [Learner(learned.photo_optimizer, [vector], [vector], log=self.settings.photo_loss == "log")]
+        temporal = [name for name in learned.parameters if ".attn_temp." in name] if self.settings.temporal_in_photo_steps else []
+        if temporal:
+            found.append(Learner(learned.clip_optimizer, [learned.parameters[name] for name in temporal], [learned.weights[name] for name in temporal]))
+        return found
+
+    def shown(self, turn: int) -> int:
+        return 1 + turn % len(self.concepts)
+
+    def loss(self, turn: int, generator: torch.Generator) -> Loss:
+        which = turn % len(self.concepts)
+        t = int(torch.randint(self.model.schedule.length, (), generator=generator))
+        template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
+        prompt = read_prompt(template.format(self.concepts[which].placeholder), self.model.tokenizer, tuple(c.placeholder for c in self.concepts))
+        text = encode(prompt, self.model.text_encoder, tuple(self.learned.vectors))[None]
+        seat = self.references[which][0] if self.settings.latent_prompt and self.settings.photo_latent_prompt else None
+        return noise_error(self.model, self.references[which], t, text, seat, self.plan, generator, self.concepts[which].mask)
+
+
+def noise_error(model: LiveModel, latents: torch.Tensor, t: int, text: torch.Tensor, latent_prompt: torch.Tensor | None, plan: AttentionPlan,
+                generator: torch.Generator, mask: torch.Tensor | None = None) -> Loss:
+    """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t under `text` (1, L, d), where `mask` (1, 1, h, w) counts."""
+    schedule = model.schedule
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    noisy = schedule.add_noise(latents, noise, t)
+    predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
+    target, clean = schedule.target(latents, noise, t), schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
+    if mask is None:
+        return F.mse_loss(predicted, target), clean
+    weight = mask.clone().to(latents).expand_as(latents)        # a clone is no inference tensor
+    return (weight * (predicted - target) ** 2).sum() / weight.sum(), clean
+
+
+@torch.no_grad()
+def _put(parameters: dict[str, torch.nn.Parameter], values: dict[str, torch.Tensor]) -> None:
+    for name, p in parameters.items():
+        p.copy_(values[name])

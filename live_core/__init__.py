@@ -5,5 +5,13 @@ latent's height and width, n = tokens of one frame in a layer, L tokens of a pro
 """
 
 
+def printable(text: str) -> str:
+    """`text` with halves of characters (lone surrogates), on which a host's log and messages choke, as their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class LiveError(ValueError):
     """A bad input. The message names the input, quotes the value and says what would work."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))

@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from . import printable
+
 _gathering: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 
 def note(text: str) -> None:
     """Tell the user `text`, which names the input, quotes the value and says what would work, as errors do. Once each."""
+    text = printable(text)
     logging.warning("LIVE: %s", text)
     notes = _gathering.get()
     if notes is not None and text not in notes:

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 from graphs import with_nodes
+from live_core import LiveError
 from live_core.notes import gathered, note
 
 
@@ -46,3 +47,15 @@ def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
     assert len(first) == 1 and "it is empty" in first[0] and cached == white == []
     assert [text.removeprefix(edit) for text in shown[0]] == [f"\u26a0 {first[0]}"]
     assert not shown[1] and shown[2] == [edit]                           # of what comes from the cache nothing is sent
+
+
+@pytest.mark.parametrize("say", [lambda text: str(LiveError(text)), lambda text: said(text)])
+def test_half_a_character_in_a_message_can_be_printed(say):
+    """ComfyUI's queue dies of a message that its log cannot write."""
+    assert say("prompt: \ud800 and é") == "prompt: \\ud800 and é"
+
+
+def said(text: str) -> str:
+    with gathered() as notes:
+        note(text)
+    return notes[0]

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
 
 from . import LiveError
 
+MOST_LISTED = 20                                  # options that a message names
 GREATEST = sys.float_info.max                     # a whole number may be greater, and no float can hold it
 
 
@@ -20,19 +22,48 @@ def check_number(name: str, value: float, low: float = -math.inf, high: float = 
     live_core.LiveError: blur: nan; give a finite number of 0 or more
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not max(low, -GREATEST) <= value <= min(high, GREATEST):
-        raise LiveError(f"{name}: {value!r:.60}; give a finite number{_range(low, high)}")
+        raise LiveError(f"{name}: {quoted(value)}; give a finite number{_range(low, high)}")
 
 
 def check_whole(name: str, value: int, low: float = -math.inf, high: float = math.inf) -> None:
     """LiveError unless `value` of the input `name` is a whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
-        raise LiveError(f"{name}: {value!r:.60}; give a whole number{_range(low, high)}")
+        raise LiveError(f"{name}: {quoted(value)}; give a whole number{_range(low, high)}")
+
+
+def check_text(name: str, value: str) -> None:
+    """LiveError unless `value` of the input `name` is text that can be written down: Python also holds halves of characters (lone surrogates)."""
+    if not isinstance(value, str):
+        raise LiveError(f"{name}: {quoted(value)}; give text")
+    bad = next((i for i, sign in enumerate(value) if "\ud800" <= sign <= "\udfff"), None)
+    if bad is not None:
+        raise LiveError(f"{name}: {quoted(value)} has half a character at place {bad + 1} (a lone surrogate), which no text has; write it anew")
+
+
+def check_choice(name: str, value: object, options: Sequence) -> None:
+    """LiveError unless `value` of the input `name` is one of `options`."""
+    if not any(value is option or (type(value) is type(option) and value == option) for option in options):
+        listed = ", ".join(map(str, options[:MOST_LISTED])) + (f" or another of {len(options)}" if len(options) > MOST_LISTED else "")
+        raise LiveError(f"{name}: {quoted(value)}; choose {listed}" if options else f"{name}: {quoted(value)}, and there is nothing to choose from")
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """What a message calls `value`: itself if it is short, else its beginning or its kind. Always text that can be written down."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, int) and abs(value) > 10 ** most:                        # Python writes no whole number of more than 4300 digits
+        return f"a whole number of {value.bit_length()} bits"
+    if value is None or isinstance(value, (str, Real)):
+        text = repr(value)
+        return text if len(text) <= most else text[:most] + "..."
+    return f"something of type {type(value).__name__}"
 
 
 def _range(low: float, high: float) -> str:
+    low_said, high_said = (str(x) if isinstance(x, int) else f"{x:g}" for x in (low, high))
     if high < math.inf:
-        return f" from {low:g} to {high:g}" if low > -math.inf else f" of {high:g} or less"
-    return f" of {low:g} or more" if low > -math.inf else ""
+        return f" from {low_said} to {high_said}" if low > -math.inf else f" of {high_said} or less"
+    return f" of {low_said} or more" if low > -math.inf else ""
 
 
 def is_finite(tensor: torch.Tensor) -> bool:

@@ -64,15 +64,27 @@ def with_less(stage: str, ways: Ways[T]) -> T:
 
 
 @one_run()
-def in_parts(stage: str, compute: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor, most: int) -> torch.Tensor:
-    """`compute` for `most` of `frames` (f, ...) at a time, joined. Where memory runs out for half as many, and half of those, to one."""
+def in_parts(stage: str, compute: Callable[[slice], torch.Tensor], count: int, most: int) -> torch.Tensor:
+    """What `compute` gives for `most` of `count` frames at a time, joined. Where memory runs out for half as many, and half of those, to one."""
     done: list[torch.Tensor] = []
     start = 0
-    while start < len(frames):
+    while start < count or not done:
         heed()
-        done.append(with_less(stage, [(f"with {n} frames at a time", lambda n=n: compute(frames[start:start + n])) for n in (most, *halves(most))]))
+        done.append(with_less(stage, [(f"with {n} frames at a time", lambda n=n: compute(slice(start, start + n))) for n in (most, *halves(most))]))
         start += len(done[-1])
     return torch.cat(done)
+
+
+@one_run()
+def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.Tensor) -> torch.Tensor:
+    """What `compute` gives for every frame of `clips`, (f, ...) each, in main memory. Where the frames' device has no room, by the CPU."""
+    out = None
+    for i, frames in enumerate(zip(*clips)):
+        heed()
+        result = with_less(stage, [("", lambda: compute(*frames)), ("on the CPU, to the same result", lambda: compute(*(frame.cpu() for frame in frames)))])
+        out = torch.empty(len(clips[0]), *result.shape, dtype=result.dtype) if out is None else out
+        out[i] = result
+    return out
 
 
 def copies(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:

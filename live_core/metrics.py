@@ -10,7 +10,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from .memory import in_parts
+from .notes import note
+
 FRAMES_AT_ONCE = 16                                                                        # a long clip and a large CLIP together exhaust memory
+WINDOW = 11                                                                                # SSIM's, in pixels
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
 
 
@@ -23,13 +27,13 @@ class CLIP:
     @torch.no_grad()
     def images(self, frames: torch.Tensor) -> torch.Tensor:
         """(f, d), each of length 1: shorter side scaled to CLIP's size, then the middle."""
-        return torch.cat([self._images(part) for part in frames.split(FRAMES_AT_ONCE)])
+        return in_parts("CLIP", lambda part: self._images(frames[part]), len(frames), FRAMES_AT_ONCE)
 
     def _images(self, frames: torch.Tensor) -> torch.Tensor:
         size = self.model.config.vision_config.image_size
         scale = size / min(frames.shape[1:3])
         shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]
-        x = F.interpolate(frames.permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(0, 1)
+        x = F.interpolate(frames[..., :3].permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(0, 1)
         top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
         x = (x[..., top:top + size, left:left + size] - torch.tensor(MEAN)[:, None, None].to(x)) / torch.tensor(STD)[:, None, None].to(x)
         pooled = self.model.vision_model(pixel_values=x).pooler_output
@@ -68,20 +72,31 @@ def psnr(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -
 
     NaN for a frame in which none does.
     """
-    error = ((a.float() - b.float()) ** 2).mean(-1)
-    return -10 * _weighted_mean(error, weight).log10()
+    def of(part: slice) -> torch.Tensor:
+        error = ((a[part].float() - b[part].float()) ** 2).mean(-1)
+        return -10 * _weighted_mean(error, weight, part).log10()
+    return in_parts("PSNR", of, len(a), FRAMES_AT_ONCE)
 
 
 def ssim(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """(f,) structural similarity, window of 11 pixels (Wang et al. 2004), up to 1; `weight` as for `psnr`."""
+    """(f,) structural similarity, window of 11 pixels (Wang et al. 2004), up to 1; `weight` as for `psnr`. NaN, with a note, in pictures that
+    the window does not fit."""
     import kornia
-    similar = kornia.metrics.ssim(a.permute(0, 3, 1, 2).float(), b.permute(0, 3, 1, 2).float(), 11).mean(1)
-    return _weighted_mean(similar, weight)
+
+    height, width = a.shape[1:3]
+    if min(height, width) <= WINDOW // 2:
+        note(f"SSIM: not measured in pictures of {width}x{height}, which its window of {WINDOW} pixels does not fit; give larger ones")
+        return torch.full((len(a),), float("nan"))
+
+    def of(part: slice) -> torch.Tensor:
+        x, y = (frames[part].permute(0, 3, 1, 2).float() for frames in (a, b))
+        return _weighted_mean(kornia.metrics.ssim(x, y, WINDOW).mean(1), weight, part)
+    return in_parts("SSIM", of, len(a), FRAMES_AT_ONCE)
 
 
-def _weighted_mean(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def _weighted_mean(x: torch.Tensor, weight: torch.Tensor | None, part: slice) -> torch.Tensor:
+    """Of each of x (p, H, W), frames `part` of the clip that `weight` (f or 1, H, W) is of."""
     if weight is None:
         return x.mean((1, 2))
-    weight = weight.to(x).expand_as(x)
+    weight = (weight if len(weight) == 1 else weight[part]).to(x).expand_as(x)
     return (x * weight).sum((1, 2)) / weight.sum((1, 2))
-

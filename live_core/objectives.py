@@ -57,6 +57,7 @@ class TuneSettings:
             check_whole(name.replace("_", " "), getattr(self, name), 0)
         for name in ("clip_rate", "latent_prompt_rate", "photo_rate"):
             check_number(name.replace("_", " "), getattr(self, name), 0, 1)
+        check_whole("seed", self.seed, 0, 2 ** 64 - 1)
 
 
 class Learned:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from . import LiveError
-from .checks import check_frames
+from .checks import check_frames, quoted
 from .notes import note
 
 NEUTRAL = 0.5                           # what stands where a photo does not count: mid-grey
@@ -20,12 +20,19 @@ def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top:top + height, left:left + width]
 
 
+def check_pictures(name: str, pictures: torch.Tensor) -> None:
+    """LiveError unless `pictures` of the input `name` are (f, H, W, c) floats with at least one frame and a pixel in each."""
+    if pictures.ndim != 4 or 0 in pictures.shape:
+        raise LiveError(f"{name}: shape {tuple(pictures.shape)}; expected (frames, height, width, 3) with at least one frame. ComfyUI reads "
+                        "none of an animated WebP with Load Video: open it with Load Image, or save it as mp4")
+    if not pictures.is_floating_point():
+        raise LiveError(f"{name}: {quoted(pictures)}; expected floats from 0 to 1, so divide 8-bit values by 255")
+
+
 def check_clip(frames: torch.Tensor, multiple: int, side: int | None = None) -> None:
     """LiveError unless `frames` is a clip (f, H, W, 3) of at least one frame whose sides are multiples of `multiple`; a note where it
     is far larger or smaller than what a model made for `side` x `side` pixels edits well."""
-    if frames.ndim != 4 or 0 in frames.shape:
-        raise LiveError(f"images: shape {tuple(frames.shape)}; expected (frames, height, width, 3) with at least one frame. ComfyUI reads "
-                        "none of an animated WebP with Load Video: open it with Load Image, or save it as mp4")
+    check_pictures("images", frames)
     count, height, width, channels = frames.shape
     if channels != 3:
         raise LiveError(f"images: {channels} channels; expected 3 (RGB), so put a picture with transparency on a background first")

@@ -21,6 +21,8 @@ class Composite(Node):
 
     @classmethod
     def execute(cls, images, edited, mask, dilation, blur) -> io.NodeOutput:
-        from ..live_core.compositing import composite, soften
+        from ..live_core.compositing import check_mask, check_pair, composite, soften
+        check_pair(edited, images)
+        check_mask(mask, images)
         soft = soften(mask, dilation, blur)
         return io.NodeOutput(host.to_images(composite(images, edited, soft)), host.to_images(soft))

@@ -33,15 +33,15 @@ def before_queueing(change: Callable[[dict], dict]) -> None:
     PromptServer.instance.add_on_prompt_handler(change)
 
 
-def value_in_graph(field: str):
-    """What the graph that runs has for an input of the node that runs: None if nothing, and outside a run."""
+def graph_inputs() -> dict:
+    """What the graph that runs has written for the node that runs, by input; nothing outside a run."""
     from comfy_execution.utils import get_executing_context
     from server import PromptServer
     context = get_executing_context()
     if context is None:
-        return None
+        return {}
     graphs = {prompt_id: graph for _, prompt_id, graph, *_ in PromptServer.instance.prompt_queue.currently_running.values()}
-    return graphs.get(context.prompt_id, {}).get(context.node_id, {}).get("inputs", {}).get(field)
+    return graphs.get(context.prompt_id, {}).get(context.node_id, {}).get("inputs", {})
 
 
 def offer_demo_files() -> None:
@@ -111,11 +111,7 @@ def take_apart(model, clip, vae, name: str) -> dict:
 
     `state` is what ComfyUI's Save Checkpoint would write: patches such as LoRAs worked in, the originals as they are.
     """
-    from ..live_core import LiveError
     from ..live_core.checkpoints import UNET, architecture_of
-    for socket, part, what in (("clip", clip, "text encoder"), ("vae", vae, "autoencoder")):
-        if part is None:
-            raise LiveError(f"{socket}: nothing came, since the checkpoint has no {what}; connect one from Load {socket.upper()}")
     architecture_of({UNET + key: tuple(tensor.shape) for key, tensor in model.model.diffusion_model.state_dict().items()}, name)
     for socket, patcher in (("model", model), ("clip", clip.patcher), ("vae", vae.patcher)):
         _check_patches(socket, patcher)
@@ -194,7 +190,7 @@ class ComfyClip:
         """(f, d), each of length 1, for frames (f, H, W, 3): shorter side scaled to CLIP's size, then the middle."""
         from ..live_core.memory import in_parts
         from ..live_core.metrics import FRAMES_AT_ONCE
-        encoded = in_parts("the image encoder", lambda part: self.vision.encode_image(part)["image_embeds"].float(), frames, FRAMES_AT_ONCE)
+        encoded = in_parts("CLIP", lambda part: self.vision.encode_image(frames[part])["image_embeds"].float(), len(frames), FRAMES_AT_ONCE)
         return torch.nn.functional.normalize(encoded, dim=-1)
 
     def text(self, prompt: str):

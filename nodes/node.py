@@ -1,4 +1,4 @@
-"""The base of the pack's nodes: graphs that lack a later input run as they did, and what `live_core` notes is shown on the node."""
+"""The base of the pack's nodes: inputs are held to their schema, and what `live_core` notes is shown on the node."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import wraps
 from comfy_api.v0_0_2 import io
 
 from . import host
-from ..live_core import LiveError
+from .inputs import checked, note_unread
 from ..live_core.interrupts import heeding
 from ..live_core.memory import one_run
 from ..live_core.notes import gathered
@@ -30,9 +30,11 @@ class Node(io.ComfyNode):
 
 def _noted(execute: Callable) -> Callable:
     @wraps(execute)
-    def run(cls, *args, **inputs) -> io.NodeOutput:
+    def run(cls, **inputs) -> io.NodeOutput:
         with gathered() as notes, one_run(), heeding(host.stop_if_asked):
-            output = execute(cls, *args, **_filled(cls.SCHEMA or cls.GET_SCHEMA(), inputs))
+            fields = cls.define_schema().inputs
+            note_unread(fields, host.graph_inputs())
+            output = execute(cls, **checked(fields, inputs))
         host.show_notes(notes)
         if notes or output.ui is not None:
             ui = output.ui or {}
@@ -40,17 +42,3 @@ def _noted(execute: Callable) -> Callable:
             output.ui = {**ui, "text": (*ui.get("text", ()), *notes)}
         return output
     return run
-
-
-def _filled(schema: io.Schema, inputs: dict) -> dict:
-    """`inputs` with the defaults of what a choice lacks: there ComfyUI gives None for an optional input that the graph has not. LiveError
-    where the choice itself is not there, which ComfyUI lets pass, or is none of its options, which it drops."""
-    filled = dict(inputs)
-    for choice in (field for field in schema.inputs if isinstance(field, io.DynamicCombo.Input)):
-        if choice.id not in inputs:
-            raise LiveError(f"{choice.id}: {host.value_in_graph(choice.id)!r}; choose {', '.join(option.key for option in choice.options)}")
-        chosen = inputs[choice.id]
-        option = next(option for option in choice.options if option.key == chosen[choice.id])
-        defaults = {field.id: getattr(field, "default", None) for field in option.inputs}
-        filled[choice.id] = {name: defaults.get(name) if value is None else value for name, value in chosen.items()}
-    return filled

@@ -1,4 +1,6 @@
-"""The pack's own socket types."""
+"""The pack's own socket types, and what may come through a socket."""
+from __future__ import annotations
+
 from comfy_api.v0_0_2 import io
 
 Model = io.Custom("LIVE_MODEL")
@@ -6,3 +8,34 @@ Concept = io.Custom("LIVE_CONCEPT")
 Inversion = io.Custom("LIVE_INVERSION")
 Records = io.Custom("LIVE_RECORDS")
 MethodRow = io.Custom("LIVE_METHOD")
+
+# Socket type -> what to connect.
+MAKERS = {
+    "LIVE_MODEL": "Load LIVE Model, or Tune Video after it",
+    "LIVE_CONCEPT": "Bind Photo to Placeholder",
+    "LIVE_INVERSION": "Invert Video (DDIM)",
+    "LIVE_RECORDS": "records of Edit Video",
+    "LIVE_METHOD": "Method: Frames and Guidance, or a node after it",
+    "IMAGE": "pictures, from Fit Clip, Get Video Components or Load Image",
+    "MASK": "a mask, from Edit Video or any node that makes masks",
+    "VIDEO": "Load Video",
+    "MODEL": "Load Checkpoint",
+    "CLIP": "Load CLIP, since a checkpoint without a text encoder gives nothing",
+    "VAE": "Load VAE, since a checkpoint without an autoencoder gives nothing",
+    "CLIP_VISION": "Load CLIP Vision",
+}
+
+
+def is_of(kind: str, value: object) -> bool:
+    """Whether `value` can have come from a socket of that type. Of ComfyUI's own, whose classes other packs put others in the place of,
+    what a graph may write in the place of a link is known to be none."""
+    import torch
+    from ..live_core.concept import Concept
+    from ..live_core.inversion import Inversion
+    from ..live_core.methods import Method
+    from ..live_core.pretrained import LiveModel
+    from ..live_core.records import Records
+    if kind == "LIVE_CONCEPT":
+        return isinstance(value, tuple) and bool(value) and all(isinstance(each, Concept) for each in value)
+    classes = {"LIVE_MODEL": LiveModel, "LIVE_INVERSION": Inversion, "LIVE_RECORDS": Records, "LIVE_METHOD": Method, "IMAGE": torch.Tensor, "MASK": torch.Tensor}
+    return isinstance(value, classes[kind]) if kind in classes else not isinstance(value, (str, int, float, dict, list))

@@ -18,7 +18,7 @@ class Tune(Node):
                     io.String.Input("prompt", multiline=True, tooltip="What the clip shows, such as \"a man skiing in the snow\"."),
                     io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
                     io.Int.Input("photo_steps", default=500, min=0, max=100000, tooltip="Steps that learn the photo, in turn with the clip's."),
-                    io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, control_after_generate=io.ControlAfterGenerate.fixed, tooltip="The same seed and inputs give the same tuning."),
+                    io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=io.ControlAfterGenerate.fixed, tooltip="The same seed and inputs give the same tuning."),
                     io.Combo.Input("method", options=["live", "tav-ddim", "video-p2p"], default="live", advanced=True,
                                    tooltip="live: with a latent prompt. tav-ddim: Tune-A-Video, without; for fatezero-shape too. video-p2p: the same with frames tied to the first alone."),
                     io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),

@@ -1,7 +1,12 @@
+import time
+
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from live_core import LiveError
-from live_core.compositing import composite, soften
+from live_core.compositing import composite, grow, soften
+from live_core.interrupts import heeding
+from live_core.notes import gathered
 from live_core.masks import MaskRule, word_mask
 
 
@@ -43,3 +48,59 @@ def test_composite_says_what_does_not_fit():
         composite(frames, frames[:2], torch.ones(1, 8, 8))
     with pytest.raises(LiveError, match="dilation: -1; give a whole number of 0 or more"):
         soften(torch.ones(1, 8, 8), -1)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 50), st.integers(0, 2 ** 31))
+def test_growth_is_the_maximum_over_a_square(height, width, pixels, seed):
+    mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(grow(mask, pixels), soften(mask[None], pixels)[0])
+    expected = [[mask[max(0, i - pixels):i + pixels + 1, max(0, j - pixels):j + pixels + 1].max() for j in range(width)] for i in range(height)]
+    assert torch.equal(grow(mask, pixels), torch.tensor(expected))
+
+
+def test_growth_is_the_pool_s_at_a_fraction_of_its_time():
+    mask = torch.rand(128, 128)
+
+    def timed(compute):
+        start = time.perf_counter()
+        return compute(), time.perf_counter() - start
+    pooled, slow = timed(lambda: torch.nn.functional.max_pool2d(mask[None, None], 129, 1, 64)[0, 0])
+    grown, fast = timed(lambda: grow(mask, 64))
+    assert torch.equal(grown, pooled) and slow > 20 * fast
+    _, small = timed(lambda: grow(torch.rand(512, 512), 8))
+    _, large = timed(lambda: grow(torch.rand(512, 512), 256))
+    assert large < 10 * small                                               # and hardly more for 32 times the pixels
+
+
+@pytest.mark.parametrize("work", [lambda frames: soften(frames[..., 0], 3, 2.0), lambda frames: composite(frames, 1 - frames, frames[:1, ..., 0])], ids=["mask", "paste"])
+def test_compositing_hears_interrupts_at_every_frame_and_survives_a_shortage(work, monkeypatch):
+    from live_core import memory
+    frames, rounds = torch.rand(5, 16, 16, 3), []
+
+    def stop():
+        rounds.append(1)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), heeding(stop):
+        work(frames)
+    expected, ways, failures = work(frames), memory.with_less, [torch.OutOfMemoryError("no room")]
+
+    def short_once(stage, tried):
+        def first():
+            if failures:
+                raise failures.pop()
+            return tried[0][1]()
+        return ways(stage, [("", first), *tried[1:]])
+    monkeypatch.setattr(memory, "with_less", short_once)
+    assert torch.equal(work(frames), expected) and not failures
+
+
+def test_a_blur_that_pictures_cannot_hold_is_cut_with_a_note():
+    mask = torch.zeros(1, 8, 8)
+    mask[:, :, 4:] = 1
+    with gathered() as notes:
+        assert torch.equal(soften(torch.ones(1, 1, 1), 5, 3.0), torch.ones(1, 1, 1))
+        assert soften(mask, 0, 3.0).std() < mask.std()
+        soften(mask, 0, 1.0)
+    assert [text.split(";")[0] for text in notes] == ["blur: 3 reaches further than pictures of 1x1 hold, so it is cut off after 0 pixels",
+                                                      "blur: 3 reaches further than pictures of 8x8 hold, so it is cut off after 3 pixels"]

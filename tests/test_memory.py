@@ -2,7 +2,7 @@
 import pytest
 import torch
 from live_core.interrupts import heed, heeding
-from live_core.memory import NotEnoughMemory, copies, halves, in_parts, is_out_of_memory, on_cpu, one_run, with_less
+from live_core.memory import NotEnoughMemory, copies, each_frame, halves, in_parts, is_out_of_memory, on_cpu, one_run, with_less
 from live_core.notes import gathered
 
 
@@ -62,8 +62,21 @@ def test_parts_are_halved_and_what_is_done_stays_done():
         if 5 in part and len(part) > 2:
             raise torch.OutOfMemoryError("no room")
         return part * 2
-    assert torch.equal(in_parts("doubling", crowded, frames, 4), frames * 2)
+    assert torch.equal(in_parts("doubling", lambda part: crowded(frames[part]), 10, 4), frames * 2)
     assert sizes == [4, 4, 2, 2, 2] and halves(4) == [2, 1]
+
+
+def test_frames_one_by_one_go_on_by_the_cpu():
+    a, b, calls = torch.rand(4, 2), torch.rand(4, 2), []
+
+    def crowded(x, y):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("no room")
+        return (x + y).sum()
+    with gathered() as notes:
+        assert torch.equal(each_frame("sums", crowded, a, b), torch.stack([(x + y).sum() for x, y in zip(a, b)]))
+    assert notes == ["memory ran out: sums went on on the CPU, to the same result"] and len(calls) == 5
 
 
 def test_interrupts_are_heard_before_every_part():
@@ -74,7 +87,7 @@ def test_interrupts_are_heard_before_every_part():
         if len(rounds) == 3:
             raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt), heeding(stop):
-        in_parts("doubling", lambda part: part, torch.arange(10), 2)
+        in_parts("doubling", lambda part: torch.arange(10)[part], 10, 2)
     assert len(rounds) == 3
     heed()                                                                       # over
 

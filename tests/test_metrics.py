@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 import torch
 from live_core import LiveError, metrics
+from live_core.interrupts import heeding
+from live_core.notes import gathered
 from live_core.preview import plot_lines
 
 
@@ -85,3 +87,47 @@ def test_half_precision_frames_are_measured_in_full():
     a, b = torch.full((1, 512, 512, 3), 0.5), torch.full((1, 512, 512, 3), 0.5 + 2 ** -9)
     weight = torch.ones(1, 512, 512)
     assert metrics.psnr(a.half(), b.half(), weight.half()).item() == pytest.approx(metrics.psnr(a, b, weight).item(), abs=1e-3)
+
+
+def test_measuring_goes_on_with_fewer_frames_and_hears_interrupts(clip_folder, monkeypatch):
+    a, b = torch.rand(2, 20, 24, 24, 3, generator=torch.Generator().manual_seed(0))
+    weight = torch.rand(20, 24, 24, generator=torch.Generator().manual_seed(1))
+    clip, rounds = metrics.load_clip_model(clip_folder), []
+
+    def all_three():
+        return metrics.psnr(a, b, weight), metrics.ssim(a, b, weight), clip.images(a)
+    expected = all_three()
+    hooks, mean = [1], metrics._weighted_mean
+
+    def crowded(*args):
+        if hooks:
+            hooks.pop()
+            raise torch.OutOfMemoryError("no room")
+        return mean(*args)
+    monkeypatch.setattr(metrics, "_weighted_mean", crowded)
+    fails = [1]
+    handle = clip.model.visual_projection.register_forward_hook(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")) if fails and fails.pop() else None)
+    with gathered() as notes:
+        found = all_three()
+    handle.remove()
+    assert notes == [f"memory ran out: {what} went on with 8 frames at a time" for what in ("PSNR", "CLIP")]
+    for x, y in zip(found, expected):
+        torch.testing.assert_close(x, y, atol=1e-5, rtol=1e-5)
+
+    def stop():
+        rounds.append(1)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+    for measure in (lambda: metrics.psnr(a, b), lambda: metrics.ssim(a, b), lambda: clip.images(a)):
+        rounds.clear()
+        with pytest.raises(KeyboardInterrupt), heeding(stop):
+            measure()
+
+
+def test_pictures_smaller_than_the_window_have_no_ssim(clip_folder):
+    a, b = torch.rand(2, 3, 5, 9, 3)
+    with gathered() as notes:
+        assert metrics.ssim(a, b).isnan().all() and metrics.psnr(a, b).isfinite().all()
+    assert notes == ["SSIM: not measured in pictures of 9x5, which its window of 11 pixels does not fit; give larger ones"]
+    assert metrics.ssim(*torch.rand(2, 3, 6, 9, 3)).isfinite().all()
+    assert metrics.load_clip_model(clip_folder).images(torch.rand(1, 8, 8, 4)).shape == (1, 16)

@@ -1,13 +1,20 @@
-"""Aligning two prompts: which words they share, and the token edit that attention injection needs of them."""
+"""Aligning two prompts: which words they share, which replace which, and what of that names a thing."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from difflib import SequenceMatcher
 
-import torch
+from .notes import note
+from .prompts import Prompt
+from .syntax import EMBEDDING
 
-from . import LiveError
-from .prompts import Prompt, split_phrases
+# Signs that part clauses.
+STOP = r"[,.;:|!?\u2013\u2014\u3001\u3002\uff0c\uff1b]|--"
+# Words that name no thing: articles, prepositions, conjunctions, auxiliaries, pronouns.
+FUNCTION_WORDS = frozenset("""a about above across after against along alongside amid among an and are around as at atop be because been before behind being below
+beneath beside besides between beyond but by did do does down during each for from had has have he her hers him his how i if in inside into is it its itself me
+my near next no nor not of off on onto or our out outside over past per she so some that the their them then there these they this those through throughout to toward
+towards under underneath until up upon us was we were what when where which while who whom whose will with within without you your""".split())
 
 
 def align_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
@@ -16,137 +23,85 @@ def align_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
     return [(block.a + i, block.b + i) for block in matcher.get_matching_blocks() for i in range(block.size)]
 
 
-def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The token edit (mapping (L, L), keep (L,)) of LIVE's word swap: chosen words take the source's attention.
-
-    `keep` lists the words, separated by commas, whose attention comes from the source: verbs of motion and background
-    nouns, never the object. None means every word that both prompts share. All other tokens keep the edit's own attention:
-    ``A = A_source @ mapping + A_edit * keep``. A word of k source tokens and l edit tokens hands each edit token the mean
-    of the k columns.
-    """
+def share_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
+    """`align_words`, and then by name what stands elsewhere: the words left over that are equal, the first with the first."""
     pairs = align_words(source, edit)
-    if keep is not None:
-        chosen = {t for phrase in split_phrases(keep) for t in edit.tokens_of(phrase, "keep words")}
-        for phrase in split_phrases(keep):
-            source.tokens_of(phrase, "keep words")
-        pairs = [(a, b) for a, b in pairs if edit.spans[b][0] in chosen]
-    length = len(edit.ids)
-    mapping, own = torch.zeros(length, length), torch.ones(length)
-    for a, b in pairs:
-        (a0, a1), (b0, b1) = source.spans[a], edit.spans[b]
-        mapping[a0:a1, b0:b1] = 1 / (a1 - a0)
-        own[b0:b1] = 0
-    return mapping, own
+    left, right = ([i for i in range(len(prompt.words)) if i not in taken] for prompt, taken in zip((source, edit), zip(*pairs) if pairs else ((), ())))
+    for a in left:
+        b = next((b for b in right if edit.words[b].lower() == source.words[a].lower()), None)
+        if b is not None:
+            right.remove(b)
+            pairs.append((a, b))
+    return pairs
 
 
-def place_words(source: Prompt, edit: Prompt, token_edit: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """`token_edit`, (mapping (L, L), keep (L,)), with every changed word looking where the words that it replaces look in the source.
-    Prompt-to-prompt's replacement for the changed runs alone, so that prompts may differ in length: our own, measured in bench/RESULTS.md.
-
-    A run of words between two that both prompts share replaces the source's run there: word by word where both have as many, else
-    each of its tokens takes an equal part of the attention to the whole run. So two new things each take their own thing's place.
-    Words with nothing to replace stay as they are in `token_edit`.
-    """
-    mapping, own = (tensor.clone() for tensor in token_edit)
-    before = (0, 0)
+def replacements(source: Prompt, edit: Prompt) -> list[tuple[list[int], list[int]]]:
+    """(source words, edit words) of each run between two words that `align_words` pairs: the edit's stand in the place of the source's.
+    Either may be empty. Words that `share_words` pairs from afar, and what the edit only appends (`appended`), replace nothing."""
+    shared, runs, before = share_words(source, edit), [], (0, 0)
+    extra = {*appended(source, edit)}
     for a, b in [*align_words(source, edit), (len(source.words), len(edit.words))]:
-        old, new = source.spans[before[0]:a], edit.spans[before[1]:b]
-        if len(old) != len(new):
-            old, new = ([(run[0][0], run[-1][1])] if run else [] for run in (old, new))
-        for (a0, a1), (b0, b1) in zip(old, new):
-            mapping[:, b0:b1] = 0
-            mapping[a0:a1, b0:b1] = _hand_over(a1 - a0, b1 - b0)
-            own[b0:b1] = 0
+        old = [i for i in range(before[0], a) if i not in {x for x, _ in shared}]
+        new = [i for i in range(before[1], b) if i not in {y for _, y in shared} and i not in extra]
+        runs.append((old, new))
         before = a + 1, b + 1
-    return mapping, own
+    return runs
 
 
-def _hand_over(old: int, new: int) -> torch.Tensor:
-    """(old, new) weights from the tokens of one word to those of another: token by token where they are as many, else 1/new for every pair."""
-    return torch.eye(new) if old == new else torch.full((old, new), 1 / new)
+def appended(source: Prompt, edit: Prompt) -> list[int]:
+    """Words of the edit that a stop of its own, such as a comma, parts from what has a counterpart in the source: "masterpiece, best quality"
+    after or before the sentence.
 
-
-def replace_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompt-to-prompt's replacement as (mapping (L, L), keep (L,)): word i of the source feeds word i of the edit, all tokens injected.
-
-    A word of k tokens that becomes one of l != k tokens gives weight 1/l to every pair, one of as many goes token by token.
-    The reference goes wrong after a swap that changes the number of tokens; here what follows is shifted by the difference.
-    Raises LiveError unless both prompts have as many words, those that fit into the model's context.
+    Between two aligned words, stops without a partner part clauses. One clause is the counterpart of the source's words there: that with a
+    placeholder, else the one next to an aligned word, before it at the beginning of the prompt, after it elsewhere. Where the source has
+    no words only a clause with a placeholder counts.
     """
-    if len(source.words) != len(edit.words):
-        raise LiveError(f"edit prompt: the model reads {len(edit.words)} words of {edit.text!r} and {len(source.words)} of the source prompt {source.text!r}; "
-                        "replacing goes word by word, so make them as many, or choose refine")
-    length = len(edit.ids)
-    mapping = torch.zeros(length, length)
-    mapping[0, 0] = 1
-    for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):
-        mapping[a0:a1, b0:b1] = _hand_over(a1 - a0, b1 - b0)
-    _map_the_rest(mapping, _end(source), _end(edit))
-    return mapping, torch.zeros(length)
+    shared, found, before = share_words(source, edit), [], (0, 0)
+    taken = {a for a, _ in shared}
+    for a, b in [*align_words(source, edit), (len(source.words), len(edit.words))]:
+        stops = [i for i in range(before[1], b) if re.search(STOP, edit.words[i]) and not is_content(edit, i) and i not in {y for _, y in shared}]
+        if stops:
+            edges = [before[1] - 1, *stops, b]
+            clauses = [list(range(start + 1, end)) for start, end in zip(edges, edges[1:])]
+            replaces = any(i not in taken for i in range(before[0], a))
+            of_photo = [clause for clause in clauses if any(is_named(edit, i) and not edit.words[i].startswith(EMBEDDING) for i in clause)]
+            nearest = clauses[-1] if before[1] == 0 and b < len(edit.words) else clauses[0]
+            own = of_photo[0] if of_photo else nearest if replaces else []
+            found += [i for i in range(before[1], b) if i not in own]
+        before = a + 1, b + 1
+    return found
 
 
-def refine_words(source: Prompt, edit: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompt-to-prompt's refinement as (mapping (L, L), keep (L,)): tokens of the longest common subsequence take the source's
-    attention, new ones keep their own. Of equally long ones the reference's choice: from the end, skip in the edit first.
-
-    Padding of the edit reads the source's padding; the reference reads real words there when the edit is shorter.
-    """
-    a, b = source.ids[:_end(source) + 1], edit.ids[:_end(edit) + 1]
-    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i in range(len(a)):
-        for j in range(len(b)):
-            best[i + 1][j + 1] = max(best[i + 1][j], best[i][j + 1], best[i][j] + (a[i] == b[j]))
-    length = len(edit.ids)
-    mapping, keep = torch.zeros(length, length), torch.zeros(length)
-    i, j = len(a), len(b)
-    while j:
-        if best[i][j] == best[i][j - 1]:
-            j -= 1
-            keep[j] = 1
-        elif best[i][j] == best[i - 1][j]:
-            i -= 1
-        else:
-            i, j = i - 1, j - 1
-            mapping[i, j] = 1
-    _map_the_rest(mapping, max(len(a), len(b)), len(b))
-    return mapping, keep
+def changed_words(source: Prompt, edit: Prompt) -> tuple[list[int], list[int]]:
+    """Words of the source and of the edit that something is to be looked for by: the *content* words of `replacements`. Signs, articles,
+    prepositions and the like name no thing."""
+    runs = replacements(source, edit)
+    old, new = ([i for run in side for i in run if is_content(prompt, i)] for prompt, side in zip((source, edit), zip(*runs)))
+    return old, new
 
 
-def _end(prompt: Prompt) -> int:
-    """Position of the end token."""
-    return prompt.spans[-1][1] if prompt.spans else 1
+def only_appended(source: Prompt, edit: Prompt) -> list[int]:
+    """The content words of `appended`, for an edit that changes nothing else; that they are looked for is noted."""
+    extra = [i for i in appended(source, edit) if is_content(edit, i)]
+    if extra:
+        note(f"edit prompt: nothing changes but {edit.phrases(extra)!r}, which is only appended; words such as 'best quality' can be found anywhere, so "
+             "name edit words if the mask is too large")
+    return extra
 
 
-def _map_the_rest(mapping: torch.Tensor, source: int, edit: int) -> None:
-    """Edit tokens from `edit` on read source tokens from `source` on, one to one; those left over read the last."""
-    for j in range(edit, mapping.shape[1]):
-        mapping[min(source + j - edit, len(mapping) - 1), j] = 1
+def unchanged(source: Prompt, edit: Prompt) -> str:
+    """Why an edit has no `changed_words`."""
+    kept = list(zip(*share_words(source, edit))) or [(), ()]
+    changed = [word for prompt, shared in zip((source, edit), kept) for i, word in enumerate(prompt.words) if i not in shared]
+    return f"changes only {', '.join(map(repr, changed))}, where no thing is named" if changed else "has the same words as the source prompt"
 
 
-def reweight(prompt: Prompt, weights: dict[str, float]) -> torch.Tensor:
-    """(L,) factors on the attention to each token: prompt-to-prompt's equaliser. Multiplies both halves of a token edit."""
-    factors = torch.ones(len(prompt.ids))
-    for phrase, weight in weights.items():
-        factors[prompt.tokens_of(phrase, "word weights")] = weight
-    return factors
+def is_named(prompt: Prompt, word: int) -> bool:
+    """Whether a word is a placeholder or an embedding."""
+    return any(prompt.ids[t] < 0 for t in prompt.tokens[word])
 
 
-def word_windows(prompt: Prompt, steps: int, window: tuple[float, float], words: Mapping[str, tuple[float, float]] | None = None) -> torch.Tensor:
-    """(steps, L): 1 where the token edit acts on a token of `prompt`, else 0. `words` gives single words windows of their own.
-
-    A window (start, end), parts of the N steps, is open for int(start (N + 1)) <= step < int(end (N + 1)): N + 1 is
-    prompt-to-prompt's own count. Raises LiveError when a window is not in order within 0 to 1.
-    """
-    opened = torch.zeros(steps, len(prompt.ids))
-    for tokens, (start, end) in [(slice(None), window), *((prompt.tokens_of(phrase, "word windows"), own) for phrase, own in (words or {}).items())]:
-        if not 0 <= start <= end <= 1:
-            raise LiveError(f"word windows: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1")
-        opened[:, tokens] = 0
-        opened[int(start * (steps + 1)):int(end * (steps + 1)), tokens] = 1
-    return opened
-
-
-def at_step(token_edit: tuple[torch.Tensor, torch.Tensor], factors: torch.Tensor, opened: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The token edit of one step: multiplied by `factors` (L,) where `opened` (L,) is 1, the edit's own attention where it is 0."""
-    mapping, keep = token_edit
-    return mapping * (factors * opened), keep * factors * opened + (1 - opened)
+def is_content(prompt: Prompt, word: int) -> bool:
+    """Whether a word can name a thing, what it does or what it is like."""
+    text = prompt.words[word].lower()
+    return is_named(prompt, word) or (any(c.isalnum() for c in text) and text not in FUNCTION_WORDS and not text.startswith("'"))

@@ -5,13 +5,15 @@ vector takes its place in the text encoder's input for the length of one call.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 
 from . import LiveError
-from .memory import Call, plainly
-from .prompts import Prompt, read_prompt, split_words
+from .prompts import split_words
+from .syntax import EMBEDDING, EXTRA_NETWORK
+from .text import token_table
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}")
 
@@ -36,28 +38,40 @@ def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer
     `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents.
     """
     check_placeholder(placeholder, tokenizer)
-    if placeholder in (other.placeholder for other in others):
-        raise LiveError(f"placeholder: {placeholder!r} already stands for another photo; give each photo one of its own, such as \"<thing{len(others) + 1}*>\"")
+    taken = next((other.placeholder for other in others if other.placeholder.lower() == placeholder.lower()), None)
+    if taken is not None:
+        raise LiveError(f"placeholder: {taken!r} already stands for another photo, and prompts do not tell {placeholder!r} from it; give each photo one of its own, "
+                        f"such as \"<thing{len(others) + 1}*>\"")
     ids = tokenizer(initial_word.strip(), add_special_tokens=False).input_ids
     if len(ids) != 1:
         tokens = ", ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
         raise LiveError(f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such as \"thing\" or \"cat\"")
+    if not initial_word.strip().isalnum():
+        raise LiveError(f"initial word: {initial_word!r} is a sign and no word; choose one common word for what the photo shows, such as \"thing\" or \"cat\"")
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
     if mask is not None:
         mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], reference.shape[-2:])
     return (*others, Concept(placeholder, initial_word, reference, vector, mask))
 
 
+MEANT = (",", "(", ")", "\\", "{", "}", "|")          # to lists of words, to weights, to the page's choices
+
+
 def check_placeholder(placeholder: str, tokenizer) -> None:
-    """A placeholder is one new string without spaces: not a word the tokenizer knows, nor letters only."""
+    """A placeholder is one new string without spaces: not a word the tokenizer knows, nor one word or one run of signs, and nothing that
+    prompts or lists of words take for something else."""
     if not placeholder.strip() or len(placeholder.split()) != 1 or placeholder != placeholder.strip():
         raise LiveError(f"placeholder: {placeholder!r} must be one string without spaces, such as \"<thing*>\"")
     vocabulary = tokenizer.get_vocab()
     if placeholder.lower() in vocabulary or placeholder.lower() + "</w>" in vocabulary:
         raise LiveError(f"placeholder: {placeholder!r} is already a token of this model; choose a string it does not know, such as \"<{placeholder}*>\"")
-    if split_words(placeholder) == [placeholder]:
+    meant = [sign for sign in MEANT if sign in placeholder] or [part for part in re.findall(f"{EMBEDDING}|{EXTRA_NETWORK}", placeholder, re.IGNORECASE)]
+    if meant:
+        raise LiveError(f"placeholder: {placeholder!r} has {meant[0]!r} in it, which means something else in prompts or lists of words; "
+                        "choose a string without, such as \"<thing*>\"")
+    if len(split_words(placeholder)) == 1:
         raise LiveError(f"placeholder: {placeholder!r} is an ordinary word, which a prompt could contain by chance; "
-                        f"wrap it in signs, such as \"<{placeholder}*>\"")
+                        f"wrap it in signs, such as \"<{placeholder.strip('<>*') or 'thing'}*>\"")
 
 
 def check_reference(concept: Concept, clip: torch.Tensor) -> None:
@@ -66,34 +80,3 @@ def check_reference(concept: Concept, clip: torch.Tensor) -> None:
         sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (concept.reference.shape, clip.shape)]
         raise LiveError(f"concept: the photo of {concept.placeholder!r} was fitted to latents of {sizes[0]} and the clip's are {sizes[1]}; "
                         "give Bind Photo the clip's own frames as images")
-
-
-def token_table(text_encoder) -> torch.nn.Embedding:
-    return text_encoder.get_input_embeddings()
-
-
-def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly) -> torch.Tensor:
-    """(L, d): the text encoder's last hidden state, by `call` of it, with `vectors[i]` (d,) in the place of token id -1 - i.
-
-    Differentiable in the vectors.
-    """
-    table = token_table(text_encoder)
-    ids = torch.tensor(prompt.ids, device=table.weight.device)
-
-    def put_vectors(_module, _inputs, embedded):
-        out = embedded
-        for i, vector in enumerate(vectors):
-            out = torch.where((ids == -1 - i)[None, :, None].to(out.device), vector.to(out), out)
-        return out
-
-    hook = table.register_forward_hook(put_vectors)
-    try:
-        return call(text_encoder, ids.clamp(min=0)[None]).last_hidden_state[0]
-    finally:
-        hook.remove()
-
-
-def encode_text(text: str, tokenizer, text_encoder, concepts: tuple[Concept, ...] = (), call: Call = plainly) -> torch.Tensor:
-    """(L, d) for a prompt that may use the concepts' placeholders."""
-    prompt = read_prompt(text, tokenizer, tuple(c.placeholder for c in concepts))
-    return encode(prompt, text_encoder, tuple(c.vector for c in concepts), call)

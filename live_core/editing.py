@@ -20,16 +20,20 @@ from .pretrained import LiveModel
 from .records import FUSION, LOCAL_BLEND, Records, self_steps
 from .sources import Source, source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder, Step, merge
-from .streams import Chain, Stream, guided, predict
+from .streams import Chain, Stream, common_length, guided, predict
+
+NEARLY_ALL = 0.99                                # part of the pixels above which a mask is as good as full
 
 
 @dataclass(frozen=True)
 class Edited:
     """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local blend. It is not
-    grown: a cell of its map is many pixels, and the compositor grows it in pixels. `records`: what attention did, for `inspect.py`."""
+    grown: a cell of its map is many pixels, and the compositor grows it in pixels. `records`: what attention did, for `inspect.py`.
+    `looked_for`: the words of the clip's prompt and of the edit's whose places masks were read from, "" where none were."""
     latents: torch.Tensor
     mask: torch.Tensor
     records: Records
+    looked_for: tuple[str, str] = ("", "")
 
 
 @one_run()
@@ -46,7 +50,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     method = method or inversion.method
     check_inversion(model, inversion, method)
     concepts = model.tuning.concepts if model.tuning else ()
-    asked = asked_of(inversion.prompt, change, model.tokenizer, tuple(c.placeholder for c in concepts))
+    asked = asked_of(model, inversion.prompt, change, concepts)
     first, total = method.first_step(inversion.steps), inversion.steps
     if first == total:
         raise LiveError(f"start: {method.start} skips all {total} steps; give less than 1")
@@ -58,12 +62,15 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     unet = model.unet
     source = source_of(model, inversion, method, blends or injects, injects)
-    of_edit, chain = edit_streams(model, inversion, change, method, x)
+    of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
     tap = WordTap(unet.map_level, before_injection=method.source == "inversion", rows=(target,) if source.row is None else (target, source.row))
-    finder = Finder(method, lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]), model.map_size(x), *words_to_find(asked, method, given, total), given)
-    words = InjectWords(method, unet, token_edits, target, source.row)
+    sought = words_to_find(asked, method, given, total)
+    found = tuple([t for i in words for t in prompt.tokens[i]] for prompt, words in zip((asked.source, asked.edit), sought))
+    finder = Finder(method, lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]), model.map_size(x), found, asked.spared(), given)
+    tokens = common_length(streams)
+    words = InjectWords(method, unet, token_edits, target, source.row, (len(asked.source.ids) if source.row is None else tokens, tokens))
     selves = InjectSelf(method, unet, target, source.row, lambda: finder.own_queries(unet.sizes(*x.shape[-2:])))
     blending = LocalBlend(method, finder, lambda: source.latents)
     recorder = Recorder(tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap))
@@ -80,40 +87,64 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             callback(step.index + 1, total, x)
 
     final = finder.mask(pixels_of(model, x), 0, smooth=True) if blends else torch.ones(len(x), *pixels_of(model, x))
-    if not final.any():
-        note("mask: it is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
+    note_extremes(final, method.blend_threshold is not None and (given is None or bool((given < 1).any())))
     fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
     records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused})
-    return Edited(x, final.cpu(), records)
+    return Edited(x, final.cpu(), records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
 
-def edit_streams(model: LiveModel, inversion: Inversion, change: Edit, method: Method, x: torch.Tensor) -> tuple[list[Stream], Chain]:
+def note_extremes(mask: torch.Tensor, spares: bool) -> None:
+    """Note a mask that keeps all of the clip, or, where it `spares` some by what was asked, next to nothing."""
+    if not mask.any():
+        note("mask: it is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
+    elif spares and mask.mean() >= NEARLY_ALL:
+        note("mask: it covers the whole picture, so nothing of the clip's background is kept; raise the blend threshold, name source words and edit words of a "
+             "smaller thing, or draw a smaller mask")
+
+
+def edit_streams(model: LiveModel, inversion: Inversion, asked: Asked, method: Method, x: torch.Tensor) -> tuple[list[Stream], Chain]:
     """The edit's rows of the batch, and the chain that guides it: "unconditional" (no words, the unconditional latent prompt), "wordless" (no
-    words, the edit's latent prompt) and "conditional"; one of the first two that would cancel out is not run."""
+    words, the edit's latent prompt) and "conditional"; one of the first two that would cancel out is not run. "No words" are a negative
+    prompt's, where there is one. The photo is that of the first concept that the prompt names."""
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.at(inversion.steps).to(x))
-    if method.latent_prompt and concepts:
-        check_reference(concepts[0], x)
-    seats = {"trained": seat, "reference": concepts[0].reference[0].to(x) if method.latent_prompt and concepts else seat}
-    empty = model.encode_text("")
-    without = empty if method.decoupled_guidance or inversion.null_text is None else inversion.null_text.to(empty)
+    photo = next((concept for concept in concepts if asked.edit.find(concept.placeholder)), None) if method.latent_prompt else None
+    if photo is not None:
+        check_reference(photo, x)
+    seats = {"trained": seat, "reference": seat if photo is None else photo.reference[0].to(x)}
+    takes_null_text = inversion.null_text is not None and not method.decoupled_guidance
+    negative = asked.change.negative_prompt.strip()
+    if negative and takes_null_text:
+        raise LiveError(f"negative prompt: {negative!r}, but the inversion's null text takes its place; leave it empty, give Invert Video's inversion, or choose "
+                        "decoupled guidance, by which null text guides the clip alone")
+    without = model.encode_text(negative, concepts)
+    if takes_null_text:
+        without = inversion.null_text.to(without)
     own, other = seats[method.edit_latent_prompt], seats[method.unconditional_latent_prompt]
     w = method.guidance_scale
     s = 1.0 if own is other else w if method.image_guidance_scale is None else method.image_guidance_scale
     chain = [*([("unconditional", 1.0)] if s != 1 else []), *([("wordless", s)] if s != w else []), ("conditional", w)]
-    edits = {"unconditional": (without, other), "wordless": (without, own), "conditional": (model.encode_text(change.prompt, concepts), own)}
+    if negative and chain[0][0] == "conditional":
+        note(f"negative prompt: {negative!r} is not read at a guidance scale of 1; give more")
+    edits = {"unconditional": (without, other), "wordless": (without, own), "conditional": (model.encode_text(asked.edit.text, concepts), own)}
     return [Stream(name, "edit", *edits[name]) for name, _ in chain], chain
 
 
-def words_to_find(asked: Asked, method: Method, given: torch.Tensor | None, steps: int) -> tuple[tuple[list[int], list[int]], tuple[list[int], list[int]]]:
-    """Tokens, in either prompt, of the words whose places masks need, and of those spared. LiveError where a mask could find nothing."""
+def words_to_find(asked: Asked, method: Method, given: torch.Tensor | None, steps: int) -> tuple[list[int], list[int]]:
+    """The words, in either prompt, whose places masks need. LiveError where a mask could find nothing."""
     finds_queries = method.self_blend_threshold is not None and len(method.self_steps(steps)) > 0
-    found = asked.looked_for() if method.blend_threshold is not None or finds_queries else ([], [])
-    looked_at = {"both": found[0] + found[1], "source": found[0], "edit": found[1]}[method.mask_from]
+    if method.blend_threshold is None and not finds_queries:
+        return [], []
+    source, edit = asked.looked_for()
+    if method.blend_threshold is None or method.mask_from == "source":
+        edit = []
+    elif method.mask_from == "edit" and not finds_queries:
+        source = []
+    looked_at = {"both": source + edit, "source": source, "edit": edit}[method.mask_from]
     if method.blend_threshold is not None and given is None and not looked_at:
         raise LiveError(f"mask from: {method.mask_from!r}, whose prompt has no changed word to find, so the mask would be empty; "
                         f"name {method.mask_from} words, or take the mask from 'both'")
-    return found, asked.spared()
+    return source, edit
 
 
 def pixels_of(model: LiveModel, latents: torch.Tensor) -> tuple[int, int]:

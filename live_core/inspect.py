@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 from .checks import check_frames
-from .prompts import split_phrases
+from .phrases import split_phrases
 from .records import Records, Side, evenly
 
 SIDES = ("edit", "source")

@@ -16,7 +16,6 @@ from .memory import one_run
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
-from .prompts import check_clip_prompt
 from .stores import STORES, DiskStore, RamStore
 from .streams import Stream, guided, predict
 from .video_unet import VideoUNet
@@ -89,7 +88,7 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
     noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
     """
-    check_clip_prompt(prompt, tuple(c.placeholder for c in model.tuning.concepts) if model.tuning else ())
+    model.check_clip_prompt(prompt, model.tuning.concepts if model.tuning else ())
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
     check_number("kept steps", kept_steps, 0, 1)

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 
 from .attention import AttentionPlan, FramePlan
 from .checks import check_number, check_whole
-from .concept import TEMPLATES, Concept, encode
+from .concept import TEMPLATES, Concept
 from .memory import copies
 from .pretrained import LiveModel
-from .prompts import read_prompt
+from .text import encode
 
 Loss = tuple[torch.Tensor, torch.Tensor]          # the error, and the latents less the noise that the model saw in them
 
@@ -158,7 +158,7 @@ class PhotoObjective:
         which = turn % len(self.concepts)
         t = int(torch.randint(self.model.schedule.length, (), generator=generator))
         template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
-        prompt = read_prompt(template.format(self.concepts[which].placeholder), self.model.tokenizer, tuple(c.placeholder for c in self.concepts))
+        prompt = self.model.read(template.format(self.concepts[which].placeholder), tuple(self.concepts))
         text = encode(prompt, self.model.text_encoder, tuple(self.learned.vectors))[None]
         seat = self.references[which][0] if self.settings.latent_prompt and self.settings.photo_latent_prompt else None
         return noise_error(self.model, self.references[which], t, text, seat, self.plan, generator, self.concepts[which].mask)

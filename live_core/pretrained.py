@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +11,13 @@ from torch import nn
 
 from . import LiveError, autoencoder
 from .checks import check_frames
-from .concept import Concept, encode_text, token_table
+from .concept import Concept
 from .diffusion import Schedule
 from .folders import PARTS, read_autoencoder, read_schedule, read_text_encoder, read_unet
 from .memory import Call, on_cpu, plainly, with_less
 from .pictures import check_clip
+from .prompts import Prompt, check_clip_prompt, read_prompt
+from .text import Embeddings, encode, token_table
 from .tunings import Tuning
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
@@ -28,7 +30,8 @@ OVERFLOW = "load the model with precision float32; if it has that, its weights a
 class LiveModel:
     """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
 
-    `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base.
+    `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base. `embeddings` lists the files that
+    `embedding:name` may name in a prompt (`text.Embeddings`).
     """
     unet: VideoUNet
     vae: nn.Module
@@ -38,6 +41,7 @@ class LiveModel:
     name: str
     fingerprint: str
     tuning: Tuning | None = None
+    embeddings: Callable[[], Mapping[str, Path]] = dict
 
     def with_tuning(self, tuning: Tuning | None) -> LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
@@ -56,10 +60,21 @@ class LiveModel:
         return fingerprint_of({**self.tuning.tensors, **latent_prompt})
 
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
-        """(L, d) float32"""
+        """(k L, d) float32, for a prompt of k chunks that may use the concepts' placeholders."""
+        prompt, vectors = self.read(text, concepts), tuple(c.vector for c in concepts)
+
         def encoded(call: Call) -> torch.Tensor:
-            return encode_text(text, self.tokenizer, self.text_encoder, concepts, call).to(self.unet.device, torch.float32)
+            return encode(prompt, self.text_encoder, vectors, call).to(self.unet.device, torch.float32)
         return with_less("the text encoder", [("", lambda: encoded(plainly)), ("on the CPU", lambda: encoded(on_cpu))])
+
+    def read(self, text: str, concepts: tuple[Concept, ...] = ()) -> Prompt:
+        """A prompt that may use the concepts' placeholders."""
+        known = Embeddings(self.embeddings(), token_table(self.text_encoder).weight.shape[1])
+        return read_prompt(text, self.tokenizer, tuple(c.placeholder for c in concepts), known)
+
+    def check_clip_prompt(self, text: str, concepts: tuple[Concept, ...] = ()) -> None:
+        """LiveError or notes for a prompt that shall say what the clip shows (`prompts.check_clip_prompt`)."""
+        check_clip_prompt(self.read(text), self.tokenizer, tuple(c.placeholder for c in concepts))
 
     def check_clip(self, frames: torch.Tensor) -> None:
         """LiveError unless pictures (f, H, W, 3) can be encoded; a note where their size is far from the model's own."""

@@ -1,36 +1,64 @@
-"""Reading prompts as words and tokens, and lists of words.
+"""Reading prompts as a text encoder does: words, tokens, chunks.
 
-A *word* is a run of letters and digits, a placeholder token (any word that holds a concept), or a punctuation mark;
-"car," is the word "car" and the word ",". A word may be several tokens; it is always handled whole.
+A *word* is a run of letters and digits, a run of signs, a placeholder (any string that holds a concept) or ``embedding:name``; "car," is
+the word "car" and the word ",". CLIP's tokenizer never joins what these part, so word by word it gives the tokens of the whole. A word may
+be several tokens; it is always handled whole. Weights are no words: "a (blue star:1.2)" has the words of "a blue star".
 """
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from types import MappingProxyType
+
+import torch
 
 from . import LiveError
+from .notes import note
+from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, check_syntax, pieces
 
-_WORD = r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]|_"
+_WORD = r"'(?:s|t|re|ve|m|ll|d)|[^\W_]+(?:'[^\W_]+)?|(?:[^\w\s]|_)+"
+PLACEHOLDER = rf"(?!{EXTRA_NETWORK})<[^\s<>]+>"  # the usual form; any string that `concept.check_placeholder` takes can be one
+UNBREAKABLE = 7                                  # tokens of one run that ComfyUI moves whole into the next chunk
+WHOLE_VOCABULARY = 10_000                        # CLIP's own has 49,408 tokens; one of fewer than this knows few words
+NO_EMBEDDINGS: Mapping[str, torch.Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """`ids` (L,): token ids, padded; a placeholder's tokens have the negative ids -1, -2, ... in `placeholders` order.
+    """A prompt as tokens: k chunks, each L long, a model's context, with its own start and end.
 
-    `words[i]` occupies tokens ``spans[i][0]`` to ``spans[i][1] - 1``.
+    `vectors`, of embeddings, have the negative ids that come after those of `placeholders`.
     """
     text: str
-    ids: tuple[int, ...]
+    ids: tuple[int, ...]                         # (k L,), padded; the i-th placeholder is -1 - i
     words: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
+    tokens: tuple[tuple[int, ...], ...]          # places in `ids` of each word, in order; between two there may be a chunk's end and start
+    glued: tuple[bool, ...] = ()                 # whether a word stands with no blank before it
+    weights: tuple[float, ...] = ()              # (k L,), 1 is none
+    empty: tuple[int, ...] = ()                  # (L,): a chunk of no words
+    vectors: tuple[torch.Tensor, ...] = field(default=(), compare=False, repr=False)     # (d,) each
+
+    @property
+    def end(self) -> int:
+        """The place after the last word."""
+        return self.tokens[-1][-1] + 1 if self.tokens else 1
+
+    def occurrences(self, phrase: str) -> list[list[int]]:
+        """Numbers of the words of every occurrence of `phrase` (one or several consecutive words, any case), none when there is none."""
+        wanted = [w.lower() for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w, re.IGNORECASE)))]
+        own = [w.lower() for w in self.words]
+        return [list(range(i, i + len(wanted))) for i in range(len(own) - len(wanted) + 1) if wanted and own[i:i + len(wanted)] == wanted]
 
     def find(self, phrase: str) -> list[int]:
-        """Token positions of every occurrence of `phrase` (one or several consecutive words, any case), none when there is none."""
-        wanted = [w.lower() for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w)))]
-        own = [w.lower() for w in self.words]
-        return [t for i in range(len(own) - len(wanted) + 1) if wanted and own[i:i + len(wanted)] == wanted
-                for t in range(self.spans[i][0], self.spans[i + len(wanted) - 1][1])]
+        """Token positions of every occurrence of `phrase`, none when there is none."""
+        return [t for word in sorted({word for words in self.occurrences(phrase) for word in words}) for t in self.tokens[word]]
+
+    def phrases(self, words: Sequence[int]) -> str:
+        """These words, in order, those that are neighbours as one phrase: "red ball, hat"."""
+        return "".join(self.words[i] if n == 0 else f" {self.words[i]}" if words[n - 1] == i - 1 else f", {self.words[i]}" for n, i in enumerate(words))
 
     def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
         """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came from."""
@@ -40,67 +68,117 @@ class Prompt:
         return found
 
 
-PLACEHOLDER = r"<[^\s<>]+>"                 # the usual form; any string that `concept.check_placeholder` takes can be one
-
-
-def check_clip_prompt(text: str, placeholders: tuple[str, ...] = ()) -> None:
-    """LiveError if a prompt that says what the clip shows has a placeholder in it, which stands for what a photo shows."""
-    found = [*(p for p in placeholders if p in text), *re.findall(PLACEHOLDER, text)]
-    if found:
-        raise LiveError(f"prompt: {found[0]!r} stands for the thing in a photo; say in words what the clip shows, and put {found[0]!r} into the edit prompt")
-
-
-def split_words(text: str, placeholders: tuple[str, ...] = ()) -> list[str]:
-    """The words of a prompt. Placeholders are matched first, longest first, wherever they stand.
+def split_words(text: str, named: tuple[str, ...] = ()) -> list[str]:
+    """The words of a text. Those that are `named`, placeholders, are matched first, longest first, wherever they stand, in any case.
 
     >>> split_words("a <cat*>'s hat, red", ("<cat*>",))
-    ['a', '<cat*>', "'", 's', 'hat', ',', 'red']
+    ['a', '<cat*>', "'s", 'hat', ',', 'red']
     """
-    first = [re.escape(p) for p in sorted(placeholders, key=len, reverse=True)]
-    return re.findall("|".join([*first, _WORD]), text)
+    return [match[0] for match in _matches(text, named)]
 
 
-def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = ()) -> Prompt:
-    """Tokenise `text` word by word for a CLIP tokenizer. Words that do not fit whole into the model's context are cut off."""
-    length = tokenizer.model_max_length
-    ids, words, spans = [tokenizer.bos_token_id], [], []
-    for word in split_words(text, placeholders):
-        new = [-1 - placeholders.index(word)] if word in placeholders else tokenizer(word, add_special_tokens=False).input_ids
-        if len(ids) + len(new) > length - 1:
-            break
+def _matches(text: str, named: tuple[str, ...]) -> list[re.Match]:
+    first = [re.escape(p) for p in sorted(named, key=len, reverse=True)]
+    return list(re.finditer("|".join([*first, _WORD]), text, re.IGNORECASE))
+
+
+def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = (), embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS) -> Prompt:
+    """Tokenise `text`, in ComfyUI's prompt syntax (`syntax.pieces`), for a CLIP tokenizer.
+
+    What does not fit into the model's context goes on in another chunk, as ComfyUI does it: a run of up to seven tokens of one weight goes
+    there whole, a longer one is cut. `embeddings`: name -> vectors (n, d).
+    Raises LiveError for an embedding that is not there.
+    """
+    named = {placeholder.lower(): -1 - i for i, placeholder in enumerate(placeholders)}
+    fresh = count(-1 - len(placeholders), -1)                                           # ids of the embeddings' vectors
+    words: list[str] = []
+    glued: list[bool] = []
+    vectors: list[torch.Tensor] = []
+    runs: list[list[tuple[int, float, int]]] = []                                       # of (id, weight, word)
+
+    def add(word: str, ids: list[int], weight: float, is_glued: bool) -> list[tuple[int, float, int]]:
         words.append(word)
-        spans.append((len(ids), len(ids) + len(new)))
-        ids += new
-    ids.append(tokenizer.eos_token_id)
-    ids += [tokenizer.pad_token_id] * (length - len(ids))
-    return Prompt(text, tuple(ids), tuple(words), tuple(spans))
+        glued.append(is_glued)
+        return [(i, weight, len(words) - 1) for i in ids]
+
+    for piece in pieces(text, embeddings):
+        if piece.embedding:
+            rows = _vectors(piece, embeddings)
+            vectors += rows
+            runs.append(add(EMBEDDING + piece.text, [next(fresh) for _ in rows], piece.weight, piece.glued))
+            continue
+        plain = unicodedata.normalize("NFC", piece.text)                                # as the tokenizer does, which would see words alone
+        run: list[tuple[int, float, int]] = []
+        for match in _matches(plain, placeholders):
+            word, start = match[0], match.start()
+            is_glued = piece.glued if start == 0 else not plain[start - 1].isspace()
+            if word.lower() in named:                                                   # as an embedding, a run of its own
+                runs += [run, add(word, [named[word.lower()]], piece.weight, is_glued)]
+                run = []
+            else:
+                run += add(word, tokenizer(word, add_special_tokens=False).input_ids, piece.weight, is_glued)
+        runs.append(run)
+    return _assemble(text, _chunks(runs, tokenizer.model_max_length - 2), tokenizer, words, glued, vectors)
 
 
-def split_phrases(text: str) -> list[str]:
-    """The phrases of a comma-separated list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _assemble(text: str, chunks: list[list[tuple[int, float, int]]], tokenizer, words: list[str], glued: list[bool], vectors: list[torch.Tensor]) -> Prompt:
+    """Chunks with start, end and padding in one row."""
+    length = tokenizer.model_max_length
+    ids: list[int] = []
+    weights: list[float] = []
+    tokens: list[list[int]] = [[] for _ in words]
+    for chunk in chunks:
+        for place, (_, _, word) in enumerate(chunk, len(ids) + 1):
+            tokens[word].append(place)
+        padding = length - len(chunk) - 2
+        ids += [tokenizer.bos_token_id, *(i for i, _, _ in chunk), tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
+        weights += [1.0, *(weight for _, weight, _ in chunk), 1.0, *[1.0] * padding]
+    empty = tokenizer.bos_token_id, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * (length - 2)
+    return Prompt(text, tuple(ids), tuple(words), tuple(map(tuple, tokens)), tuple(glued), tuple(weights), empty, tuple(vectors))
 
 
-def read_weights(text: str) -> tuple[tuple[str, float], ...]:
-    """"watercolor=10, road=0.5" as pairs. Raises LiveError for a part that is no word, equals sign and finite number."""
-    out = []
-    for part in split_phrases(text):
-        word, _, number = part.rpartition("=")
-        try:
-            out.append((word.strip(), float(number)))
-        except ValueError:
-            word = ""
-        if not word.strip() or not math.isfinite(out[-1][1]):
-            raise LiveError(f"word weights: {part!r}; write word=number, separated by commas, such as \"watercolor=10, road=0.5\"")
-    return tuple(out)
+def _chunks(runs: list[list[tuple[int, float, int]]], room: int) -> list[list[tuple[int, float, int]]]:
+    """`runs` in chunks of up to `room` tokens. At least one, empty for no tokens."""
+    chunks: list[list[tuple[int, float, int]]] = [[]]
+    for run in runs:
+        breakable = len(run) > min(UNBREAKABLE, room)
+        while len(run) > (free := room - len(chunks[-1])):
+            if breakable:
+                chunks[-1] += run[:free]
+                run = run[free:]
+            chunks.append([])
+        chunks[-1] += run
+    return chunks
 
 
-def read_windows(text: str) -> tuple[tuple[str, tuple[float, float]], ...]:
-    """"car: 0-0.4, tree: 0.2-0.8" as pairs of a phrase and its window. Raises LiveError for a part that is no phrase, colon, and start and end in order within 0 to 1."""
-    number, out = r"(\d+\.?\d*|\.\d+)", []
-    for part in split_phrases(text):
-        match = re.fullmatch(rf"(.*\S)\s*:\s*{number}\s*-\s*{number}", part)
-        if not match or not 0 <= float(match[2]) <= float(match[3]) <= 1:
-            raise LiveError(f"word windows: {part!r}; write word: start-end, parts of the steps in order from 0 to 1, separated by commas, such as \"car: 0-0.4, tree: 0.2-0.8\"")
-        out.append((match[1], (float(match[2]), float(match[3]))))
-    return tuple(out)
+def _vectors(piece: Piece, embeddings: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """(d,) each, of an embedding."""
+    if piece.text not in embeddings:
+        raise LiveError(f"prompt: {EMBEDDING + piece.text!r} is not there; write one of the .safetensors files of models/embeddings: {', '.join(embeddings) or 'none'}")
+    return list(embeddings[piece.text])
+
+
+def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
+    """What is noted or refused of a prompt that the input `name` brought: see `syntax.check_syntax`; a placeholder that no photo is bound to; words
+    that a model of few words only spells."""
+    check_syntax(prompt.text, name, placeholders)
+    for found in re.findall(PLACEHOLDER, prompt.text, re.IGNORECASE):
+        if found.lower() not in (placeholder.lower() for placeholder in placeholders):
+            raise LiveError(f"{name}: {found!r} stands for no photo here; placeholders of this model's tuning: {', '.join(placeholders) or 'none'}")
+    if tokenizer.vocab_size < WHOLE_VOCABULARY:
+        spelled = [word for word, tokens in zip(prompt.words, prompt.tokens) if re.fullmatch(_WORD, word, re.IGNORECASE)
+                   and (len(tokens) > 1 or prompt.ids[tokens[0]] == tokenizer.unk_token_id)]
+        if spelled:
+            note(f"{name}: this model was taught few words, and reads {', '.join(map(repr, dict.fromkeys(spelled)))} letter by letter; "
+                 "use words that it knows, such as those of the shipped prompts")
+
+
+def check_clip_prompt(prompt: Prompt, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
+    """`check_prompt` for one that says what the clip shows. LiveError if it has a placeholder, which stands for what a photo shows; a note if it has no words."""
+    text = prompt.text
+    found = [*(p for p in placeholders if p.lower() in text.lower()), *re.findall(PLACEHOLDER, text, re.IGNORECASE)]
+    if found:
+        raise LiveError(f"prompt: {found[0]!r} stands for the thing in a photo; say in words what the clip shows, and put {found[0]!r} into the edit prompt")
+    check_prompt(prompt, "prompt", tokenizer)
+    if not prompt.words:
+        note(f"prompt: {text!r} has no words, so no word of the clip can be found or kept; say what the clip shows")

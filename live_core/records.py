@@ -62,15 +62,16 @@ class Records:
 
 
 class SideRecorder:
-    """Collects a `Side` step by step from maps (F, n, L), whose frames start at `shift`."""
+    """Collects a `Side` step by step from maps (F, n, L), whose frames start at `shift`; those of a text that was repeated have its copies
+    one after another."""
 
     def __init__(self, prompt: Prompt, shift: int):
         self.prompt, self.shift = prompt, shift
-        self.tokens = prompt.spans[-1][1] if prompt.spans else 1
         self._words: list[torch.Tensor] = []
 
     def step(self, maps: torch.Tensor) -> None:
-        self._words.append(maps[self.shift:, :, :self.tokens].half().cpu())
+        copies = maps.shape[-1] // len(self.prompt.ids)
+        self._words.append((maps[self.shift:, :, :self.prompt.end] * copies).half().cpu())
 
     def side(self, self_maps: torch.Tensor | None) -> Side | None:
         """`self_maps` (F, n, n): the sum over `SELF_STEPS` steps, or all if fewer. None when no step was seen."""

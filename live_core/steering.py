@@ -11,6 +11,7 @@ from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt
 from .records import Side, SideRecorder
+from .token_edits import TokenEdit, spread
 from .video_unet import VideoUNet
 
 
@@ -51,14 +52,17 @@ class Part:
 
 
 class InjectWords(Part):
-    """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap)."""
+    """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap). `tokens`: how many the texts of source and
+    edit have where they meet, those of a batch repeated to one length."""
 
-    def __init__(self, method: Method, unet: VideoUNet, token_edits: Sequence[tuple[torch.Tensor, torch.Tensor] | None], target: int, source: int | None):
-        self.token_edits, self.target, self.source, self.level = token_edits, target, source, unet.level_within(method.cross_max_tokens)
+    def __init__(self, method: Method, unet: VideoUNet, token_edits: Sequence[TokenEdit | None], target: int, source: int | None, tokens: tuple[int, int]):
+        self.token_edits, self.target, self.source, self.tokens, self.level = token_edits, target, source, tokens, unet.level_within(method.cross_max_tokens)
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
-        return Piece(words=(WordInjection(self.target, self.source, *token_edit, self.level),) if token_edit else ())
+        if token_edit is None:
+            return Piece()
+        return Piece(words=(WordInjection(self.target, self.source, *spread(token_edit, *self.tokens), self.level),))
 
 
 class InjectSelf(Part):

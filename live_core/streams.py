@@ -1,6 +1,7 @@
 """Streams: the rows of one U-Net batch, how their noise is predicted, and how predictions are combined into guidance."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class Stream:
     """One row of a batch: a whole clip under its own conditions."""
     name: str
     latents: str                                # whose latents it denoises, a key of `predict`'s
-    text: torch.Tensor                          # (L, d), or (N, L, d) when every step has its own
+    text: torch.Tensor                          # (L, d), or (N, L, d) when every step has its own; L may differ between streams
     latent_prompt: torch.Tensor | None = None   # (c, h, w); all streams of a batch have one, or none
     picture: torch.Tensor | None = None         # (f, c', h, w), channels joined to the noisy ones; all or none
 
@@ -27,16 +28,24 @@ def predict(unet: VideoUNet, streams: Sequence[Stream], latents: Mapping[str, to
             plan: AttentionPlan = AttentionPlan()) -> dict[str, torch.Tensor]:
     """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that have steps.
 
-    `latents`: (f, c, h, w) for each name in ``stream.latents``.
+    `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length (`common_length`), as ComfyUI does: attention
+    to several copies of a token adds up to that to one, so the prediction is the same.
     """
     x = torch.stack([latents[stream.latents] for stream in streams])                            # streams frames channels height width
     if any(stream.picture is not None for stream in streams):
         x = torch.cat([x, torch.stack([stream.picture for stream in streams]).to(x)], 2)
-    text = torch.stack([stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams])
+    tokens = common_length(streams)
+    texts = (stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams)
+    text = torch.stack([text.repeat(tokens // len(text), 1) for text in texts])
     seats = [stream.latent_prompt for stream in streams]
     latent_prompts = None if all(seat is None for seat in seats) else torch.stack(seats)
     noise = unet(x, t, text, latent_prompts, plan)
     return {stream.name: noise[i] for i, stream in enumerate(streams)}
+
+
+def common_length(streams: Sequence[Stream]) -> int:
+    """How many tokens a text has in a batch of `streams`: the least that is a whole number of each stream's."""
+    return math.lcm(*(stream.text.shape[-2] for stream in streams))
 
 
 def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:

@@ -23,7 +23,6 @@ from .memory import one_run
 from .notes import note
 from .objectives import PHOTO_LOSSES, ClipObjective, Learned, Learner, Loss, PhotoObjective, TuneSettings
 from .pretrained import LiveModel
-from .prompts import check_clip_prompt
 from .tunings import Tuning
 from .unfinished import Unfinished
 
@@ -48,7 +47,7 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
         raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
-    check_clip_prompt(prompt, tuple(c.placeholder for c in concepts))
+    model.check_clip_prompt(prompt, concepts)
     for concept in concepts:
         check_reference(concept, clip)
     with torch.inference_mode(False), torch.enable_grad():

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,6 +97,11 @@ def load_model(name: str, dtype):
     if name.endswith(".safetensors"):
         return load_checkpoint(folder_paths.get_full_path_or_raise("checkpoints", name), tokenizer_folder(), dtype)
     return load_folder(next(Path(root) / name for root in folder_paths.get_folder_paths("diffusers") if (Path(root) / name / "unet").is_dir()), dtype)
+
+
+def embedding_files() -> dict[str, Path]:
+    """Every file of models/embeddings, by its path from there. Those of the first of several folders go first."""
+    return {name: Path(folder_paths.get_full_path_or_raise("embeddings", name)) for name in folder_paths.get_filename_list("embeddings")}
 
 
 def tokenizer_folder() -> Path:
@@ -314,18 +319,18 @@ def to_images(frames):
 
 
 # ------------------------------------------------------------------------------------------- notes, progress, preview
-_noted: set[str] = set()                                                 # nodes that show notes
+_texts: set[str] = set()                                                 # nodes that show text
 
 
-def show_notes(notes: list[str]) -> None:
-    """Notes as text on the node that is running, as core's own nodes show theirs; those of its last run go."""
+def show_text(lines: Sequence[str]) -> None:
+    """Lines of text on the node that is running, as core's own nodes show theirs; those of its last run go."""
     from comfy_execution.utils import get_executing_context
     from server import PromptServer
     context = get_executing_context()
-    if context is None or not (notes or context.node_id in _noted):
+    if context is None or not (lines or context.node_id in _texts):
         return
-    (_noted.add if notes else _noted.discard)(context.node_id)
-    PromptServer.instance.send_progress_text("\n".join(f"\u26a0 {text}" for text in notes), context.node_id)
+    (_texts.add if lines else _texts.discard)(context.node_id)
+    PromptServer.instance.send_progress_text("\n".join(lines), context.node_id)
 
 
 class Progress:

@@ -21,7 +21,8 @@ class LoadModel(Node):
 
     @classmethod
     def execute(cls, model, precision) -> io.NodeOutput:
-        return io.NodeOutput(host.load_model(model, host.dtype_of(precision)))
+        from dataclasses import replace
+        return io.NodeOutput(replace(host.load_model(model, host.dtype_of(precision)), embeddings=host.embedding_files))
 
 
 class FromComfy(Node):
@@ -40,10 +41,12 @@ class FromComfy(Node):
 
     @classmethod
     def execute(cls, model, clip, vae, precision) -> io.NodeOutput:
+        from dataclasses import replace
         from ..live_core.checkpoints import load_state_dict
         name = "MODEL, CLIP, VAE"
         parts = host.take_apart(model, clip, vae, name)
-        return io.NodeOutput(load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision)))
+        loaded = load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision))
+        return io.NodeOutput(replace(loaded, embeddings=host.embedding_files))
 
 
 class DemoClip(Node):

@@ -112,8 +112,8 @@ class MethodFrames(Node):
 
     @classmethod
     def execute(cls, frame_plan, **settings) -> io.NodeOutput:
-        from ..live_core.prompts import split_phrases
-        slots = tuple(split_phrases(frame_plan))
+        from ..live_core.phrases import split_phrases
+        slots = tuple(split_phrases(frame_plan, "frame plan"))
         return io.NodeOutput(_changed(Method(CUSTOM, slots, latent_prompt="latent_prompt" in slots), settings))
 
 

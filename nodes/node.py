@@ -19,7 +19,7 @@ LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
 
 class Node(io.ComfyNode):
     """A ComfyUI node whose notes (`live_core.notes`) are text on the node on the page and, for clients of the API, the "text" of its
-    output in the history, after whatever text the node itself returns. A node whose outputs come from ComfyUI's cache keeps its text on the page."""
+    output in the history, both after whatever text the node itself returns. A node whose outputs come from ComfyUI's cache keeps its text on the page."""
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -35,10 +35,11 @@ def _noted(execute: Callable) -> Callable:
             fields = cls.define_schema().inputs
             note_unread(fields, host.graph_inputs())
             output = execute(cls, **checked(fields, inputs))
-        host.show_notes(notes)
-        if notes or output.ui is not None:
-            ui = output.ui or {}
-            ui = ui if isinstance(ui, dict) else ui.as_dict()
-            output.ui = {**ui, "text": (*ui.get("text", ()), *notes)}
+        ui = output.ui or {}
+        ui = ui if isinstance(ui, dict) else ui.as_dict()
+        own = tuple(ui.get("text", ()))
+        host.show_text((*own, *(f"\u26a0 {text}" for text in notes)))
+        if own or notes or ui:
+            output.ui = {**ui, "text": (*own, *notes)}
         return output
     return run

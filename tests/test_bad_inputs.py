@@ -11,7 +11,7 @@ pytestmark = pytest.mark.host
     ({"Bind Photo to Placeholder.placeholder": "ball"}, "'ball' is already a token"),
     ({"Bind Photo to Placeholder.placeholder": "two words"}, "must be one string without spaces"),
     ({"Bind Photo to Placeholder.initial_word": "hippopotamus"}, "choose one common word of one token"),
-    ({"Edit prompt.value": "a red ball moving on the meadow"}, "same words as the source prompt"),
+    ({"Edit prompt.value": "a red ball moving on the meadow"}, "does not say where the thing of the photo shall be; put '<thing*>' into it"),
     ({"Edit Video.word_windows": "moving: 0.4"}, "word windows: 'moving: 0.4'; write word: start-end"),
 ], ids=["keep word", "source word", "known placeholder", "placeholder of two words", "initial word", "same prompt", "window"])
 def test_bad_words_get_a_clear_error(talk, workflow, changes, says):

@@ -152,7 +152,7 @@ FRAMES = torch.full((2, 16, 32, 3), 0.5)
 
 def made_up(**changes) -> Records:
     """Two frames of 2 x 4 places, steps 3 to 8 of 8. "thing" is two tokens, at place 1 in frame 1 and at place 6 in frame 2."""
-    prompt = Prompt("a thing here", (), ("a", "thing", "here"), ((1, 2), (2, 4), (4, 5)))
+    prompt = Prompt("a thing here", (), ("a", "thing", "here"), ((1,), (2, 3), (4,)))
     words = torch.full((6, 2, 8, 5), 0.01)
     words[:, 0, 1, 2:4] = words[:, 1, 6, 2:4] = 0.2
     words[3:, :, :, 2:4] *= 2

@@ -258,7 +258,7 @@ def test_a_missing_word_is_named_by_methods_that_would_not_read_it_too(demo_mode
 def test_a_mask_without_a_word_to_find(demo_model, clip, caplog):
     """Where the prompt that the mask is read from has no changed word; where subtracted words cover all; and given masks, black and white."""
     inversion = invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 2)
-    more = Edit("a shiny red ball moving on the meadow")
+    more = Edit("a white red ball moving on the meadow")
     with pytest.raises(LiveError, match="mask from: 'source'.*name source words"):
         edit(demo_model, inversion, more)
     assert edit(demo_model, inversion, replace(more, source_words="ball")).mask.any() and not caplog.messages

@@ -75,6 +75,9 @@ class RecordedText(LiveModel):
     def encode_text(self, text, concepts=()):
         return self.text_encoder
 
+    def check_clip_prompt(self, text, concepts=()):
+        pass
+
 
 class RecordedNoisyLatents(Schedule):
     """The reference adds noise in float32 even where it trains in float64, so the noisy latents are the recorded ones."""

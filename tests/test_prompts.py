@@ -4,8 +4,10 @@ import torch
 from conftest import ROOT
 from hypothesis import example, given, settings, strategies as st
 from live_core import LiveError
-from live_core.alignment import align_words, at_step, place_words, refine_words, replace_words, swap_words, word_windows
-from live_core.prompts import read_prompt, read_weights, read_windows, split_words
+from live_core.alignment import align_words
+from live_core.phrases import read_weights, read_windows
+from live_core.prompts import read_prompt, split_words
+from live_core.token_edits import at_step, place_words, refine_words, replace_words, swap_words, word_windows
 from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
@@ -19,17 +21,20 @@ def read(text, *placeholders):
 
 @given(sentences)
 def test_ids_are_the_tokenizer_s_own(text):
-    """Of a prompt that is too long, all of the words that fit whole; CLIP's own tokenizer cuts the next one in two."""
-    prompt, theirs = read(text), TOKENIZER(text, padding="max_length", truncation=True, max_length=TOKENIZER.model_max_length).input_ids
-    end = prompt.spans[-1][1]
-    assert list(prompt.ids[:end]) == theirs[:end] and prompt.ids[end] == TOKENIZER.eos_token_id
-    if len(prompt.words) == len(text.split()):
+    prompt, theirs = read(text), TOKENIZER(text, padding="max_length", max_length=TOKENIZER.model_max_length).input_ids
+    assert [prompt.ids[t] for tokens in prompt.tokens for t in tokens] == theirs[1:theirs.index(TOKENIZER.eos_token_id)]
+    if len(theirs) == TOKENIZER.model_max_length:
         assert list(prompt.ids) == theirs
+
+
+def marks(prompt):
+    """Places of start, end and padding."""
+    return sorted(set(range(len(prompt.ids))) - {t for tokens in prompt.tokens for t in tokens})
 
 
 def test_words_and_spans():
     prompt = read("a Red car, moving <cat*>'s", "<cat*>")
-    assert prompt.words == ("a", "Red", "car", ",", "moving", "<cat*>", "'", "s")
+    assert prompt.words == ("a", "Red", "car", ",", "moving", "<cat*>", "'s")
     assert prompt.tokens_of("red") == [2]
     assert len(prompt.tokens_of("car")) == 2                       # not a word of this vocabulary: "c", "ar"
     assert [prompt.ids[t] for t in prompt.tokens_of("<cat*>")] == [-1]
@@ -42,9 +47,14 @@ def test_a_repeated_word_is_found_every_time():
     assert read("a red ball and a red star").tokens_of("red") == [2, 6]
 
 
-def test_a_long_prompt_is_cut_as_clip_cuts_it():
-    prompt = read("ball " * 100)
-    assert len(prompt.ids) == TOKENIZER.model_max_length and prompt.ids[-1] == TOKENIZER.eos_token_id
+def test_a_long_prompt_goes_on_in_another_chunk():
+    """Each with its own start and end, the words' tokens between them."""
+    prompt, length = read("ball " * 100), TOKENIZER.model_max_length
+    chunks = [prompt.ids[i:i + length] for i in range(0, len(prompt.ids), length)]
+    assert len(chunks) == 4 and len(chunks[-1]) == length and {chunk[0] for chunk in chunks} == {TOKENIZER.bos_token_id}
+    ball, = TOKENIZER("ball", add_special_tokens=False).input_ids
+    assert [chunk.count(ball) for chunk in chunks] == [30, 30, 30, 10] and [chunk[31] for chunk in chunks] == [TOKENIZER.eos_token_id] * 4
+    assert [prompt.ids[t] for (t,) in prompt.tokens] == [ball] * 100 and len(prompt.find("ball")) == 100
 
 
 def test_split_words_takes_the_longest_placeholder_first():
@@ -85,9 +95,9 @@ def test_every_token_keeps_its_share_of_attention(a, b):
 def test_a_prompt_aligned_with_itself_is_the_identity_on_its_words(text):
     prompt = read(text)
     mapping, keep = swap_words(prompt, prompt)
-    own = [t for a, b in prompt.spans for t in range(a, b)]
-    for a, b in prompt.spans:
-        torch.testing.assert_close(mapping[a:b, a:b], torch.full((b - a, b - a), 1 / (b - a)))
+    own = [t for tokens in prompt.tokens for t in tokens]
+    for tokens in map(list, prompt.tokens):
+        torch.testing.assert_close(mapping[tokens][:, tokens], torch.full((len(tokens), len(tokens)), 1 / len(tokens)))
     assert keep[own].sum() == 0 and keep.sum() == len(prompt.ids) - len(own)
 
 
@@ -107,10 +117,10 @@ def test_placing_hands_on_what_replaced_words_see_and_touches_nothing_else(a, b)
     source, edit = read(a), read(b)
     swap, keep = swap_words(source, edit)
     mapping, own = place_words(source, edit, (swap, keep))
-    placed = [t for (b0, b1) in edit.spans for t in range(b0, b1) if keep[t] and not own[t]]
+    placed = [t for tokens in edit.tokens for t in tokens if keep[t] and not own[t]]
     others = [t for t in range(len(edit.ids)) if t not in placed]
     assert torch.equal(mapping[:, others], swap[:, others]) and torch.equal(own[others], keep[others])
-    shared = {t for i, _ in align_words(source, edit) for t in range(*source.spans[i])}
+    shared = {t for i, _ in align_words(source, edit) for t in source.tokens[i]}
     handed = mapping[:, placed].sum(1)
     given = handed.nonzero().flatten().tolist()
     assert not shared & set(given)
@@ -127,18 +137,15 @@ def words_of_length(n: int):
 def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
     """Each source token's attention is spent, no more and no less; none leaves its word; the rest goes one to one."""
     source, edit = map(read, pair)
-    if len(source.words) != len(edit.words):                               # eight long words do not fit into the model's context
-        with pytest.raises(LiveError, match=f"the model reads {len(edit.words)} words"):
-            replace_words(source, edit)
-        return
     mapping, keep = replace_words(source, edit)
     assert not keep.any() and (mapping >= 0).all()
-    for (a0, a1), (b0, b1) in zip(source.spans, edit.spans):
-        torch.testing.assert_close(mapping[a0:a1].sum(1), torch.ones(a1 - a0))
-        torch.testing.assert_close(mapping[a0:a1, b0:b1].sum(), mapping[a0:a1].sum())
-        torch.testing.assert_close(mapping[:, b0:b1].sum(0), torch.full((b1 - b0,), (a1 - a0) / (b1 - b0)))
-    rest = [0, *range(edit.spans[-1][1], len(edit.ids))]
-    assert set(mapping[:, rest].unique().tolist()) == {0.0, 1.0} and (mapping[:, rest].sum(0) == 1).all()
+    for a, b in zip(map(list, source.tokens), map(list, edit.tokens)):
+        torch.testing.assert_close(mapping[a].sum(1), torch.ones(len(a)))
+        torch.testing.assert_close(mapping[a][:, b].sum(), mapping[a].sum())
+        torch.testing.assert_close(mapping[:, b].sum(0), torch.full((len(b),), len(a) / len(b)))
+    rest, share = marks(edit), len(source.ids) / len(edit.ids)               # 1 for as many chunks
+    torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), share))
+    assert share != 1 or set(mapping[:, rest].unique().tolist()) == {0.0, 1.0}
     assert all(source.ids[i] == edit.ids[j] for j in rest for i in mapping[:, j].nonzero().flatten().tolist())
 
 
@@ -147,11 +154,13 @@ def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
 def test_refining_takes_equal_tokens_in_order_and_leaves_the_rest_alone(a, b):
     source, edit = read(a), read(b)
     mapping, keep = refine_words(source, edit)
-    assert set(keep.unique().tolist()) <= {0.0, 1.0} and torch.equal(mapping.sum(0) + keep, torch.ones(len(edit.ids)))
-    pairs = [(int(mapping[:, j].argmax()), j) for j in range(edit.spans[-1][1] + 1) if not keep[j]]
+    own, rest = [t for tokens in edit.tokens for t in tokens], marks(edit)
+    assert set(keep.unique().tolist()) <= {0.0, 1.0} and torch.equal((mapping.sum(0) + keep)[own], torch.ones(len(own)))
+    assert not keep[rest].any()
+    torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), len(source.ids) / len(edit.ids)))
+    pairs = [(int(mapping[:, j].argmax()), j) for j in own if not keep[j]]
     assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(i < k for (i, _), (k, _) in zip(pairs, pairs[1:]))
-    words = [(source.spans[i], edit.spans[j]) for i, j in align_words(source, edit)]
-    assert len(pairs) >= 2 + sum(a1 - a0 for (a0, a1), _ in words)        # the longest: no shorter than what the words alone give
+    assert len(pairs) >= sum(len(source.tokens[i]) for i, _ in align_words(source, edit))        # the longest: no shorter than what the words alone give
 
 
 @given(sentences, sentences, st.lists(st.booleans(), min_size=TOKENIZER.model_max_length, max_size=TOKENIZER.model_max_length), st.floats(0, 10))
@@ -168,7 +177,7 @@ def test_windows_of_single_words():
     windows = read_windows("red ball: 0-0.4,<x*>:.2 - 1")
     assert windows == (("red ball", (0.0, 0.4)), ("<x*>", (0.2, 1.0))) and read_windows(" ") == ()
     prompt = read("a red ball and <x*>", "<x*>")
-    opened = word_windows(prompt, 9, (0, 0.8), dict(windows))
+    opened = word_windows(prompt, 9, (0, 0.8), windows)
     assert opened[:, 0].tolist() == [1] * 8 + [0]
     assert opened[:, prompt.tokens_of("ball")[0]].tolist() == [1] * 4 + [0] * 5
     assert opened[:, prompt.tokens_of("<x*>")[0]].tolist() == [0] * 2 + [1] * 7

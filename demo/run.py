@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import io
 import json
 import os
@@ -36,11 +35,9 @@ BASELINE = {f"{node}.method": "tav-ddim" for node in ("Tune Video", "Invert Vide
 
 def _comfy():
     """scripts/headless.py as a module."""
-    spec = importlib.util.spec_from_file_location("headless", ROOT / "scripts" / "headless.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["headless"] = module
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import headless
+    return headless
 
 
 @dataclass(frozen=True)

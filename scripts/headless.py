@@ -1,286 +1,271 @@
-"""Drive a ComfyUI server from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
+"""Drive ComfyUI servers from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
     python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
         --set "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to Placeholder.initial_word=cat" \\
         --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
 
-Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the demo clip and photo, `--photo` once
-for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. What the workflow saves or previews is
-written to `--out`, and texts are printed. Exit codes: 0 done, 1 the workflow failed or was interrupted, 2 the command or the
-workflow is wrong, 3 no ComfyUI answers, 4 not done within `--timeout`. A job that this client gives up, by time or Ctrl-C, is
-cancelled on the server. Needs only aiohttp and tqdm, which ComfyUI has.
+Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the workflow's clip and photo, `--photo`
+once for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. What the workflow saves or previews is
+written to `--out`, and what its nodes say is printed: notes on stderr. Where the UI workflow lies beside the API file, as
+workflows/NAME.json beside workflows/api/NAME.json, results carry it and open on ComfyUI's page as they were made.
+
+`--clips FOLDER` edits each video of a folder, to a folder of its name in `--out`, and with several `--server` as many at a time; run again,
+it goes on with those that are not done. `--json` prints one object for each run, on a line: clip, outcome, seconds, files, texts, notes.
+
+Exit codes: 0 done, 1 a workflow failed or was interrupted, 2 the command or the workflow is wrong, 3 no ComfyUI answers, 4 not done within
+`--timeout`. A job that this client gives up, by time or Ctrl-C, is cancelled on the server. Needs only aiohttp and tqdm, which ComfyUI has.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import copy
+import hashlib
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
+import re
+import secrets
 import sys
-import tempfile
 import time
-import uuid
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import aiohttp
+from comfy_client import Client, Server, text_of
+from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos
 
-TEXT = (3).to_bytes(4, "big")                     # how a binary message begins that shows a text on a node
-ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
-LOADER = "LIVE_DemoClip"
-
-
-class Server:
-    """A ComfyUI on a loopback port, all of whose folders are temporary; the pack is shown to it as a link."""
-
-    def __init__(self, pack: Path, extra: tuple[str, ...] = ()):
-        self.base = Path(tempfile.mkdtemp(prefix="comfy-"))
-        for name in ("custom_nodes", "models", "input", "output", "user/default", "temp"):
-            (self.base / name).mkdir(parents=True)
-        (self.base / "user/default/comfy.settings.json").write_text(json.dumps({"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}))
-        (self.base / "custom_nodes" / "live-video-editing").symlink_to(pack.resolve(), target_is_directory=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url, self.log = f"http://127.0.0.1:{self.port}", self.base / "server.log"
-        self.command = [os.environ.get("COMFYUI_PYTHON", sys.executable), os.path.join(os.environ["COMFYUI_DIR"], "main.py"), "--cpu", "--listen", "127.0.0.1",
-                        "--port", str(self.port), "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base}/comfyui.db",
-                        "--disable-api-nodes", "--disable-auto-launch", *extra]
-
-    def __enter__(self) -> Server:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.process = subprocess.Popen(self.command, stdout=self.log.open("wb"), stderr=subprocess.STDOUT, cwd=self.base, env=environment, start_new_session=True)
-        deadline = time.time() + 240
-        while True:
-            if self.process.poll() is not None or time.time() > deadline:
-                self.__exit__(keep=True)
-                raise RuntimeError(f"ComfyUI did not start; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 0.5).close()
-                return self
-            time.sleep(0.1)
-
-    def __exit__(self, *_, keep: bool = False) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if not keep:
-            shutil.rmtree(self.base, ignore_errors=True)
+__all__ = ["Client", "Server", "override"]
+VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"}
+RECORD = "run.json"                     # what a folder of a batch holds when its clip is done
 
 
-class Client:
-    """``async with Client(url) as client``: one websocket, one client id."""
+@dataclass
+class Run:
+    """What is reported of a run. `graph`: a hash of all it was made from."""
+    clip: str | None
+    server: str
+    graph: str
+    outcome: str = "error"
+    error: str = ""
+    seconds: float = 0.0
+    files: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def __init__(self, url: str):
-        self.url, self.id = url.rstrip("/"), str(uuid.uuid4())
 
-    async def __aenter__(self) -> Client:
-        self.http = aiohttp.ClientSession()
+# ------------------------------------------------------------------------------------------------------------ the graph
+def read_workflow(path: Path) -> tuple[dict, dict | None]:
+    """A workflow in API format, and the UI workflow beside it, if there is one."""
+    def read(file: Path) -> dict:
         try:
-            self.socket = await self.http.ws_connect(f"{self.url}/ws?clientId={self.id}", max_msg_size=0)
-        except BaseException:
-            await self.http.close()
-            raise
-        return self
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file}: not a JSON file ({error})") from error
+    workflow, twin = read(path), path.resolve().parent.parent / path.name
+    if not isinstance(workflow, dict) or "nodes" in workflow:
+        raise ValueError(f"{path}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)")
+    if any(not isinstance(node, dict) or "class_type" not in node or not isinstance(node.get("inputs"), dict) for node in workflow.values()):
+        raise ValueError(f"{path}: this is no workflow in API format; export one with Export (API)")
+    ui = read(twin) if path.resolve().parent.name == "api" and twin.is_file() else None
+    return workflow, ui if ui and "nodes" in ui else None
 
-    async def __aexit__(self, *_) -> None:
-        await self.socket.close()
-        await self.http.close()
 
-    async def json(self, method: str, path: str, **options) -> tuple[int, object]:
-        async with self.http.request(method, self.url + path, **options) as answer:
-            body = await answer.read()
-            return answer.status, json.loads(body) if body else None
+def set_values(workflow: dict, args) -> None:
+    for flag, target, value in (("--prompt", "Prompt.value", args.prompt), ("--edit-prompt", "Edit prompt.value", args.edit_prompt), ("--seed", "Tune Video.seed", args.seed)):
+        if value is not None:
+            override(workflow, target, value, flag)
+    for text in args.set:
+        target, separator, value = text.partition("=")
+        if not separator:
+            raise ValueError(f"--set: {text!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
+        with contextlib.suppress(json.JSONDecodeError):
+            value = json.loads(value)
+        override(workflow, target, value)
 
-    async def fetch(self, output: dict) -> bytes:
-        """The bytes of one saved file, as history lists it."""
-        async with self.http.get(f"{self.url}/view", params={k: output[k] for k in ("filename", "subfolder", "type")}) as answer:
-            answer.raise_for_status()
-            return await answer.read()
 
-    async def upload(self, path: Path) -> str:
-        form = aiohttp.FormData()
-        form.add_field("image", path.read_bytes(), filename=path.name)
-        status, answer = await self.json("POST", "/upload/image", data=form)
-        if status != 200:
-            raise ValueError(f"{path}: the server refused the upload ({status})")
-        return answer["name"]
+def hash_of(workflow: dict, files: list[Path]) -> str:
+    digest = hashlib.sha256(json.dumps(workflow, sort_keys=True).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
 
-    async def queue(self, prompt: dict) -> tuple[int, dict]:
-        return await self.json("POST", "/prompt", json={"prompt": prompt, "client_id": self.id})
 
-    async def run(self, prompt: dict, on_event=None, timeout: float = 3600) -> tuple[str, list, dict]:
-        """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry).
+# ------------------------------------------------------------------------------------------------------------ results
+def local_name(name: str) -> str:
+    """The name under which a server's file is kept: what stands after its last slash of either kind, without what names a drive, a stream or
+    a device, or starts like an option."""
+    name = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", re.split(r"[/\\]", str(name))[-1]).strip(" .").lstrip("-")
+    return f"_{name}" if not name or re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE) else name[-200:]
 
-        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of ComfyUI's binary messages the bytes:
-        type "preview", whose tail is a picture file, and "text", whose tail is what a node says of itself.
-        """
-        status, answer = await self.queue(prompt)
-        if status != 200:
-            raise ValueError(_refusal(answer))
-        identity, events = answer["prompt_id"], []
 
-        async def follow() -> str:
-            async for message in self.socket:
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    event = {"type": "text" if message.data[:4] == TEXT else "preview", "data": message.data}
-                elif message.type == aiohttp.WSMsgType.TEXT:
-                    event = json.loads(message.data)
-                    if event["data"].get("prompt_id") != identity:
-                        continue
-                    events.append((time.time(), event["type"], event["data"]))
-                else:
-                    continue
-                if on_event and asyncio.iscoroutine(result := on_event(event["type"], event["data"])):
-                    await result
-                if event["type"] in ENDS:
-                    return ENDS[event["type"]]
-            raise ConnectionError("the server closed the connection")
+def made_of(history: dict) -> tuple[list[tuple[str, dict]], list[tuple[str, str]]]:
+    """([(node, file)], [(node, text)]) of a history entry, whatever else stands in it."""
+    files, texts = [], []
+    for node, outputs in (history.get("outputs") or {}).items():
+        for group in outputs.values() if isinstance(outputs, dict) else ():
+            for made in group if isinstance(group, (list, tuple)) else ():
+                if isinstance(made, str):
+                    texts.append((node, made))
+                elif isinstance(made, dict) and made.get("type") in ("output", "temp") and isinstance(made.get("filename"), str):
+                    files.append((node, {"subfolder": "", **made}))
+    return files, texts
 
+
+async def save_files(client: Client, files: list[tuple[str, dict]], out: Path) -> list[str]:
+    """Fetch the files into `out`, and never elsewhere; the names they have there."""
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    for node, file in files:
+        name = local_name(file["filename"])
+        while name.lower() in map(str.lower, written):                          # one name in two of the server's folders
+            name = local_name(f"{node}-{name}") if not name.startswith(f"{local_name(node)}-") else f"{secrets.token_hex(4)}-{name}"
+        draft = out / f".{secrets.token_hex(8)}.draft"
         try:
-            outcome = await asyncio.wait_for(follow(), timeout)
-        except (asyncio.TimeoutError, asyncio.CancelledError):
-            await self.json("POST", f"/api/jobs/{identity}/cancel")
-            raise
-        for _ in range(100):                                                   # history is written just after the last event
-            _, history = await self.json("GET", f"/history/{identity}")
-            if identity in history:
-                break
-            await asyncio.sleep(0.05)
-        return outcome, events, history[identity]
+            with draft.open("xb") as writing:
+                writing.write(await client.fetch(file))
+            os.replace(draft, out / name)
+        finally:
+            draft.unlink(missing_ok=True)
+        written.append(name)
+    return written
 
 
-def _refusal(answer: dict) -> str:
-    lines = [answer["error"]["message"]]
-    for node, report in (answer.get("node_errors") or {}).items():
-        lines += [f"node {node} ({report.get('class_type', '?')}): {e['message']}: {e['details']}" for e in report["errors"]]
-    return "\n".join(lines)
-
-
-# ------------------------------------------------------------------------------------------------------------ overrides
-def find_node(workflow: dict, name: str, flag: str = "--set") -> str:
-    """The id of a node given by id or by title; `flag` is what an error blames."""
-    if name in workflow:
-        return name
-    found = [i for i, node in workflow.items() if node.get("_meta", {}).get("title") == name]
-    if len(found) != 1:
-        titles = ", ".join(sorted(node.get("_meta", {}).get("title", i) for i, node in workflow.items()))
-        raise ValueError(f"{flag}: {name!r} names {len(found)} nodes of this workflow; choose one of: {titles}")
-    return found[0]
-
-
-def override(workflow: dict, target: str, value, flag: str = "--set") -> None:
-    """Set `target`, "node.input" by the node's id or title, to `value`. Inputs may have dots in their names, and so may titles."""
-    splits = [(target[:i], target[i + 1:]) for i, letter in enumerate(target) if letter == "."]
-    if not splits:
-        raise ValueError(f"{flag}: {target!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
-    named = {*workflow, *(node.get("_meta", {}).get("title") for node in workflow.values())}
-    name, field = next((split for split in splits if split[0] in named), splits[-1])
-    node = workflow[find_node(workflow, name, flag)]
-    if field not in node["inputs"]:
-        raise ValueError(f"{flag}: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}")
-    node["inputs"][field] = value
-
-
-def demo_outputs(workflow: dict, output: int) -> list[str]:
-    """The demo clip nodes whose `output` (0: frames, 1: photo, 2: frames per second) something reads, in the order of their ids."""
-    read = {value[0] for node in workflow.values() for value in node["inputs"].values() if isinstance(value, list) and value[1] == output}
-    return sorted((i for i, node in workflow.items() if node["class_type"] == LOADER and i in read), key=lambda i: (len(i), i))
-
-
-def check_files(workflow: dict, clip: Path | None, photos: list[Path]) -> None:
-    """ValueError unless the workflow has a place for the clip and for each photo."""
-    if clip and not demo_outputs(workflow, 0):
-        raise ValueError(f"--clip: no {LOADER} node gives this workflow its frames, so there is nothing to replace")
-    if len(photos) > (places := len(demo_outputs(workflow, 1))):
-        raise ValueError(f"--photo: given {len(photos)} times, and this workflow takes {places} from {LOADER} nodes")
-
-
-def replace_demo(workflow: dict, clip: str | None, photos: list[str]) -> None:
-    """Put core's Load Video and Load Image, of uploaded files, where demo nodes give the clip and the photos."""
-    instead = {}
+# ------------------------------------------------------------------------------------------------------------ a run
+async def run_one(client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0) -> Run:
+    """The workflow with a clip of one's own, or its own: queued, followed, fetched into `out`. `say` is told each note."""
+    from tqdm import tqdm
+    graph = copy.deepcopy(workflow)
+    run, started, changed = Run(clip and str(clip), client.url, hash_of(graph, [file for file in (clip, *args.photo) if file])), time.monotonic(), None
+    taken = ui["last_node_id"] if ui else 0
     if clip:
-        for loader in demo_outputs(workflow, 0):
-            instead |= {(loader, 0): ["frames", 0], (loader, 2): ["frames", 2]}
-        workflow["clip"] = {"class_type": "LoadVideo", "inputs": {"file": clip}}
-        workflow["frames"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["clip", 0]}}
-    for i, (loader, photo) in enumerate(zip(demo_outputs(workflow, 1), photos)):
-        workflow[f"photo {i + 1}"] = {"class_type": "LoadImage", "inputs": {"image": photo}}
-        instead[loader, 1] = [f"photo {i + 1}", 0]
-    for node in workflow.values():
-        node["inputs"] = {name: instead.get(tuple(value), value) if isinstance(value, list) else value for name, value in node["inputs"].items()}
+        put_clip(graph, await client.upload(clip), taken)
+    put_photos(graph, [await client.upload(photo) for photo in args.photo], taken)
+    if ui is not None and (changed := follow(ui, args.shipped, graph)) is None:
+        say("the workflow beside the API file cannot follow these changes, so results carry the API graph alone")
+    with tqdm(unit="step", disable=args.quiet, position=row) as bar:
+        def show(kind, data):
+            if kind == "progress":
+                node = graph.get(str(data["node"]), {})
+                bar.set_description(node.get("_meta", {}).get("title", node.get("class_type", "")), refresh=False)
+                bar.total, bar.n = data["max"], data["value"]
+                bar.refresh()
+            elif kind == "text" and (text := text_of(data).strip()):
+                for line in text.split("\n"):
+                    run.notes.append(line.removeprefix("\u26a0 "))
+                    say(run.notes[-1])
+        run.outcome, events, history = await client.run(graph, show, args.timeout, {"extra_pnginfo": {"workflow": changed}} if changed else None)
+    if run.outcome != "success":
+        data = events[-1][2]
+        run.error = f"{data.get('node_type', '')}: {data.get('exception_message', '').strip()}"
+    else:
+        files, texts = made_of(history)
+        run.files = [str(out / name) for name in await save_files(client, files, out)]
+        for node, text in texts:
+            if text not in run.notes:
+                note = not await is_output(client, graph.get(node, {}).get("class_type"))
+                (run.notes if note else run.texts).append(text)
+                if note:
+                    say(text)
+    run.seconds = round(time.monotonic() - started, 2)
+    return run
+
+
+async def is_output(client: Client, kind: str | None) -> bool:
+    """Whether nodes of a class are there for what they say or save; what others say is a note."""
+    if not re.fullmatch(r"[\w .+-]+", kind or ""):
+        return True
+    _, info = await client.json("GET", f"/object_info/{kind}")
+    return not isinstance(info, dict) or info.get(kind, {}).get("output_node", True)
+
+
+def report(run: Run, as_json: bool) -> None:
+    """A run's results on stdout, its failure on stderr."""
+    if as_json:
+        print(json.dumps(asdict(run)), flush=True)
+    else:
+        for line in (*run.files, *run.texts):
+            print(line, flush=True)
+    if run.outcome != "success":
+        print(f"{run.outcome}: {run.error}", file=sys.stderr)
+
+
+def say_of(clip: Path | None):
+    prefix = f"{clip.name}: " if clip else ""
+
+    def say(text: str) -> None:
+        from tqdm import tqdm
+        tqdm.write(f"{prefix}note: {text}", file=sys.stderr)
+    return say
+
+
+async def run_batch(workflow: dict, ui: dict | None, args) -> int:
+    """Every clip of the folder, as many at a time as there are servers; done ones are left."""
+    clips = sorted(path for path in args.clips.iterdir() if path.suffix.lower() in VIDEOS)
+    if not clips:
+        raise ValueError(f"--clips: {str(args.clips)!r} has no video in it ({', '.join(sorted(VIDEOS))})")
+    waiting, failed = [], 0
+    for clip in clips:
+        record = args.out / clip.name / RECORD
+        done = json.loads(record.read_text()) if record.is_file() else {}
+        if done.get("graph") != hash_of(workflow, [clip, *args.photo]):
+            waiting.append(clip)
+    say_of(None)(f"{len(waiting)} of {len(clips)} clips to do")
+
+    async def work(row: int, url: str) -> None:
+        nonlocal failed
+        async with Client(url) as client:
+            while waiting:
+                clip = waiting.pop(0)
+                try:
+                    run = await run_one(client, workflow, ui, args, clip, args.out / clip.name, say_of(clip), row)
+                except (ValueError, asyncio.TimeoutError) as error:
+                    run = Run(str(clip), url, "", error=str(error) or f"not done within {args.timeout:g} s; the job is cancelled")
+                except BaseException:
+                    waiting.insert(0, clip)
+                    raise
+                report(run, args.json)
+                failed += run.outcome != "success"
+                if run.outcome == "success":
+                    (args.out / clip.name / RECORD).write_text(json.dumps(asdict(run), indent=1) + "\n")
+
+    ended = await asyncio.gather(*(work(row, url) for row, url in enumerate(args.server)), return_exceptions=True)
+    gone = [result for result in ended if isinstance(result, BaseException)]
+    if waiting:
+        raise gone[0]
+    for result in gone:
+        say_of(None)(f"{result}: the other servers have done its clips")
+    return int(failed > 0)
 
 
 async def _run(args) -> int:
-    from tqdm import tqdm
-    try:
-        workflow = json.loads(args.workflow.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{args.workflow}: not a JSON file ({error})") from error
-    if not args.server.startswith(("http://", "https://")):
-        raise ValueError(f"--server: {args.server!r}; write it with http:// or https://, such as http://127.0.0.1:8188")
-    if "nodes" in workflow:
-        raise ValueError(f"{args.workflow}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)")
-    check_files(workflow, args.clip, args.photo)
-    async with Client(args.server) as client:
-        replace_demo(workflow, args.clip and await client.upload(args.clip), [await client.upload(photo) for photo in args.photo])
-        for flag, target, value in (("--prompt", "Prompt.value", args.prompt), ("--edit-prompt", "Edit prompt.value", args.edit_prompt), ("--seed", "Tune Video.seed", args.seed)):
-            if value is not None:
-                override(workflow, target, value, flag)
-        for text in args.set:
-            target, separator, value = text.partition("=")
-            if not separator:
-                raise ValueError(f"--set: {text!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
-            with contextlib.suppress(json.JSONDecodeError):
-                value = json.loads(value)
-            override(workflow, target, value)
-        with tqdm(unit="step", disable=args.quiet) as bar:
-            def show(kind, data):
-                if kind == "progress":
-                    node = workflow.get(str(data["node"]), {})
-                    bar.set_description(node.get("_meta", {}).get("title", node.get("class_type", "")), refresh=False)
-                    bar.total, bar.n = data["max"], data["value"]
-                    bar.refresh()
-            outcome, events, history = await client.run(workflow, show, args.timeout)
-        if outcome != "success":
-            data = events[-1][2]
-            print(f"{outcome}: {data.get('node_type', '')}: {data.get('exception_message', '').strip()}", file=sys.stderr)
-            return 1
-        args.out.mkdir(parents=True, exist_ok=True)
-        written = set()
-        for node, outputs in history["outputs"].items():
-            for made in (made for group in outputs.values() for made in group):
-                if isinstance(made, dict) and made.get("type") in ("output", "temp"):
-                    name = made["filename"] if made["filename"] not in written else f"{node}-{made['filename']}"      # one name in two of the server's folders
-                    written.add(name)
-                    await _save(client, made, args.out / name)
-                    print(args.out / name)
-                elif isinstance(made, str):
-                    print(made)
-    return 0
-
-
-async def _save(client: Client, file: dict, path: Path) -> None:
-    draft = path.with_name(path.name + ".draft")
-    draft.write_bytes(await client.fetch(file))
-    os.replace(draft, path)
+    workflow, ui = read_workflow(args.workflow)
+    args.shipped = copy.deepcopy(workflow)
+    args.server = args.server or ["http://127.0.0.1:8188"]
+    for url in args.server:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"--server: {url!r}; write it with http:// or https://, such as http://127.0.0.1:8188")
+    if args.clips and args.clip:
+        raise ValueError("--clips: given with --clip; give one of them")
+    check_places(workflow, args.clip or args.clips, args.photo)
+    set_values(workflow, args)
+    if args.clip or args.clips:
+        check_words(workflow)
+    if args.clips:
+        return await run_batch(workflow, ui, args)
+    async with Client(args.server[0]) as client:
+        run = await run_one(client, workflow, ui, args, args.clip, args.out, say_of(None))
+    report(run, args.json)
+    return int(run.outcome != "success")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     run = parser.add_subparsers(required=True).add_parser("run", help="queue a workflow on a running ComfyUI")
     run.add_argument("workflow", type=Path, help="workflow in API format")
-    run.add_argument("--server", default="http://127.0.0.1:8188")
+    run.add_argument("--server", action="append", default=[], help="http://127.0.0.1:8188; several times for a batch on several")
     run.add_argument("--clip", type=Path)
+    run.add_argument("--clips", type=Path, metavar="FOLDER", help="each video of a folder")
     run.add_argument("--photo", type=Path, action="append", default=[], help="once for each photo that the workflow binds")
     run.add_argument("--prompt")
     run.add_argument("--edit-prompt")
@@ -289,6 +274,7 @@ def main() -> int:
     run.add_argument("--out", type=Path, default=Path("output"))
     run.add_argument("--timeout", type=float, default=86_400, help="seconds")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
+    run.add_argument("--json", action="store_true", help="print one JSON object for each run")
     args = parser.parse_args()
     try:
         return asyncio.run(_run(args))
@@ -299,10 +285,10 @@ def main() -> int:
         print("the job is cancelled", file=sys.stderr)
         return 130
     except (aiohttp.ClientConnectorError, aiohttp.WSServerHandshakeError):
-        print(f"no ComfyUI answers at {args.server}; start it or give --server", file=sys.stderr)
+        print(f"no ComfyUI answers at {' or '.join(args.server)}; start it or give --server", file=sys.stderr)
         return 3
     except (aiohttp.ClientError, ConnectionError) as error:
-        print(f"{error}: {args.server}", file=sys.stderr)
+        print(f"{error}: {' or '.join(args.server)}", file=sys.stderr)
         return 3
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,10 @@
 """The real ComfyUI page in Chromium: open it, drop a workflow on it, run, export."""
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import mimetypes
 import pathlib
 
 from playwright.sync_api import sync_playwright
@@ -31,8 +33,9 @@ def open_page(url: str, chromium: str):
 
 def drop(page, path: pathlib.Path) -> None:
     """Drag a file from the desktop onto the canvas; returns when the graph has been replaced."""
-    files = page.evaluate_handle("([name, text]) => { const d = new DataTransfer(); d.items.add(new File([text], name, {type: 'application/json'})); return d }",
-                                 [path.name, path.read_text()])
+    files = page.evaluate_handle("""([name, bytes, type]) => {
+        const d = new DataTransfer(); d.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, {type})); return d }""",
+                                 [path.name, base64.b64encode(path.read_bytes()).decode(), mimetypes.guess_type(path.name)[0]])
     page.evaluate("() => { window.__old = app.graph.nodes[0] ?? null }")
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("#graph-canvas", event, {"dataTransfer": files, "clientX": 800, "clientY": 450})

@@ -1,9 +1,11 @@
 """The shipped workflow on the real page: dropped, run, exported."""
+import io
 import json
 import os
 import shutil
 
 import pytest
+import videos
 from conftest import ROOT, absent
 
 pytestmark = pytest.mark.browser
@@ -29,6 +31,31 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, name):
         browser.fit(page)
         page.screenshot(path=os.path.join(os.environ.get("LIVE_SCREENSHOTS", tmp_path), f"{name}.png"))
         assert kind == "execution_success", detail
+
+
+def test_a_clip_with_sound_of_one_s_own_on_the_page(server, talk, tmp_path):
+    """In the workflow for one's own material, by its two uploads alone: rate and sound are those of the clip."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        absent("no chromium on this machine")
+    import page as browser
+    clip = videos.write(tmp_path / "sounding.mp4", videos.pictures(6, 64, 64), 24, tone=0.25)
+    photo = ROOT / "demo" / "cases" / "box-to-heart" / "photo.png"
+    changes = (("LoadVideo", "file", talk(lambda c: c.upload(clip))), ("LoadImage", "image", talk(lambda c: c.upload(photo))),
+               ("LIVE_Tune", "clip_steps", 2), ("LIVE_Tune", "photo_steps", 2), ("LIVE_Invert", "steps", 4))
+    with browser.open_page(server.url, chromium) as page:
+        browser.drop(page, ROOT / "workflows" / "live_stable_diffusion.json")
+        for node, widget, value in changes:
+            browser.set_widget(page, node, widget, value)
+        kind, detail = browser.run(page)
+    assert kind == "execution_success", detail
+
+    async def result(client):
+        _, history = await client.json("GET", f"/history/{detail['prompt_id']}")
+        return io.BytesIO(await client.fetch(history[detail["prompt_id"]]["outputs"]["11"]["images"][0]))
+    made = talk(result)
+    sound, rate = videos.sound_of(made)
+    assert videos.rate_of(made) == 24 and rate == 48000 and len(sound) == pytest.approx(0.25 * 48000, abs=2048) and abs(sound).max() > 0.3
 
 
 def test_what_the_page_complains_of_is_seen(server, tmp_path):

@@ -54,3 +54,9 @@ def sound_of(video) -> tuple[np.ndarray, int] | None:
 def rate_of(video) -> float:
     with opened(video) as container:
         return float(container.streams.video[0].average_rate)
+
+
+def frames(video) -> np.ndarray:
+    """(f, H, W, 3) uint8"""
+    with opened(video) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

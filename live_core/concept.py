@@ -29,13 +29,19 @@ class Concept:
     reference: torch.Tensor
     vector: torch.Tensor
     mask: torch.Tensor | None = None
+    base: str = ""                                  # fingerprint of the model it was bound with; "" where that is not known
+
+    def __post_init__(self):
+        if self.reference.ndim != 4 or len(self.reference) != 1 or self.vector.ndim != 1:
+            raise LiveError(f"concept: {self.placeholder!r} has a photo of shape {tuple(self.reference.shape)} and a vector of {tuple(self.vector.shape)}, where (1, c, h, w) "
+                            "and (d,) are expected; bind its photo again")
 
 
 def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder, others: tuple[Concept, ...] = (),
-         mask: torch.Tensor | None = None) -> tuple[Concept, ...]:
+         mask: torch.Tensor | None = None, base: str = "") -> tuple[Concept, ...]:
     """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve.
 
-    `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents.
+    `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents. `base`: the model's fingerprint.
     """
     check_placeholder(placeholder, tokenizer)
     taken = next((other.placeholder for other in others if other.placeholder.lower() == placeholder.lower()), None)
@@ -51,7 +57,7 @@ def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
     if mask is not None:
         mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], reference.shape[-2:])
-    return (*others, Concept(placeholder, initial_word, reference, vector, mask))
+    return (*others, Concept(placeholder, initial_word, reference, vector, mask, base))
 
 
 MEANT = (",", "(", ")", "\\", "{", "}", "|")          # to lists of words, to weights, to the page's choices

@@ -11,7 +11,7 @@ from .change import Asked, Edit, asked_of
 from .checks import check_step
 from .concept import check_reference
 from .diffusion import Callback
-from .inversion import NARROW, Inversion, latent_prompt_of
+from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of
 from .masks import Finder, edit_mask
 from .memory import one_run
 from .methods import Method
@@ -89,7 +89,8 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     final = finder.mask(pixels_of(model, x), 0, smooth=True) if blends else torch.ones(len(x), *pixels_of(model, x))
     note_extremes(final, method.blend_threshold is not None and (given is None or bool((given < 1).any())))
     fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
-    records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused})
+    records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused},
+                      pixels_of(model, x))
     return Edited(x, final.cpu(), records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
 
@@ -157,11 +158,10 @@ def check_inversion(model: LiveModel, inversion: Inversion, method: Method) -> N
     """LiveError for an inversion by another base, or for a method that sees other frames; a note for one by another tuning, or with null text of another guidance scale."""
     if not method.sees_as(inversion.method):
         raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
-    if inversion.base != model.fingerprint:
-        raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
-                        "give Invert Video and Edit Video the same model")
-    if inversion.tuning != model.tuning_fingerprint:
-        note("inversion: the clip was inverted with another tuning than the edit has, so it may not come back where nothing changes; give both the same model")
+    check_made_by(model, inversion, "Edit Video")
+    if inversion.null_text is not None and inversion.null_tuning != model.tuning_fingerprint:
+        note("inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back under it; give Null-Text Inversion and "
+             "Edit Video the same model")
     if inversion.null_text is not None and inversion.null_guidance != method.guidance_scale:
         note(f"guidance scale: {method.guidance_scale:g}, but null text was found at {inversion.null_guidance:g}, so the clip does not come back under it; "
              "use one for both")

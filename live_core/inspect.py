@@ -135,7 +135,15 @@ def _side(records: Records, side: str) -> Side:
 def _check(records: Records, frames: torch.Tensor) -> None:
     if len(frames) != records.frames:
         raise LiveError(f"images: {len(frames)} frames, and the edit has {records.frames}; give the clip's frames or the edited ones")
+    if records.size is not None and not _is_scaled(frames.shape[1:3], records.size):
+        raise LiveError(f"images: {frames.shape[2]}x{frames.shape[1]} pixels, not of the shape of the edited clip's, {records.size[1]}x{records.size[0]}; "
+                        "give the clip's frames or the edited ones, scaled if you like")
     check_frames("images", frames)
+
+
+def _is_scaled(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one size is the other, scaled, to a pixel."""
+    return any(abs(size[a] * other[b] / other[a] - size[b]) <= 1 for a, b in ((0, 1), (1, 0)))
 
 
 def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

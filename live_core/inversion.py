@@ -29,7 +29,8 @@ class Inversion:
     """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries and keys are made
     of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when `attention` is "ram" or "disk"; with
     "recompute" it is None and 0 bytes are kept. `base`, `tuning`: what `LiveModel.fingerprint` and `tuning_fingerprint` were. `null_text`
-    (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance`.
+    (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance` by a model whose `tuning_fingerprint` was
+    `null_tuning`.
 
     Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
     layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers within `cross_max_tokens`,
@@ -48,6 +49,7 @@ class Inversion:
     store: RamStore | DiskStore | None = None
     null_text: torch.Tensor | None = None
     null_guidance: float | None = None
+    null_tuning: str = ""
 
     @property
     def steps(self) -> int:
@@ -61,6 +63,16 @@ class Inversion:
         kept = self.store.nbytes() if self.store else 0
         return (f"{self.steps} steps, {self.latents.shape[1]} frames; latents {self.latents.nbytes / 1e6:.1f} MB, "
                 f"attention ({self.attention}) {kept / 1e6:.1f} MB ({kept} bytes)")
+
+
+def check_made_by(model: LiveModel, inversion: Inversion, node: str) -> None:
+    """LiveError unless `model`, which the node of that name was given, has the base that the inversion was made with; a note if it has another
+    tuning."""
+    if inversion.base != model.fingerprint:
+        raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
+                        f"give Invert Video and {node} the same model")
+    if inversion.tuning != model.tuning_fingerprint:
+        note(f"inversion: the clip was inverted with another tuning than {node} has, so it may not come back where nothing changes; give both the same model")
 
 
 def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> torch.Tensor | None:
@@ -140,6 +152,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
     Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N), until the
     squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
     """
+    check_made_by(model, inversion, "Null-Text Inversion")
     if inversion.store is not None and inversion.method.source == "reconstruction":
         raise LiveError(f"inversion: attention {inversion.attention!r} has kept an unguided reconstruction, which null text would no longer give; invert with \"recompute\"")
     check_number("guidance scale", guidance_scale)
@@ -185,7 +198,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                 found.append(null.detach().cpu())
                 x = check_step("null text", i + 1, steps, stepped(null.detach()), f"give less than {guidance_scale:g} as guidance scale, or {NARROW}")
                 callback(i + 1, steps, x)
-    return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale)
+    return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale, null_tuning=model.tuning_fingerprint)
 
 
 @one_run()
@@ -195,6 +208,7 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
 
     At `guidance_scale` 1 by the conditional prediction alone; above, guided, by the null text if there is one.
     """
+    check_made_by(model, inversion, "its reconstruction")
     steps = inversion.steps
     x = inversion.at(0).to(model.unet.device)
     streams = [source_stream(model, inversion.method, inversion.prompt, inversion.at(steps).to(x))]

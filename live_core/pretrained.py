@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,16 @@ class LiveModel:
         if tuning is not None:
             tuning.check_fit(self.name, self.unet.trainable(), self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim)
         return replace(self, tuning=tuning)
+
+    def check_concepts(self, concepts: Iterable[Concept]) -> None:
+        """LiveError for what was bound with another model, or would only fit by accident: its photo's latents and its vector are this model's own."""
+        channels, width = self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim
+        for concept in concepts:
+            shapes = concept.reference.shape[1], concept.vector.shape[0]
+            if concept.base not in ("", self.fingerprint) or shapes != (channels, width):
+                raise LiveError(f"concept: the photo of {concept.placeholder!r} was bound with another model (fingerprint {concept.base or 'unknown'}, {shapes[0]} channels, "
+                                f"a vector of {shapes[1]}) than {self.name!r} (fingerprint {self.fingerprint}, {channels} channels, a vector of {width}); give Bind Photo "
+                                "and Tune Video the same model")
 
     @property
     def tuning_fingerprint(self) -> str:

@@ -50,6 +50,7 @@ class Records:
     source: Side | None
     edit: Side
     masks: Mapping[str, Mapping[int, torch.Tensor]]
+    size: tuple[int, int] | None = None             # (height, width) of the clip's pictures
 
     @property
     def frames(self) -> int:

@@ -48,6 +48,7 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
     if not concepts and settings.photo_steps:
         raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
     model.check_clip_prompt(prompt, concepts)
+    model.check_concepts(concepts)
     for concept in concepts:
         check_reference(concept, clip)
     with torch.inference_mode(False), torch.enable_grad():
@@ -129,7 +130,7 @@ def _tuning_of(model: LiveModel, learned: Learned, concepts: tuple[Concept, ...]
     seat = None if learned.latent_prompt is None else learned.latent_prompt.detach().cpu().clone()
     if not all(is_finite(tensor) for tensor in (*tensors.values(), *learned.vectors, *([] if seat is None else [seat]))):
         raise LiveError(f"tuning: what the last of {len(losses[0]) + len(losses[1])} steps learned is not finite; {_LESS}")
-    vectors = tuple(replace(c, vector=v.detach().cpu().clone()) for c, v in zip(concepts, learned.vectors))
+    vectors = tuple(replace(c, vector=v.detach().cpu().clone(), base=model.fingerprint) for c, v in zip(concepts, learned.vectors))
     return Tuning(tensors if settings.clip_steps or settings.temporal_in_photo_steps else {}, seat, vectors, prompt, model.fingerprint, asdict(settings),
                   (tuple(losses[0]), tuple(losses[1])), model.name)
 

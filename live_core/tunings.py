@@ -110,8 +110,9 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
     def kept(name: str, dimensions: int) -> torch.Tensor:
         if name not in tensors:
             raise ValueError(f"it has no {name!r}")
-        if tensors[name].ndim != dimensions or 0 in tensors[name].shape:
-            raise ValueError(f"{name!r} has shape {tuple(tensors[name].shape)}, where {dimensions} dimensions are expected")
+        shape = tuple(tensors[name].shape)
+        if len(shape) != dimensions or 0 in shape or dimensions == 4 and shape[0] != 1:
+            raise ValueError(f"{name!r} has shape {shape}, where {dimensions} dimensions are expected{', the first of 1' if dimensions == 4 else ''}")
         return tensors.pop(name)
 
     base, settings, words, losses = told("base"), json.loads(told("settings")), json.loads(told("concepts")), json.loads(told("losses"))
@@ -123,7 +124,7 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
         raise ValueError(f"concepts {words!r:.60} are no pairs of a placeholder and a word, each placeholder once")
     if not _are_lists(losses, (int, float)) or len(losses) != 2 or not all(-GREATEST <= loss <= GREATEST for part in losses for loss in part):
         raise ValueError(f"losses {losses!r:.60} are no two lists of finite numbers")
-    concepts = tuple(Concept(placeholder, word, kept(f"concept/{i}/reference", 4), kept(f"concept/{i}/vector", 1))
+    concepts = tuple(Concept(placeholder, word, kept(f"concept/{i}/reference", 4), kept(f"concept/{i}/vector", 1), base=base)
                      for i, (placeholder, word) in enumerate(words))
     latent_prompt = kept("latent_prompt", 3) if "latent_prompt" in tensors else None
     strange = sorted(name for name in tensors if not name.startswith("unet/"))

@@ -32,4 +32,4 @@ class BindConcept(Node):
         photo, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
         with host.on_device(model):
             reference = model.encode_frames(photo, "photo").cpu()
-            return io.NodeOutput(bind(placeholder, initial_word, reference, model.tokenizer, model.text_encoder, concept, counts))
+            return io.NodeOutput(bind(placeholder, initial_word, reference, model.tokenizer, model.text_encoder, concept, counts, model.fingerprint))

@@ -45,7 +45,9 @@ class LoadTuning(Node):
 
     @classmethod
     def fingerprint_inputs(cls, tuning, **_):
-        """Save Tuning replaces files: one of the same name may be another."""
+        """Save Tuning replaces files: one of the same name may be another. NaN: of a name that comes by a link nothing is known yet."""
+        if tuning not in host.tuning_names():
+            return float("nan")
         stat = host.tuning_path(tuning).stat()
         return f"{stat.st_mtime_ns} {stat.st_size}"
 

@@ -95,8 +95,20 @@ def load_model(name: str, dtype):
     if name == DEMO:
         return load_folder(PACK / "demo" / "model", dtype)
     if name.endswith(".safetensors"):
-        return load_checkpoint(folder_paths.get_full_path_or_raise("checkpoints", name), tokenizer_folder(), dtype)
-    return load_folder(next(Path(root) / name for root in folder_paths.get_folder_paths("diffusers") if (Path(root) / name / "unet").is_dir()), dtype)
+        return load_checkpoint(_path_of("model", "checkpoints", name), tokenizer_folder(), dtype)
+    return load_folder(_path_of("model", "diffusers", name), dtype)
+
+
+def _path_of(field: str, kind: str, name: str) -> Path:
+    """The file or folder `name` in models/<kind>, of the first of ComfyUI's folders that has it. LiveError, with the input `field`, for one that has
+    gone since it was listed, or that no list has: a name never leads out of the folder."""
+    from ..live_core import LiveError
+    parts = Path(name).parts
+    inside = parts and not Path(name).is_absolute() and ".." not in parts
+    found = next((Path(root) / name for root in folder_paths.get_folder_paths(kind) if inside and (Path(root) / name).exists()), None)
+    if found is None:
+        raise LiveError(f"{field}: {name!r} is not in models/{kind}; choose from the list, which R on the page reads anew")
+    return found
 
 
 def embedding_files() -> dict[str, Path]:
@@ -160,7 +172,7 @@ def clip_folders() -> list[str]:
 
 
 def clip_folder(name: str) -> Path:
-    return next(Path(root) / name for root in folder_paths.get_folder_paths("clip_vision") if (Path(root) / name / "config.json").is_file())
+    return _path_of("clip_folder", "clip_vision", name)
 
 
 class ComfyClip:
@@ -232,7 +244,7 @@ def tuning_names() -> list[str]:
 
 
 def tuning_path(name: str) -> Path:
-    return Path(folder_paths.get_full_path_or_raise("live", name))
+    return _path_of("tuning", "live", name)
 
 
 def new_path(folder_name: str, name: str) -> Path:

@@ -1,4 +1,5 @@
 """Aligning two prompts: which words they share, which replace which, and what of that names a thing."""
+
 from __future__ import annotations
 
 import re
@@ -11,10 +12,16 @@ from .syntax import EMBEDDING
 # Signs that part clauses.
 STOP = r"[,.;:|!?\u2013\u2014\u3001\u3002\uff0c\uff1b]|--"
 # Words that name no thing: articles, prepositions, conjunctions, auxiliaries, pronouns.
-FUNCTION_WORDS = frozenset("""a about above across after against along alongside amid among an and are around as at atop be because been before behind being below
-beneath beside besides between beyond but by did do does down during each for from had has have he her hers him his how i if in inside into is it its itself me
-my near next no nor not of off on onto or our out outside over past per she so some that the their them then there these they this those through throughout to toward
-towards under underneath until up upon us was we were what when where which while who whom whose will with within without you your""".split())
+FUNCTION_WORDS = frozenset(
+    """
+    a about above across after against along alongside amid among an and are around as at atop be because been
+    before behind being below beneath beside besides between beyond but by did do does down during each for from had
+    has have he her hers him his how i if in inside into is it its itself me my near next no nor not of off on onto
+    or our out outside over past per she so some that the their them then there these they this those through
+    throughout to toward towards under underneath until up upon us was we were what when where which while who whom
+    whose will with within without you your
+    """.split()
+)
 
 
 def align_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
@@ -24,9 +31,13 @@ def align_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
 
 
 def share_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
-    """`align_words`, and then by name what stands elsewhere: the words left over that are equal, the first with the first."""
+    """`align_words`, and then by name what stands elsewhere: the words left over that are equal, the first with the
+    first."""
     pairs = align_words(source, edit)
-    left, right = ([i for i in range(len(prompt.words)) if i not in taken] for prompt, taken in zip((source, edit), zip(*pairs) if pairs else ((), ())))
+    left, right = (
+        [i for i in range(len(prompt.words)) if i not in taken]
+        for prompt, taken in zip((source, edit), zip(*pairs) if pairs else ((), ()))
+    )
     for a in left:
         b = next((b for b in right if edit.words[b].lower() == source.words[a].lower()), None)
         if b is not None:
@@ -36,8 +47,9 @@ def share_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
 
 
 def replacements(source: Prompt, edit: Prompt) -> list[tuple[list[int], list[int]]]:
-    """(source words, edit words) of each run between two words that `align_words` pairs: the edit's stand in the place of the source's.
-    Either may be empty. Words that `share_words` pairs from afar, and what the edit only appends (`appended`), replace nothing."""
+    """(source words, edit words) of each run between two words that `align_words` pairs: the edit's stand in the place
+    of the source's. Either may be empty. Words that `share_words` pairs from afar, and what the edit only appends
+    (`appended`), replace nothing."""
     shared, runs, before = share_words(source, edit), [], (0, 0)
     extra = {*appended(source, edit)}
     for a, b in [*align_words(source, edit), (len(source.words), len(edit.words))]:
@@ -49,22 +61,30 @@ def replacements(source: Prompt, edit: Prompt) -> list[tuple[list[int], list[int
 
 
 def appended(source: Prompt, edit: Prompt) -> list[int]:
-    """Words of the edit that a stop of its own, such as a comma, parts from what has a counterpart in the source: "masterpiece, best quality"
-    after or before the sentence.
+    """Words of the edit that a stop of its own, such as a comma, parts from what has a counterpart in the source:
+    "masterpiece, best quality" after or before the sentence.
 
-    Between two aligned words, stops without a partner part clauses. One clause is the counterpart of the source's words there: that with a
-    placeholder, else the one next to an aligned word, before it at the beginning of the prompt, after it elsewhere. Where the source has
-    no words only a clause with a placeholder counts.
+    Between two aligned words, stops without a partner part clauses. One clause is the counterpart of the source's
+    words there: that with a placeholder, else the one next to an aligned word, before it at the beginning of the
+    prompt, after it elsewhere. Where the source has no words only a clause with a placeholder counts.
     """
     shared, found, before = share_words(source, edit), [], (0, 0)
     taken = {a for a, _ in shared}
     for a, b in [*align_words(source, edit), (len(source.words), len(edit.words))]:
-        stops = [i for i in range(before[1], b) if re.search(STOP, edit.words[i]) and not is_content(edit, i) and i not in {y for _, y in shared}]
+        stops = [
+            i
+            for i in range(before[1], b)
+            if re.search(STOP, edit.words[i]) and not is_content(edit, i) and i not in {y for _, y in shared}
+        ]
         if stops:
             edges = [before[1] - 1, *stops, b]
             clauses = [list(range(start + 1, end)) for start, end in zip(edges, edges[1:])]
             replaces = any(i not in taken for i in range(before[0], a))
-            of_photo = [clause for clause in clauses if any(is_named(edit, i) and not edit.words[i].startswith(EMBEDDING) for i in clause)]
+            of_photo = [
+                clause
+                for clause in clauses
+                if any(is_named(edit, i) and not edit.words[i].startswith(EMBEDDING) for i in clause)
+            ]
             nearest = clauses[-1] if before[1] == 0 and b < len(edit.words) else clauses[0]
             own = of_photo[0] if of_photo else nearest if replaces else []
             found += [i for i in range(before[1], b) if i not in own]
@@ -73,10 +93,12 @@ def appended(source: Prompt, edit: Prompt) -> list[int]:
 
 
 def changed_words(source: Prompt, edit: Prompt) -> tuple[list[int], list[int]]:
-    """Words of the source and of the edit that something is to be looked for by: the *content* words of `replacements`. Signs, articles,
-    prepositions and the like name no thing."""
+    """Words of the source and of the edit that something is to be looked for by: the *content* words of
+    `replacements`. Signs, articles, prepositions and the like name no thing."""
     runs = replacements(source, edit)
-    old, new = ([i for run in side for i in run if is_content(prompt, i)] for prompt, side in zip((source, edit), zip(*runs)))
+    old, new = (
+        [i for run in side for i in run if is_content(prompt, i)] for prompt, side in zip((source, edit), zip(*runs))
+    )
     return old, new
 
 
@@ -84,16 +106,24 @@ def only_appended(source: Prompt, edit: Prompt) -> list[int]:
     """The content words of `appended`, for an edit that changes nothing else; that they are looked for is noted."""
     extra = [i for i in appended(source, edit) if is_content(edit, i)]
     if extra:
-        note(f"edit prompt: nothing changes but {edit.phrases(extra)!r}, which is only appended; words such as 'best quality' can be found anywhere, so "
-             "name edit words if the mask is too large")
+        note(
+            f"edit prompt: nothing changes but {edit.phrases(extra)!r}, which is only appended; words such as "
+            "'best quality' can be found anywhere, so name edit words if the mask is too large"
+        )
     return extra
 
 
 def unchanged(source: Prompt, edit: Prompt) -> str:
     """Why an edit has no `changed_words`."""
     kept = list(zip(*share_words(source, edit))) or [(), ()]
-    changed = [word for prompt, shared in zip((source, edit), kept) for i, word in enumerate(prompt.words) if i not in shared]
-    return f"changes only {', '.join(map(repr, changed))}, where no thing is named" if changed else "has the same words as the source prompt"
+    changed = [
+        word for prompt, shared in zip((source, edit), kept) for i, word in enumerate(prompt.words) if i not in shared
+    ]
+    return (
+        f"changes only {', '.join(map(repr, changed))}, where no thing is named"
+        if changed
+        else "has the same words as the source prompt"
+    )
 
 
 def is_named(prompt: Prompt, word: int) -> bool:
@@ -104,4 +134,6 @@ def is_named(prompt: Prompt, word: int) -> bool:
 def is_content(prompt: Prompt, word: int) -> bool:
     """Whether a word can name a thing, what it does or what it is like."""
     text = prompt.words[word].lower()
-    return is_named(prompt, word) or (any(c.isalnum() for c in text) and text not in FUNCTION_WORDS and not text.startswith("'"))
+    return is_named(prompt, word) or (
+        any(c.isalnum() for c in text) and text not in FUNCTION_WORDS and not text.startswith("'")
+    )

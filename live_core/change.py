@@ -1,4 +1,6 @@
-"""What is asked of an edit: two prompts, and from them the tokens that change, the attention that is injected, and what is looked for."""
+"""What is asked of an edit: two prompts, and from them the tokens that change, the attention that is injected, and
+what is looked for."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,16 +14,27 @@ from .notes import note
 from .phrases import split_phrases
 from .pretrained import LiveModel
 from .prompts import Prompt, check_prompt
-from .token_edits import TokenEdit, at_step, place_words, refine_words, replace_words, reweight, swap_words, word_windows
+from .token_edits import (
+    TokenEdit,
+    at_step,
+    place_words,
+    refine_words,
+    replace_words,
+    reweight,
+    swap_words,
+    word_windows,
+)
 
 
 @dataclass(frozen=True)
 class Edit:
     """What to change, in words. Lists of words are separated by commas."""
+
     prompt: str
-    # Words whose attention comes from the source, None for all that both prompts share; only for a method that swaps words.
+    # Words whose attention comes from the source, None for all that both prompts share; for a method that swaps words.
     keep_words: str | None = None
-    # What local blend looks for in the source prompt, and in `prompt`; empty: the content words without a partner when the two are aligned.
+    # What local blend looks for in the source prompt, and in `prompt`; empty: the content words without a partner when
+    # the two are aligned.
     source_words: str = ""
     edit_words: str = ""
     # What local blend spares, in either prompt.
@@ -40,27 +53,38 @@ class Edit:
 
 @dataclass(frozen=True)
 class Asked:
-    """An `Edit` of a clip's prompt, as the model reads both. Raises LiveError for words that are not in their prompt (`asked_of`)."""
+    """An `Edit` of a clip's prompt, as the model reads both. Raises LiveError for words that are not in their prompt
+    (`asked_of`)."""
+
     source: Prompt
     edit: Prompt
     change: Edit
 
     def token_edits(self, method: Method, steps: int) -> list[TokenEdit | None]:
-        """The word injection's (mapping (S, L), keep (L,)) at every step, weights and windows applied; None where no word's window is open."""
+        """The word injection's (mapping (S, L), keep (L,)) at every step, weights and windows applied; None where no
+        word's window is open."""
         return word_edits(method, self.source, self.edit, self.change, steps)
 
     def looked_for(self) -> tuple[list[int], list[int]]:
-        """Words of the source prompt and of the edit's that masks are read from: those named, else what changes (`alignment.changed_words`)."""
+        """Words of the source prompt and of the edit's that masks are read from: those named, else what changes
+        (`alignment.changed_words`)."""
         found = list(changed_words(self.source, self.edit))
         named = self.change.source_words.strip(), self.change.edit_words.strip()
-        for side, (prompt, phrases, name) in enumerate(((self.source, named[0], "source words"), (self.edit, named[1], "edit words"))):
+        for side, (prompt, phrases, name) in enumerate(
+            ((self.source, named[0], "source words"), (self.edit, named[1], "edit words"))
+        ):
             if phrases:
-                found[side] = [word for phrase in split_phrases(phrases, name) for word in words_of(prompt, phrase, name)]
+                found[side] = [
+                    word for phrase in split_phrases(phrases, name) for word in words_of(prompt, phrase, name)
+                ]
         if not any(found) and not any(named):
             found[1] = only_appended(self.source, self.edit)
         if not any(found):
-            raise LiveError(f"edit prompt: {self.edit.text!r} {unchanged(self.source, self.edit)}, so there is nothing to look for; "
-                            "change a word, name source words and edit words, or set blend threshold and self blend threshold to 0")
+            why = unchanged(self.source, self.edit)
+            raise LiveError(
+                f"edit prompt: {self.edit.text!r} {why}, so there is nothing to look for; "
+                "change a word, name source words and edit words, or set blend threshold and self blend threshold to 0"
+            )
         return sorted(set(found[0])), sorted(set(found[1]))
 
     def spared(self) -> tuple[list[int], list[int]]:
@@ -69,21 +93,31 @@ class Asked:
         for phrase in phrases:
             if not self.source.find(phrase):
                 self.edit.tokens_of(phrase, "subtract words")
-        in_source, in_edit = (sorted({t for phrase in phrases for t in prompt.find(phrase)}) for prompt in (self.source, self.edit))
+        in_source, in_edit = (
+            sorted({t for phrase in phrases for t in prompt.find(phrase)}) for prompt in (self.source, self.edit)
+        )
         return in_source, in_edit
 
 
 def asked_of(model: LiveModel, source_prompt: str, change: Edit, concepts: tuple[Concept, ...] = ()) -> Asked:
-    """Read both prompts. LiveError for a phrase that is not in its prompt, whether the method reads it or not, for a placeholder that no photo
-    is bound to, and for a prompt without any of the `concepts`'."""
+    """Read both prompts. LiveError for a phrase that is not in its prompt, whether the method reads it or not, for a
+    placeholder that no photo is bound to, and for a prompt without any of the `concepts`'."""
     source, edit = model.read(source_prompt), model.read(change.prompt, concepts)
     check_edit_prompt(model, edit, concepts)
     if change.negative_prompt.strip():
-        check_prompt(model.read(change.negative_prompt, concepts), "negative prompt", model.tokenizer, tuple(c.placeholder for c in concepts))
-    for prompt, phrases, name in ((source, split_phrases(change.source_words, "source words"), "source words"),
-                                  (edit, split_phrases(change.edit_words, "edit words"), "edit words"),
-                                  *((prompt, split_phrases(change.keep_words or "", "keep words"), "keep words") for prompt in (source, edit)),
-                                  (edit, [word for word, _ in change.weights], "word weights"), (edit, [word for word, _ in change.windows], "word windows")):
+        check_prompt(
+            model.read(change.negative_prompt, concepts),
+            "negative prompt",
+            model.tokenizer,
+            tuple(c.placeholder for c in concepts),
+        )
+    for prompt, phrases, name in (
+        (source, split_phrases(change.source_words, "source words"), "source words"),
+        (edit, split_phrases(change.edit_words, "edit words"), "edit words"),
+        *((prompt, split_phrases(change.keep_words or "", "keep words"), "keep words") for prompt in (source, edit)),
+        (edit, [word for word, _ in change.weights], "word weights"),
+        (edit, [word for word, _ in change.windows], "word windows"),
+    ):
         for phrase in phrases:
             prompt.tokens_of(phrase, name)
     asked = Asked(source, edit, change)
@@ -92,8 +126,8 @@ def asked_of(model: LiveModel, source_prompt: str, change: Edit, concepts: tuple
 
 
 def check_edit_prompt(model: LiveModel, prompt: Prompt, concepts: tuple[Concept, ...]) -> None:
-    """LiveError for a prompt of no words, for a placeholder that no photo is bound to, and for one without any of the `concepts`'; a note where
-    only some are in it."""
+    """LiveError for a prompt of no words, for a placeholder that no photo is bound to, and for one without any of the
+    `concepts`'; a note where only some are in it."""
     placeholders = tuple(concept.placeholder for concept in concepts)
     if not prompt.words:
         raise LiveError(f"edit prompt: {prompt.text!r} has no words; say what the edited clip shall show")
@@ -101,10 +135,15 @@ def check_edit_prompt(model: LiveModel, prompt: Prompt, concepts: tuple[Concept,
     named = {word.lower() for word in prompt.words}
     missing = [placeholder for placeholder in placeholders if placeholder.lower() not in named]
     if missing and missing == list(placeholders):
-        raise LiveError(f"edit prompt: {prompt.text!r} does not say where the thing of the photo shall be; put {' or '.join(map(repr, placeholders))} into it, "
-                        "or give a model that no photo is bound to")
+        raise LiveError(
+            f"edit prompt: {prompt.text!r} does not say where the thing of the photo shall be; put "
+            f"{' or '.join(map(repr, placeholders))} into it, or give a model that no photo is bound to"
+        )
     for placeholder in missing:
-        note(f"edit prompt: {prompt.text!r} is without {placeholder!r}, so that photo's thing is not asked for; put the placeholder where it shall be")
+        note(
+            f"edit prompt: {prompt.text!r} is without {placeholder!r}, so that photo's thing is not asked for; put the "
+            "placeholder where it shall be"
+        )
 
 
 def words_of(prompt: Prompt, phrase: str, name: str) -> list[int]:
@@ -116,15 +155,26 @@ def words_of(prompt: Prompt, phrase: str, name: str) -> list[int]:
 def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[TokenEdit | None]:
     """See `Asked.token_edits`."""
     if change.keep_words is not None and method.word_edit != "swap":
-        raise LiveError(f"keep words: {change.keep_words!r}, but {method.word_edit!r} takes its words by itself; leave them out or choose word_edit 'swap'")
+        raise LiveError(
+            f"keep words: {change.keep_words!r}, but {method.word_edit!r} takes its words by itself; leave them out or "
+            "choose word_edit 'swap'"
+        )
     if method.place_ratio > method.cross_ratio:
-        note(f"place ratio: {method.place_ratio:g} is above the cross ratio, {method.cross_ratio:g}, after which no word is injected; it acts up to there, so raise "
-             "the cross ratio or lower the place ratio")
+        note(
+            f"place ratio: {method.place_ratio:g} is above the cross ratio, {method.cross_ratio:g}, after which no "
+            "word is injected; it acts up to there, so raise the cross ratio or lower the place ratio"
+        )
     opened = word_windows(edit, steps, (0, method.cross_ratio), change.windows)
     if not opened.any():
         return [None] * steps
-    token_edit = {"swap": lambda: swap_words(source, edit, change.keep_words), "replace": lambda: replace_words(source, edit),
-                  "refine": lambda: refine_words(source, edit)}[method.word_edit]()
+    token_edit = {
+        "swap": lambda: swap_words(source, edit, change.keep_words),
+        "replace": lambda: replace_words(source, edit),
+        "refine": lambda: refine_words(source, edit),
+    }[method.word_edit]()
     placed = place_words(source, edit, token_edit)
     factors = reweight(edit, change.weights)
-    return [at_step(placed if i in method.place_steps(steps) else token_edit, factors, row) if row.any() else None for i, row in enumerate(opened)]
+    return [
+        at_step(placed if i in method.place_steps(steps) else token_edit, factors, row) if row.any() else None
+        for i, row in enumerate(opened)
+    ]

@@ -18,7 +18,7 @@ from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
 from .records import FUSION, LOCAL_BLEND, Records, self_steps
-from .sources import Source, source_of
+from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder, Step, merge
 from .streams import Chain, Stream, common_length, guided, predict
 

@@ -1,9 +1,11 @@
 """Reading prompts as a text encoder does: words, tokens, chunks.
 
-A *word* is a run of letters and digits, a run of signs, a placeholder (any string that holds a concept) or ``embedding:name``; "car," is
-the word "car" and the word ",". CLIP's tokenizer never joins what these part, so word by word it gives the tokens of the whole. A word may
-be several tokens; it is always handled whole. Weights are no words: "a (blue star:1.2)" has the words of "a blue star".
+A *word* is a run of letters and digits, a run of signs, a placeholder (any string that holds a concept) or
+``embedding:name``; "car," is the word "car" and the word ",". CLIP's tokenizer never joins what these part, so word by
+word it gives the tokens of the whole. A word may be several tokens; it is always handled whole. Weights are no words:
+"a (blue star:1.2)" has the words of "a blue star".
 """
+
 from __future__ import annotations
 
 import re
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 
@@ -20,10 +23,19 @@ from .notes import note
 from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, check_syntax, pieces
 
 _WORD = r"'(?:s|t|re|ve|m|ll|d)|[^\W_]+(?:'[^\W_]+)?|(?:[^\w\s]|_)+"
-PLACEHOLDER = rf"(?!{EXTRA_NETWORK})<[^\s<>]+>"  # the usual form; any string that `concept.check_placeholder` takes can be one
-UNBREAKABLE = 7                                  # tokens of one run that ComfyUI moves whole into the next chunk
-WHOLE_VOCABULARY = 10_000                        # CLIP's own has 49,408 tokens; one of fewer than this knows few words
+# The usual form of a placeholder; any string that `concept.check_placeholder` takes can be one.
+PLACEHOLDER = rf"(?!{EXTRA_NETWORK})<[^\s<>]+>"
+UNBREAKABLE = 7  # tokens of one run that ComfyUI moves whole into the next chunk
+WHOLE_VOCABULARY = 10_000  # CLIP's own has 49,408 tokens; one of fewer than this knows few words
 NO_EMBEDDINGS: Mapping[str, torch.Tensor] = MappingProxyType({})
+
+
+class Token(NamedTuple):
+    """`word`: the number of the word that it is of."""
+
+    id: int
+    weight: float
+    word: int
 
 
 @dataclass(frozen=True)
@@ -32,14 +44,16 @@ class Prompt:
 
     `vectors`, of embeddings, have the negative ids that come after those of `placeholders`.
     """
+
     text: str
-    ids: tuple[int, ...]                         # (k L,), padded; the i-th placeholder is -1 - i
+    ids: tuple[int, ...]  # (k L,), padded; the i-th placeholder is -1 - i
     words: tuple[str, ...]
-    tokens: tuple[tuple[int, ...], ...]          # places in `ids` of each word, in order; between two there may be a chunk's end and start
-    glued: tuple[bool, ...] = ()                 # whether a word stands with no blank before it
-    weights: tuple[float, ...] = ()              # (k L,), 1 is none
-    empty: tuple[int, ...] = ()                  # (L,): a chunk of no words
-    vectors: tuple[torch.Tensor, ...] = field(default=(), compare=False, repr=False)     # (d,) each
+    # The places in `ids` of each word, in order. Between two of them there may be a chunk's end and another's start.
+    tokens: tuple[tuple[int, ...], ...]
+    glued: tuple[bool, ...] = ()  # whether a word stands with no blank before it
+    weights: tuple[float, ...] = ()  # (k L,), 1 is none
+    empty: tuple[int, ...] = ()  # (L,): a chunk of no words
+    vectors: tuple[torch.Tensor, ...] = field(default=(), compare=False, repr=False)  # (d,) each
 
     @property
     def end(self) -> int:
@@ -47,29 +61,48 @@ class Prompt:
         return self.tokens[-1][-1] + 1 if self.tokens else 1
 
     def occurrences(self, phrase: str) -> list[list[int]]:
-        """Numbers of the words of every occurrence of `phrase` (one or several consecutive words, any case), none when there is none."""
-        wanted = [w.lower() for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w, re.IGNORECASE)))]
+        """Numbers of the words of every occurrence of `phrase` (one or several consecutive words, any case), none when
+        there is none."""
+        wanted = [
+            w.lower()
+            for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w, re.IGNORECASE)))
+        ]
         own = [w.lower() for w in self.words]
-        return [list(range(i, i + len(wanted))) for i in range(len(own) - len(wanted) + 1) if wanted and own[i:i + len(wanted)] == wanted]
+        return [
+            list(range(i, i + len(wanted)))
+            for i in range(len(own) - len(wanted) + 1)
+            if wanted and own[i : i + len(wanted)] == wanted
+        ]
 
     def find(self, phrase: str) -> list[int]:
         """Token positions of every occurrence of `phrase`, none when there is none."""
-        return [t for word in sorted({word for words in self.occurrences(phrase) for word in words}) for t in self.tokens[word]]
+        return [
+            t
+            for word in sorted({word for words in self.occurrences(phrase) for word in words})
+            for t in self.tokens[word]
+        ]
 
     def phrases(self, words: Sequence[int]) -> str:
         """These words, in order, those that are neighbours as one phrase: "red ball, hat"."""
-        return "".join(self.words[i] if n == 0 else f" {self.words[i]}" if words[n - 1] == i - 1 else f", {self.words[i]}" for n, i in enumerate(words))
+        return "".join(
+            self.words[i] if n == 0 else f" {self.words[i]}" if words[n - 1] == i - 1 else f", {self.words[i]}"
+            for n, i in enumerate(words)
+        )
 
     def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
-        """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came from."""
+        """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came
+        from."""
         found = self.find(phrase)
         if not found:
-            raise LiveError(f"{name}: {phrase!r} is not in the prompt {self.text!r}; choose from its words: {', '.join(self.words)}")
+            raise LiveError(
+                f"{name}: {phrase!r} is not in the prompt {self.text!r}; choose from its words: {', '.join(self.words)}"
+            )
         return found
 
 
 def split_words(text: str, named: tuple[str, ...] = ()) -> list[str]:
-    """The words of a text. Those that are `named`, placeholders, are matched first, longest first, wherever they stand, in any case.
+    """The words of a text. Those that are `named`, placeholders, are matched first, longest first, wherever they
+    stand, in any case.
 
     >>> split_words("a <cat*>'s hat, red", ("<cat*>",))
     ['a', '<cat*>', "'s", 'hat', ',', 'red']
@@ -82,24 +115,27 @@ def _matches(text: str, named: tuple[str, ...]) -> list[re.Match]:
     return list(re.finditer("|".join([*first, _WORD]), text, re.IGNORECASE))
 
 
-def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = (), embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS) -> Prompt:
+def read_prompt(
+    text: str, tokenizer, placeholders: tuple[str, ...] = (), embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS
+) -> Prompt:
     """Tokenise `text`, in ComfyUI's prompt syntax (`syntax.pieces`), for a CLIP tokenizer.
 
-    What does not fit into the model's context goes on in another chunk, as ComfyUI does it: a run of up to seven tokens of one weight goes
-    there whole, a longer one is cut. `embeddings`: name -> vectors (n, d).
-    Raises LiveError for an embedding that is not there.
+    What does not fit into the model's context goes on in another chunk, as ComfyUI does it: a run of up to seven
+    tokens of one weight goes there whole, a longer one is cut. `embeddings`: name -> vectors (n, d). Raises LiveError
+    for an embedding that is not there.
     """
     named = {placeholder.lower(): -1 - i for i, placeholder in enumerate(placeholders)}
-    fresh = count(-1 - len(placeholders), -1)                                           # ids of the embeddings' vectors
+    fresh = count(-1 - len(placeholders), -1)  # ids of the embeddings' vectors
     words: list[str] = []
     glued: list[bool] = []
     vectors: list[torch.Tensor] = []
-    runs: list[list[tuple[int, float, int]]] = []                                       # of (id, weight, word)
+    runs: list[list[Token]] = []
 
-    def add(word: str, ids: list[int], weight: float, is_glued: bool) -> list[tuple[int, float, int]]:
-        words.append(word)
-        glued.append(is_glued)
-        return [(i, weight, len(words) - 1) for i in ids]
+    def add(word: str, ids: list[int], weight: float, is_glued: bool) -> list[Token]:
+        if ids:
+            words.append(word)
+            glued.append(is_glued)
+        return [Token(i, weight, len(words) - 1) for i in ids]
 
     for piece in pieces(text, embeddings):
         if piece.embedding:
@@ -107,12 +143,12 @@ def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = (), embedd
             vectors += rows
             runs.append(add(EMBEDDING + piece.text, [next(fresh) for _ in rows], piece.weight, piece.glued))
             continue
-        plain = unicodedata.normalize("NFC", piece.text)                                # as the tokenizer does, which would see words alone
-        run: list[tuple[int, float, int]] = []
+        plain = unicodedata.normalize("NFC", piece.text)  # as the tokenizer does, which would see words alone
+        run: list[Token] = []
         for match in _matches(plain, placeholders):
             word, start = match[0], match.start()
             is_glued = piece.glued if start == 0 else not plain[start - 1].isspace()
-            if word.lower() in named:                                                   # as an embedding, a run of its own
+            if word.lower() in named:  # as an embedding, a run of its own
                 runs += [run, add(word, [named[word.lower()]], piece.weight, is_glued)]
                 run = []
             else:
@@ -121,25 +157,35 @@ def read_prompt(text: str, tokenizer, placeholders: tuple[str, ...] = (), embedd
     return _assemble(text, _chunks(runs, tokenizer.model_max_length - 2), tokenizer, words, glued, vectors)
 
 
-def _assemble(text: str, chunks: list[list[tuple[int, float, int]]], tokenizer, words: list[str], glued: list[bool], vectors: list[torch.Tensor]) -> Prompt:
+def _assemble(
+    text: str,
+    chunks: list[list[Token]],
+    tokenizer,
+    words: list[str],
+    glued: list[bool],
+    vectors: list[torch.Tensor],
+) -> Prompt:
     """Chunks with start, end and padding in one row."""
     length = tokenizer.model_max_length
     ids: list[int] = []
     weights: list[float] = []
     tokens: list[list[int]] = [[] for _ in words]
     for chunk in chunks:
-        for place, (_, _, word) in enumerate(chunk, len(ids) + 1):
-            tokens[word].append(place)
+        for place, token in enumerate(chunk, len(ids) + 1):
+            tokens[token.word].append(place)
         padding = length - len(chunk) - 2
-        ids += [tokenizer.bos_token_id, *(i for i, _, _ in chunk), tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding]
-        weights += [1.0, *(weight for _, weight, _ in chunk), 1.0, *[1.0] * padding]
+        ids += [tokenizer.bos_token_id, *(token.id for token in chunk), tokenizer.eos_token_id]
+        ids += [tokenizer.pad_token_id] * padding
+        weights += [1.0, *(token.weight for token in chunk), 1.0, *[1.0] * padding]
     empty = tokenizer.bos_token_id, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * (length - 2)
-    return Prompt(text, tuple(ids), tuple(words), tuple(map(tuple, tokens)), tuple(glued), tuple(weights), empty, tuple(vectors))
+    return Prompt(
+        text, tuple(ids), tuple(words), tuple(map(tuple, tokens)), tuple(glued), tuple(weights), empty, tuple(vectors)
+    )
 
 
-def _chunks(runs: list[list[tuple[int, float, int]]], room: int) -> list[list[tuple[int, float, int]]]:
+def _chunks(runs: list[list[Token]], room: int) -> list[list[Token]]:
     """`runs` in chunks of up to `room` tokens. At least one, empty for no tokens."""
-    chunks: list[list[tuple[int, float, int]]] = [[]]
+    chunks: list[list[Token]] = [[]]
     for run in runs:
         breakable = len(run) > min(UNBREAKABLE, room)
         while len(run) > (free := room - len(chunks[-1])):
@@ -154,31 +200,47 @@ def _chunks(runs: list[list[tuple[int, float, int]]], room: int) -> list[list[tu
 def _vectors(piece: Piece, embeddings: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
     """(d,) each, of an embedding."""
     if piece.text not in embeddings:
-        raise LiveError(f"prompt: {EMBEDDING + piece.text!r} is not there; write one of the .safetensors files of models/embeddings: {', '.join(embeddings) or 'none'}")
+        raise LiveError(
+            f"prompt: {EMBEDDING + piece.text!r} is not there; write one of the .safetensors files of "
+            f"models/embeddings: {', '.join(embeddings) or 'none'}"
+        )
     return list(embeddings[piece.text])
 
 
 def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
-    """What is noted or refused of a prompt that the input `name` brought: see `syntax.check_syntax`; a placeholder that no photo is bound to; words
-    that a model of few words only spells."""
+    """What is noted or refused of a prompt that the input `name` brought: see `syntax.check_syntax`; a placeholder
+    that no photo is bound to; words that a model of few words only spells."""
     check_syntax(prompt.text, name, placeholders)
     for found in re.findall(PLACEHOLDER, prompt.text, re.IGNORECASE):
         if found.lower() not in (placeholder.lower() for placeholder in placeholders):
-            raise LiveError(f"{name}: {found!r} stands for no photo here; placeholders of this model's tuning: {', '.join(placeholders) or 'none'}")
+            raise LiveError(
+                f"{name}: {found!r} stands for no photo here; placeholders of this model's tuning: "
+                f"{', '.join(placeholders) or 'none'}"
+            )
     if tokenizer.vocab_size < WHOLE_VOCABULARY:
-        spelled = [word for word, tokens in zip(prompt.words, prompt.tokens) if re.fullmatch(_WORD, word, re.IGNORECASE)
-                   and (len(tokens) > 1 or prompt.ids[tokens[0]] == tokenizer.unk_token_id)]
+        spelled = [
+            word
+            for word, tokens in zip(prompt.words, prompt.tokens)
+            if re.fullmatch(_WORD, word, re.IGNORECASE)
+            and (len(tokens) > 1 or prompt.ids[tokens[0]] == tokenizer.unk_token_id)
+        ]
         if spelled:
-            note(f"{name}: this model was taught few words, and reads {', '.join(map(repr, dict.fromkeys(spelled)))} letter by letter; "
-                 "use words that it knows, such as those of the shipped prompts")
+            note(
+                f"{name}: this model was taught few words, and reads {', '.join(map(repr, dict.fromkeys(spelled)))} "
+                "letter by letter; use words that it knows, such as those of the shipped prompts"
+            )
 
 
 def check_clip_prompt(prompt: Prompt, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
-    """`check_prompt` for one that says what the clip shows. LiveError if it has a placeholder, which stands for what a photo shows; a note if it has no words."""
+    """`check_prompt` for one that says what the clip shows. LiveError if it has a placeholder, which stands for what a
+    photo shows; a note if it has no words."""
     text = prompt.text
     found = [*(p for p in placeholders if p.lower() in text.lower()), *re.findall(PLACEHOLDER, text, re.IGNORECASE)]
     if found:
-        raise LiveError(f"prompt: {found[0]!r} stands for the thing in a photo; say in words what the clip shows, and put {found[0]!r} into the edit prompt")
+        raise LiveError(
+            f"prompt: {found[0]!r} stands for the thing in a photo; say in words what the clip shows, and put "
+            f"{found[0]!r} into the edit prompt"
+        )
     check_prompt(prompt, "prompt", tokenizer)
     if not prompt.words:
         note(f"prompt: {text!r} has no words, so no word of the clip can be found or kept; say what the clip shows")

@@ -1,4 +1,5 @@
 """ComfyUI's prompt syntax: weights in parentheses, `embedding:name`; and what looks like syntax and is none."""
+
 from __future__ import annotations
 
 import math
@@ -11,18 +12,21 @@ from . import LiveError
 from .notes import note
 
 EMBEDDING = "embedding:"
-DEEPEST = 100                                   # parentheses within parentheses
+DEEPEST = 100  # parentheses within parentheses
 EXTRA_NETWORK = r"<(?:lora|lyco|hypernet):[^<>]*>"
 # What other programs read in a prompt and ComfyUI takes for words: pattern, what to do instead.
-FOREIGN = ((r"\bBREAK\b", "a prompt that is too long for one chunk is broken by itself"),
-           (r"\bAND\b", "a clip has one prompt, so say it as one sentence"),
-           (r"\[[^\[\]]*\]", "for less weight write (word:0.8)"),
-           (r"\{[^{}]*\|[^{}]*\}", "the page chooses one of them only where the prompt is typed into Edit Video itself"))
+FOREIGN = (
+    (r"\bBREAK\b", "a prompt that is too long for one chunk is broken by itself"),
+    (r"\bAND\b", "a clip has one prompt, so say it as one sentence"),
+    (r"\[[^\[\]]*\]", "for less weight write (word:0.8)"),
+    (r"\{[^{}]*\|[^{}]*\}", "the page chooses one of them only where the prompt is typed into Edit Video itself"),
+)
 
 
 @dataclass(frozen=True)
 class Piece:
     """A part of a prompt under one weight: text, or the name of an embedding. `glued`: no blank stands before it."""
+
     text: str
     weight: float
     embedding: bool = False
@@ -32,10 +36,10 @@ class Piece:
 def pieces(text: str, embeddings: Container[str] = ()) -> list[Piece]:
     """A prompt taken apart as ComfyUI's CLIP Text Encode does.
 
-    ``(words)`` weighs 1.1 times what stands around it, ``(words:0.8)`` weighs 0.8; ``\\(`` and ``\\)`` are parentheses. ``embedding:name``
-    counts at the beginning of a run of one weight or after a blank; the name ends at a blank or ``<``, and commas after it are its own
-    only if `embeddings` has such a name.
-    Raises LiveError for a weight that is not finite.
+    ``(words)`` weighs 1.1 times what stands around it, ``(words:0.8)`` weighs 0.8; ``\\(`` and ``\\)`` are
+    parentheses. ``embedding:name`` counts at the beginning of a run of one weight or after a blank; the name ends at a
+    blank or ``<``, and commas after it are its own only if `embeddings` has such a name. Raises LiveError for a weight
+    that is not finite.
 
     >>> [(piece.text, piece.weight) for piece in pieces("a (blue (star):1.2) here")]
     [('a ', 1.0), ('blue ', 1.2), ('star', 1.32), (' here', 1.0)]
@@ -62,7 +66,7 @@ def _embedding(part: str, weight: float, glued: bool, embeddings: Container[str]
     name, rest = re.fullmatch(rf"{EMBEDDING}\s*([^\s<\[]*)(.*)", part, re.DOTALL).groups()
     shorter = name.rstrip(",")
     if name not in embeddings:
-        name, rest = shorter, name[len(shorter):] + rest
+        name, rest = shorter, name[len(shorter) :] + rest
     return [Piece(name, weight, True, glued), *([Piece(rest, weight, glued=not rest[0].isspace())] if rest else [])]
 
 
@@ -78,7 +82,10 @@ def _show(text: str) -> str:
 def _weighted(text: str, weight: float, depth: int) -> Iterator[tuple[str, float]]:
     """Runs of `text` and their weights."""
     if depth > DEEPEST:
-        raise LiveError(f"prompt: its parentheses stand more than {DEEPEST} deep in each other; write (words:1.5) in place of (((words)))")
+        raise LiveError(
+            f"prompt: its parentheses stand more than {DEEPEST} deep in each other; write (words:1.5) in place of "
+            "(((words)))"
+        )
     for run in _outermost(text):
         if len(run) < 2 or run[0] != "(" or run[-1] != ")":
             yield run, weight
@@ -97,12 +104,16 @@ def _weight_of(inside: str) -> tuple[str, float | None]:
     if weight is None:
         return inside, None
     if not math.isfinite(weight):
-        raise LiveError(f"prompt: the weight {number!r} in {_show(f'({inside})')!r} is not finite; write a number such as (word:1.2)")
+        raise LiveError(
+            f"prompt: the weight {number!r} in {_show(f'({inside})')!r} is not finite; write a number such as "
+            "(word:1.2)"
+        )
     return words, weight
 
 
 def _outermost(text: str) -> Iterator[str]:
-    """`text` cut before and after each outermost pair of parentheses; what a surplus parenthesis begins runs to the end."""
+    """`text` cut before and after each outermost pair of parentheses; what a surplus parenthesis begins runs to the
+    end."""
     depth = start = 0
     for i, character in enumerate(text):
         if character == "(":
@@ -113,7 +124,7 @@ def _outermost(text: str) -> Iterator[str]:
         elif character == ")":
             depth -= 1
             if depth == 0:
-                yield text[start:i + 1]
+                yield text[start : i + 1]
                 start = i + 1
     if start < len(text):
         yield text[start:]
@@ -128,23 +139,35 @@ def _insides(hidden: str) -> Iterator[str]:
 
 
 def check_syntax(text: str, name: str, placeholders: tuple[str, ...] = ()) -> None:
-    """LiveError for a LoRA, a note for other things that ComfyUI reads as words though they look as if they were more. `name`: the input."""
-    for placeholder in placeholders:                                            # which may look like anything
+    """LiveError for a LoRA, a note for other things that ComfyUI reads as words though they look as if they were more.
+    `name`: the input."""
+    for placeholder in placeholders:  # which may look like anything
         text = re.sub(re.escape(placeholder), "x", text, flags=re.IGNORECASE)
     network = re.search(EXTRA_NETWORK, text, re.IGNORECASE)
     if network:
-        raise LiveError(f"{name}: {network[0]!r} loads nothing in ComfyUI; leave it out, and give the model its LoRA by Load LoRA and "
-                        "LIVE Model from MODEL, CLIP, VAE")
+        raise LiveError(
+            f"{name}: {network[0]!r} loads nothing in ComfyUI; leave it out, and give the model its LoRA by Load LoRA "
+            "and LIVE Model from MODEL, CLIP, VAE"
+        )
     for pattern, remedy in FOREIGN:
         found = re.search(pattern, text)
-        if found and not (found[0].isupper() and text.isupper()):               # a word among others written large
+        if found and not (found[0].isupper() and text.isupper()):  # a word among others written large
             note(f"{name}: {found[0]!r} is read as words, as everywhere in ComfyUI; {remedy}")
     hidden = _hide(text)
     depths = list(accumulate({"(": 1, ")": -1}.get(character, 0) for character in hidden))
     if depths and (min(depths) < 0 or depths[-1]):
-        note(f"{name}: its parentheses do not pair, so some are read as words and weigh nothing; write \\( and \\) for those that are meant as signs")
+        note(
+            f"{name}: its parentheses do not pair, so some are read as words and weigh nothing; write \\( and \\) for "
+            "those that are meant as signs"
+        )
     for inside in _insides(hidden):
         if ":" in inside.rpartition(")")[2] and EMBEDDING not in inside and _weight_of(inside)[1] is None:
-            note(f"{name}: {_show(f'({inside})')!r} has no number after its colon, so it weighs 1.1 and the colon is read as a word; write (words:1.2)")
+            note(
+                f"{name}: {_show(f'({inside})')!r} has no number after its colon, so it weighs 1.1 and the colon is "
+                "read as a word; write (words:1.2)"
+            )
     if len(re.findall(EMBEDDING, text, re.IGNORECASE)) > sum(piece.embedding for piece in pieces(text)):
-        note(f"{name}: an embedding is read as words where no blank stands before {EMBEDDING!r}, and in capitals; write it small, after a blank")
+        note(
+            f"{name}: an embedding is read as words where no blank stands before {EMBEDDING!r}, and in capitals; write "
+            "it small, after a blank"
+        )

@@ -1,4 +1,5 @@
 """Prompts as the text that the U-Net reads, and the vectors that embedding files bring to it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -16,15 +17,15 @@ def token_table(text_encoder) -> torch.nn.Embedding:
 
 
 def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly) -> torch.Tensor:
-    """(k L, d): the text encoder's last hidden state, by `call` of it, of each chunk by itself, one after another, with `vectors[i]` (d,) in the place of token
-    id -1 - i and then the prompt's own.
+    """(k L, d): the text encoder's last hidden state, by `call` of it, of each chunk by itself, one after another,
+    with `vectors[i]` (d,) in the place of token id -1 - i and then the prompt's own.
 
-    A token of weight w becomes ``e + w (z - e)``, z being its state and e that of its place in a chunk without words: ComfyUI's way.
-    Differentiable in the vectors.
+    A token of weight w becomes ``e + w (z - e)``, z being its state and e that of its place in a chunk without words:
+    ComfyUI's way. Differentiable in the vectors.
     """
     table = token_table(text_encoder)
-    weights = torch.tensor(prompt.weights, device=table.weight.device).view(-1, len(prompt.empty), 1)             # k L 1
-    chunks = torch.tensor(prompt.ids, device=table.weight.device).view(weights.shape[:2])                        # k L
+    weights = torch.tensor(prompt.weights, device=table.weight.device).view(-1, len(prompt.empty), 1)  # k L 1
+    chunks = torch.tensor(prompt.ids, device=table.weight.device).view(weights.shape[:2])  # k L
     weighs = bool((weights != 1).any())
     if weighs:
         chunks = torch.cat([chunks, torch.tensor([prompt.empty]).to(chunks)])
@@ -50,8 +51,9 @@ def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (),
 class Embeddings(Mapping[str, torch.Tensor]):
     """What `embedding:name` may name: vectors (n, width), read when they are asked for.
 
-    `files`: path from the folder of embeddings -> file. A name is such a path or the file's own name, with or without its ending, as in ComfyUI; listed
-    are paths without. Files that are no .safetensors can run code when they are read: they are named in a LiveError.
+    `files`: path from the folder of embeddings -> file. A name is such a path or the file's own name, with or without
+    its ending, as in ComfyUI; listed are paths without. Files that are no .safetensors can run code when they are
+    read: they are named in a LiveError.
     """
 
     def __init__(self, files: Mapping[str, Path], width: int):
@@ -60,7 +62,12 @@ class Embeddings(Mapping[str, torch.Tensor]):
     def _find(self, name: object) -> Path | None:
         def names(path: PurePosixPath) -> list[str]:
             return [str(path), str(path.with_suffix("")), path.name, path.stem]
-        found = [(path.suffix != ".safetensors", names(PurePosixPath(key)).index(name), path) for key, path in self.paths.items() if name in names(PurePosixPath(key))]
+
+        found = [
+            (path.suffix != ".safetensors", names(PurePosixPath(key)).index(name), path)
+            for key, path in self.paths.items()
+            if name in names(PurePosixPath(key))
+        ]
         return min(found, key=lambda each: each[:2], default=(0, 0, None))[2]
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -68,7 +75,9 @@ class Embeddings(Mapping[str, torch.Tensor]):
         if path is None:
             raise KeyError(name)
         if path.suffix != ".safetensors":
-            raise LiveError(f"prompt: embedding {path.name!r} can run code when it is read; take one that is a .safetensors file")
+            raise LiveError(
+                f"prompt: embedding {path.name!r} can run code when it is read; take one that is a .safetensors file"
+            )
         return read_embedding(path, self.width)
 
     def __contains__(self, name: object) -> bool:
@@ -82,8 +91,9 @@ class Embeddings(Mapping[str, torch.Tensor]):
 
 
 def read_embedding(path: Path, width: int) -> torch.Tensor:
-    """(n, width) of a .safetensors file: its first tensor of that width, as (n, width) or (width,). Files for several text encoders have one
-    for each. LiveError for a file that cannot be read, and for one made for a text encoder of another width."""
+    """(n, width) of a .safetensors file: its first tensor of that width, as (n, width) or (width,). Files for several
+    text encoders have one for each. LiveError for a file that cannot be read, and for one made for a text encoder of
+    another width."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -91,11 +101,17 @@ def read_embedding(path: Path, width: int) -> torch.Tensor:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise LiveError(f"prompt: embedding {path.stem!r} cannot be read ({error}); fetch it again") from error
-    fitting = [tensor for tensor in tensors.values() if tensor.ndim in (1, 2) and tensor.shape[-1] == width and tensor.numel() and tensor.is_floating_point()]
+    fitting = [
+        tensor
+        for tensor in tensors.values()
+        if tensor.ndim in (1, 2) and tensor.shape[-1] == width and tensor.numel() and tensor.is_floating_point()
+    ]
     if not fitting:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:4]) or "nothing"
-        raise LiveError(f"prompt: embedding {path.stem!r} holds {shapes}, and this model's text encoder reads vectors of {width}; "
-                        "it was made for another model, so choose one made for this")
+        raise LiveError(
+            f"prompt: embedding {path.stem!r} holds {shapes}, and this model's text encoder reads vectors of {width}; "
+            "it was made for another model, so choose one made for this"
+        )
     vectors = fitting[0].float().reshape(-1, width)
     if not vectors.isfinite().all():
         raise LiveError(f"prompt: embedding {path.stem!r} has numbers that are not finite; make it anew")

@@ -1,12 +1,13 @@
 """What a node can know of the graph it stands in, before the nodes after it run."""
+
 from __future__ import annotations
 
-TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")          # core nodes whose one output is the text typed into them
+TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")  # core nodes whose one output is the text typed into them
 
 
 def prompts_after(graph: dict | None, node: str, kind: str) -> list[str]:
-    """The prompts of the nodes of class `kind` whose model comes from `node`, of an API graph: those typed into them, or into a node of `TEXTS`
-    that is linked to them. What other nodes make is not known before they run."""
+    """The prompts of the nodes of class `kind` whose model comes from `node`, of an API graph: those typed into them,
+    or into a node of `TEXTS` that is linked to them. What other nodes make is not known before they run."""
     found = []
     for other in (graph or {}).values():
         inputs = other.get("inputs", {})

@@ -1,4 +1,5 @@
 """What an edit changes: which words are looked for, which are kept, what long prompts and placeholders do."""
+
 from dataclasses import replace
 
 import pytest
@@ -36,24 +37,27 @@ def sought(source, edit, **named):
     return source.phrases(words[0]), edit.phrases(words[1])
 
 
-@pytest.mark.parametrize("source,edit,old,new", [
-    (BALL, "a <thing*> moving on the meadow", "red ball", "<thing*>"),
-    (BALL, "a <thing*> moving on the meadow, masterpiece, best quality, 4k", "red ball", "<thing*>"),
-    (BALL, "masterpiece, best quality, a <thing*> moving on the meadow", "red ball", "<thing*>"),
-    (BALL, "a <thing*>, best quality, moving on the meadow.", "red ball", "<thing*>"),
-    (BALL, "masterpiece: the <thing*> | moving on the meadow -- 4k", "red ball", "<thing*>"),
-    ("red ball on the meadow", "best quality, blue star on the meadow", "red ball", "blue star"),
-    (BALL, "a (blue star:1.2) moving on the meadow", "red ball", "blue star"),
-    (BALL, "a ((blue) star:0.9) moving on the (meadow:1.5), (best quality:1.3)", "red ball", "blue star"),
-    (BALL, "an embedding:star moving on the meadow, embedding:quality", "red ball", "embedding:star"),
-    ("a ball on a mat", "two balls on the mat", "ball", "two balls"),
-    ("a ball on a mat", "a fluffy ball on a mat", "", "fluffy"),
-    ("a boy is swimming", "a boy is swimming in the pool", "", "pool"),
-    ("a cat, running", "a dog, running, masterpiece", "cat", "dog"),
-    ("a cat and a dog", "a cat and a <thing*>, a hat", "dog", "<thing*>"),
-    (BALL, "nothing on the meadow", "red ball moving", "nothing"),
-    (*SKIING, "man", "cat"),
-])
+@pytest.mark.parametrize(
+    "source,edit,old,new",
+    [
+        (BALL, "a <thing*> moving on the meadow", "red ball", "<thing*>"),
+        (BALL, "a <thing*> moving on the meadow, masterpiece, best quality, 4k", "red ball", "<thing*>"),
+        (BALL, "masterpiece, best quality, a <thing*> moving on the meadow", "red ball", "<thing*>"),
+        (BALL, "a <thing*>, best quality, moving on the meadow.", "red ball", "<thing*>"),
+        (BALL, "masterpiece: the <thing*> | moving on the meadow -- 4k", "red ball", "<thing*>"),
+        ("red ball on the meadow", "best quality, blue star on the meadow", "red ball", "blue star"),
+        (BALL, "a (blue star:1.2) moving on the meadow", "red ball", "blue star"),
+        (BALL, "a ((blue) star:0.9) moving on the (meadow:1.5), (best quality:1.3)", "red ball", "blue star"),
+        (BALL, "an embedding:star moving on the meadow, embedding:quality", "red ball", "embedding:star"),
+        ("a ball on a mat", "two balls on the mat", "ball", "two balls"),
+        ("a ball on a mat", "a fluffy ball on a mat", "", "fluffy"),
+        ("a boy is swimming", "a boy is swimming in the pool", "", "pool"),
+        ("a cat, running", "a dog, running, masterpiece", "cat", "dog"),
+        ("a cat and a dog", "a cat and a <thing*>, a hat", "dog", "<thing*>"),
+        (BALL, "nothing on the meadow", "red ball moving", "nothing"),
+        (*SKIING, "man", "cat"),
+    ],
+)
 def test_what_is_looked_for_is_the_content_that_changes(source, edit, old, new):
     vectors = {"star": torch.zeros(1, 4), "quality": torch.zeros(2, 4)}
     source, edit = (read_prompt(text, TOKENIZER, ("<thing*>",), vectors) for text in (source, edit))
@@ -71,7 +75,13 @@ def test_where_only_tags_change_that_is_said():
     assert notes == []
 
 
-@pytest.mark.parametrize("edit,says", [(BALL, "has the same words as the source prompt"), ("the red ball moving in a meadow.", "changes only 'on', 'in', '.', where no thing is named")])
+@pytest.mark.parametrize(
+    "edit,says",
+    [
+        (BALL, "has the same words as the source prompt"),
+        ("the red ball moving in a meadow.", "changes only 'on', 'in', '.', where no thing is named"),
+    ],
+)
 def test_where_nothing_changes_that_is_refused(edit, says):
     with pytest.raises(LiveError, match=f"edit prompt: .*{says}.*name source words"):
         sought(BALL, edit)
@@ -81,18 +91,26 @@ def test_tags_replace_nothing():
     """A new thing takes the old one's place, what is appended after it does not."""
     source, tagged = read(BALL), read("a <thing*>, masterpiece, best quality")
     mapping, keep = place_words(source, tagged, swap_words(source, tagged))
-    assert mapping[source.find("ball")[0], tagged.find("<thing*>")[0]] == 1 and [tagged.words[i] for i in appended(source, tagged)] == [",", "masterpiece", ",", "best", "quality"]
+    assert mapping[source.find("ball")[0], tagged.find("<thing*>")[0]] == 1 and [
+        tagged.words[i] for i in appended(source, tagged)
+    ] == [",", "masterpiece", ",", "best", "quality"]
     assert not mapping[:, tagged.find("masterpiece, best quality")].any() and keep[tagged.find("masterpiece")].all()
 
 
 def test_a_keep_word_is_paired_by_name_where_it_stands_elsewhere():
     source, target = map(read, SKIING)
-    for keep, kept in (("skiing", ("skiing",)), ("the snow, skiing", ("the", "snow", "skiing")), (None, ("in", "the", "snow", "a", "skiing"))):
+    for keep, kept in (
+        ("skiing", ("skiing",)),
+        ("the snow, skiing", ("the", "snow", "skiing")),
+        (None, ("in", "the", "snow", "a", "skiing")),
+    ):
         mapping, own = swap_words(source, target, keep)
         assert [word for word, tokens in zip(target.words, target.tokens) if not own[list(tokens)].any()] == list(kept)
         for word in kept:
             assert mapping[source.find(word)][:, target.find(word)].sum() == len(target.find(word))
-    assert not any(new for old, new in replacements(source, target) if "man" in [source.words[i] for i in old])            # nobody stands in his place
+    assert not any(
+        new for old, new in replacements(source, target) if "man" in [source.words[i] for i in old]
+    )  # nobody stands in his place
 
 
 def test_every_place_of_a_keep_word_is_kept():
@@ -110,7 +128,7 @@ def test_replacing_counts_words_between_blanks():
         replace_words(source, read("a horse - snow"))
 
 
-# ------------------------------------------------------------------------------------------------------------ long prompts
+# -------------------------------------------------------------------------------------------------------- long prompts
 def chunks(prompt):
     return len(prompt.ids) // len(prompt.empty)
 
@@ -125,16 +143,30 @@ def attention(tokens: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("word_edit", [swap_words, refine_words, replace_words])
 @pytest.mark.parametrize("longer", ["edit", "source"])
 def test_chunks_that_one_prompt_has_more_take_nothing_from_the_sum(word_edit, longer):
-    """Between prompts of 1 and 3 chunks, read in a batch where both are repeated: the values are what they are without repetition, every token's."""
-    pair = (read(BALL), read("<thing*> " * 60 + BALL)) if word_edit is not replace_words else (read("ball " * 40), read("a " * 40))
+    """Between prompts of 1 and 3 chunks, read in a batch where both are repeated: the values are what they are without
+    repetition, every token's."""
+    pair = (
+        (read(BALL), read("<thing*> " * 60 + BALL))
+        if word_edit is not replace_words
+        else (read("ball " * 40), read("a " * 40))
+    )
     source, target = pair if longer == "edit" else pair[::-1]
     mapping, keep = word_edit(source, target)
-    assert mapping.shape == (len(source.ids), len(target.ids)) and (word_edit is replace_words or chunks(source) != chunks(target))
-    own_source, own_edit, values = attention(len(source.ids)), attention(len(target.ids), 1), torch.randn(len(target.ids), 4)
+    assert mapping.shape == (len(source.ids), len(target.ids)) and (
+        word_edit is replace_words or chunks(source) != chunks(target)
+    )
+    own_source, own_edit, values = (
+        attention(len(source.ids)),
+        attention(len(target.ids), 1),
+        torch.randn(len(target.ids), 4),
+    )
     plain = (own_source @ mapping + own_edit * keep) @ values
     rows, columns = 6 * len(source.empty), 6 * len(target.empty)
     wide, kept = spread((mapping, keep), rows, columns)
-    tiled = [maps.repeat(1, 1, n // maps.shape[-1]) / (n // maps.shape[-1]) for maps, n in ((own_source, rows), (own_edit, columns))]
+    tiled = [
+        maps.repeat(1, 1, n // maps.shape[-1]) / (n // maps.shape[-1])
+        for maps, n in ((own_source, rows), (own_edit, columns))
+    ]
     torch.testing.assert_close((tiled[0] @ wide + tiled[1] * kept) @ values.repeat(columns // len(values), 1), plain)
 
 
@@ -145,26 +177,34 @@ def test_all_attention_is_spent_whatever_the_chunks():
     mapping, _ = replace_words(source, target)
     mine = [t for tokens in source.tokens for t in tokens]
     torch.testing.assert_close(mapping[mine].sum(1), torch.ones(len(mine)))
-    torch.testing.assert_close(mapping[[0, 32]].sum(1), torch.ones(2))                  # the chunks' starts
+    torch.testing.assert_close(mapping[[0, 32]].sum(1), torch.ones(2))  # the chunks' starts
 
 
 def test_a_repeated_text_predicts_the_same(video_unet):
-    """Beside texts of 2 and 3 times its length, in one batch, and by itself; the injection between them too, and what the tap says."""
+    """Beside texts of 2 and 3 times its length, in one batch, and by itself; the injection between them too, and what
+    the tap says."""
     torch.manual_seed(0)
-    texts, x = {name: torch.randn(7 * k, 24) for name, k in (("one", 1), ("two", 2), ("three", 3))}, torch.randn(2, 4, 16, 16)
+    texts, x = (
+        {name: torch.randn(7 * k, 24) for name, k in (("one", 1), ("two", 2), ("three", 3))},
+        torch.randn(2, 4, 16, 16),
+    )
     mapping, keep = torch.rand(14, 21), torch.rand(21)
     streams = [Stream(name, "x", text) for name, text in texts.items()]
     with torch.no_grad():
         together = predict(video_unet, streams, {"x": x}, 500)
         for stream in streams:
-            torch.testing.assert_close(together[stream.name], predict(video_unet, [stream], {"x": x}, 500)[stream.name], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                together[stream.name], predict(video_unet, [stream], {"x": x}, 500)[stream.name], atol=1e-5, rtol=1e-4
+            )
         results = []
         for beside in (streams, streams[1:], [streams[1], replace(streams[2], text=texts["three"].repeat(2, 1))]):
             names = [stream.name for stream in beside]
             target, source, n = names.index("three"), names.index("two"), 42
             tap = WordTap(64)
             injection = WordInjection(target, source, *spread((mapping, keep), n, n))
-            results.append(predict(video_unet, beside, {"x": x}, 500, 0, AttentionPlan(words=(injection,), tap=tap))["three"])
+            results.append(
+                predict(video_unet, beside, {"x": x}, 500, 0, AttentionPlan(words=(injection,), tap=tap))["three"]
+            )
         for other in results[1:]:
             torch.testing.assert_close(other, results[0], atol=1e-5, rtol=1e-4)
         assert not torch.allclose(results[0], together["three"], atol=1e-3)
@@ -172,14 +212,18 @@ def test_a_repeated_text_predicts_the_same(video_unet):
 
 @pytest.fixture(scope="module")
 def small(demo_model, clip):
-    return {method: invert(demo_model, clip, BALL, method, 3) for method in (PROMPT_TO_PROMPT, FATEZERO_ATTRIBUTE, DDIM)}
+    return {
+        method: invert(demo_model, clip, BALL, method, 3) for method in (PROMPT_TO_PROMPT, FATEZERO_ATTRIBUTE, DDIM)
+    }
 
 
 @pytest.mark.parametrize("attention", ["recompute", "ram"])
-@pytest.mark.parametrize("method", [PROMPT_TO_PROMPT, replace(FATEZERO_ATTRIBUTE, word_edit="refine")], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [PROMPT_TO_PROMPT, replace(FATEZERO_ATTRIBUTE, word_edit="refine")], ids=lambda m: m.name
+)
 def test_long_prompts_are_edited(demo_model, clip, method, attention):
-    """A source of 2 chunks and an edit of 3: what is beyond the first chunk counts, and the same prompt comes out as the shorter's edit where it
-    is the shorter repeated. Stored and recomputed agree."""
+    """A source of 2 chunks and an edit of 3: what is beyond the first chunk counts, and the same prompt comes out as
+    the shorter's edit where it is the shorter repeated. Stored and recomputed agree."""
     long = read(LONG)
     assert chunks(long) == 2
     inversion = invert(demo_model, clip[:2], LONG, method, 2, attention)
@@ -188,7 +232,10 @@ def test_long_prompts_are_edited(demo_model, clip, method, attention):
     first, other = (edit(demo_model, inversion, Edit(text)) for text in (more, more[:-4] + "tree"))
     assert first.latents.isfinite().all() and not torch.allclose(first.latents, other.latents, atol=1e-4)
     assert first.records.edit.words.shape[-1] == chunks(read(more)) * 32 - 32 + read(more).end % 32
-    assert first.records.edit.words.float().sum(-1).max() <= 1.001 * 2 and first.records.edit.words.float().sum(-1).mean() > 0.5
+    assert (
+        first.records.edit.words.float().sum(-1).max() <= 1.001 * 2
+        and first.records.edit.words.float().sum(-1).mean() > 0.5
+    )
     if attention == "ram":
         again = edit(demo_model, invert(demo_model, clip[:2], LONG, method, 2), Edit(more))
         torch.testing.assert_close(again.latents, first.latents, atol=1e-4, rtol=1e-4)
@@ -199,37 +246,50 @@ def test_prompts_that_differ_only_late_are_not_the_same(demo_model, small):
     assert sought(longer, longer + " and a fish")[1] == "fish"
 
 
-# ------------------------------------------------------------------------------------------------------- masks by real maps
+# -------------------------------------------------------------------------------------------------- masks by real maps
 def area(model, inversion, text, **more):
     edited = edit(model, inversion, Edit(text), replace(inversion.method, **more))
     return float(edited.mask.mean()), edited.looked_for
 
 
 def test_neither_tags_nor_weights_widen_the_mask(demo_model):
-    """On the shipped clip's middle, where the ball is: the mask with tags or weights is that without, to a quarter of its size."""
+    """On the shipped clip's middle, where the ball is: the mask with tags or weights is that without, to a quarter of
+    its size."""
     clip = demo_model.encode_frames(torch.from_numpy(CASES["ball-to-star"].clip.frames()[:2]).float() / 255)
     inversion = invert(demo_model, clip, BALL, PROMPT_TO_PROMPT, 8)
     plain, looked_for = area(demo_model, inversion, "a blue star moving on the meadow")
     assert looked_for == ("red ball", "blue star") and 0 < plain < 0.3
-    for text in ("a (blue star:1.2) moving on the meadow", "a blue star moving on the meadow, masterpiece, best quality, 4k"):
+    for text in (
+        "a (blue star:1.2) moving on the meadow",
+        "a blue star moving on the meadow, masterpiece, best quality, 4k",
+    ):
         with_more, words = area(demo_model, inversion, text)
         assert words == looked_for and abs(with_more - plain) < plain / 4, (text, with_more, plain)
 
 
 def test_a_full_mask_is_noted(demo_model, small):
     with gathered() as notes:
-        edited = edit(demo_model, small[PROMPT_TO_PROMPT], Edit("a blue ball moving on the meadow"), replace(PROMPT_TO_PROMPT, blend_threshold=1e-6))
+        edited = edit(
+            demo_model,
+            small[PROMPT_TO_PROMPT],
+            Edit("a blue ball moving on the meadow"),
+            replace(PROMPT_TO_PROMPT, blend_threshold=1e-6),
+        )
     assert edited.mask.min() == 1 and any("covers the whole picture" in text for text in notes)
     with gathered() as notes:
-        edit(demo_model, small[DDIM], Edit("a blue ball moving on the meadow"), mask=torch.ones(1, 64, 64))        # as it was drawn
-        edit(demo_model, small[DDIM], Edit("a blue ball moving on the meadow"))                # no mask was asked for
+        edit(
+            demo_model, small[DDIM], Edit("a blue ball moving on the meadow"), mask=torch.ones(1, 64, 64)
+        )  # as it was drawn
+        edit(demo_model, small[DDIM], Edit("a blue ball moving on the meadow"))  # no mask was asked for
     assert notes == []
 
 
-# ------------------------------------------------------------------------------------------------- placeholders, negative prompts
+# -------------------------------------------------------------------------------------- placeholders, negative prompts
 def test_a_prompt_without_its_placeholder_is_refused(tuned, clip):
     inversion = invert(tuned, clip, CASE.prompt, LIVE, 1)
-    with pytest.raises(LiveError, match="edit prompt: .* does not say where the thing of the photo shall be; put '<thing.>' into it"):
+    with pytest.raises(
+        LiveError, match="edit prompt: .* does not say where the thing of the photo shall be; put '<thing.>' into it"
+    ):
         edit(tuned, inversion, Edit("a blue star moving on the meadow"))
     with pytest.raises(LiveError, match="edit prompt: '<star>' stands for no photo"):
         edit(tuned, inversion, Edit("a <thing*> and a <star>"))
@@ -243,6 +303,7 @@ def test_of_two_photos_the_named_one_is_shown(demo_model, clip):
     concepts = bound(demo_model, CASE, 64)
     second = bind("<other*>", "thing", clip[:1] * 0.3, demo_model.tokenizer, demo_model.text_encoder, concepts)
     from live_core.pretrained import Tuning
+
     bare = Tuning({}, None, (), CASE.prompt, demo_model.fingerprint)
     inversion = invert(demo_model.with_tuning(bare), clip, CASE.prompt, LIVE, 1)
     method = replace(LIVE, edit_latent_prompt="reference", blend_threshold=None)
@@ -257,10 +318,19 @@ def test_a_negative_prompt_is_what_guidance_leads_away_from(demo_model, clip, sm
     method, inversion, change = DDIM, small[DDIM], Edit("a blue ball moving on the meadow")
     plain = edit(demo_model, inversion, change).latents
     torch.testing.assert_close(edit(demo_model, inversion, replace(change, negative_prompt=" ")).latents, plain)
-    away = edit(demo_model, inversion, replace(change, negative_prompt="a (red:1.3) ball in the snow"), replace(method, guidance_scale=3.0)).latents
+    away = edit(
+        demo_model,
+        inversion,
+        replace(change, negative_prompt="a (red:1.3) ball in the snow"),
+        replace(method, guidance_scale=3.0),
+    ).latents
     assert not torch.allclose(away, plain, atol=1e-2)
-    same = edit(demo_model, inversion, replace(change, negative_prompt=change.prompt), replace(method, guidance_scale=3.0)).latents
-    torch.testing.assert_close(same, edit(demo_model, inversion, change, replace(method, guidance_scale=1.0)).latents, atol=1e-4, rtol=1e-4)       # no way away from itself
+    same = edit(
+        demo_model, inversion, replace(change, negative_prompt=change.prompt), replace(method, guidance_scale=3.0)
+    ).latents
+    torch.testing.assert_close(
+        same, edit(demo_model, inversion, change, replace(method, guidance_scale=1.0)).latents, atol=1e-4, rtol=1e-4
+    )  # no way away from itself
     with gathered() as notes:
         edit(demo_model, inversion, replace(change, negative_prompt="red"), replace(method, guidance_scale=1.0))
     assert any("negative prompt: 'red' is not read at a guidance scale of 1" in text for text in notes)
@@ -274,10 +344,14 @@ def test_null_text_leaves_no_place_for_a_negative_prompt(demo_model, small):
     with pytest.raises(LiveError, match="negative prompt: 'red', but the inversion's null text takes its place"):
         edit(demo_model, found, change, replace(PROMPT_TO_PROMPT, guidance_scale=4.0))
     apart = replace(PROMPT_TO_PROMPT, guidance_scale=4.0, decoupled_guidance=True)
-    assert not torch.allclose(edit(demo_model, found, change, apart).latents, edit(demo_model, found, replace(change, negative_prompt=""), apart).latents, atol=1e-3)
+    assert not torch.allclose(
+        edit(demo_model, found, change, apart).latents,
+        edit(demo_model, found, replace(change, negative_prompt=""), apart).latents,
+        atol=1e-3,
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- lists and settings
+# -------------------------------------------------------------------------------------------------- lists and settings
 def test_empty_places_in_lists_are_noted_and_empty_lists_of_commas_refused():
     with gathered() as notes:
         assert split_phrases("a,, b", "keep words") == ["a", "b"] and split_phrases(",a") == ["a"]
@@ -287,11 +361,20 @@ def test_empty_places_in_lists_are_noted_and_empty_lists_of_commas_refused():
         sought(BALL, "a blue star moving", source_words=", ,")
 
 
-@pytest.mark.parametrize("change,says", [
-    ({"windows": read_windows("ball: 0-0.4, Ball: 0.2-0.8")}, "word windows: 'ball' and 'Ball' give one word two values"),
-    ({"windows": read_windows("red ball: 0-0.4, ball: 0.2-0.8")}, "word windows: 'red ball' and 'ball' give one word two values"),
-    ({"weights": read_weights("ball=2, ball=2")}, "word weights: 'ball' and 'ball' give"),
-])
+@pytest.mark.parametrize(
+    "change,says",
+    [
+        (
+            {"windows": read_windows("ball: 0-0.4, Ball: 0.2-0.8")},
+            "word windows: 'ball' and 'Ball' give one word two values",
+        ),
+        (
+            {"windows": read_windows("red ball: 0-0.4, ball: 0.2-0.8")},
+            "word windows: 'red ball' and 'ball' give one word two values",
+        ),
+        ({"weights": read_weights("ball=2, ball=2")}, "word weights: 'ball' and 'ball' give"),
+    ],
+)
 def test_a_word_has_one_window_and_one_weight(change, says):
     prompt = read(BALL)
     with pytest.raises(LiveError, match=says):
@@ -306,12 +389,25 @@ def test_placing_beyond_injection_is_noted():
     assert len(notes) == 1 and "place ratio: 0.6 is above the cross ratio, 0.4" in notes[0]
 
 
-@pytest.mark.parametrize("placeholder,word,says", [
-    ("a,b", "thing", "placeholder: 'a,b' has ',' in it"), ("<a(b)>", "thing", "has '\\(' in it"), ("embedding:x", "thing", "has 'embedding:' in it"), ("<{a}>", "thing", "has '{' in it"),
-    ("<lora:x>", "thing", "has '<lora:x>' in it"), ("'s", "thing", "is an ordinary word|already a token"), ("...", "thing", "is an ordinary word|already a token"),
-    ("<THING*>", "thing", "'<thing\\*>' already stands for another photo, and prompts do not tell '<THING\\*>' from it"),
-    ("<x*>", "!", "initial word: '!' is a sign"), ("<x*>", "<|endoftext|>", "initial word: .* is a sign"),
-])
+@pytest.mark.parametrize(
+    "placeholder,word,says",
+    [
+        ("a,b", "thing", "placeholder: 'a,b' has ',' in it"),
+        ("<a(b)>", "thing", "has '\\(' in it"),
+        ("embedding:x", "thing", "has 'embedding:' in it"),
+        ("<{a}>", "thing", "has '{' in it"),
+        ("<lora:x>", "thing", "has '<lora:x>' in it"),
+        ("'s", "thing", "is an ordinary word|already a token"),
+        ("...", "thing", "is an ordinary word|already a token"),
+        (
+            "<THING*>",
+            "thing",
+            "'<thing\\*>' already stands for another photo, and prompts do not tell '<THING\\*>' from it",
+        ),
+        ("<x*>", "!", "initial word: '!' is a sign"),
+        ("<x*>", "<|endoftext|>", "initial word: .* is a sign"),
+    ],
+)
 def test_what_cannot_name_a_thing_is_refused(demo_model, concept, placeholder, word, says):
     with pytest.raises(LiveError, match=says):
         bind(placeholder, word, concept.reference, demo_model.tokenizer, demo_model.text_encoder, (concept,))

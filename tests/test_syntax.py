@@ -1,4 +1,5 @@
 """ComfyUI's prompt syntax: weights, embeddings, long prompts, tokens; as ComfyUI itself reads and encodes them."""
+
 import json
 import re
 import subprocess
@@ -19,9 +20,14 @@ DEMO = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
 
 
 def test_prompts_are_read_and_encoded_as_comfyui_does(comfyui, tmp_path):
-    """The same tokens and weights in the same chunks, and the same text, of written and of random prompts, padded as Stable Diffusion 1.x and 2.x are."""
+    """The same tokens and weights in the same chunks, and the same text, of written and of random prompts, padded as
+    Stable Diffusion 1.x and 2.x are."""
     folder, python = comfyui
-    done = subprocess.run([python, str(ROOT / "tests" / "prompt_child.py"), str(ROOT), str(folder), str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [python, str(ROOT / "tests" / "prompt_child.py"), str(ROOT), str(folder), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["ids"] == report["weights"] == [] and report["prompts"] >= 160 and set(report["chunks"]) >= {1, 2, 3}
@@ -35,17 +41,35 @@ def clip_tokenizer(comfyui):
     return tokenizer
 
 
-@given(st.text(st.one_of(st.sampled_from("abcZ019'.,-_!?#*/:;<>é  "), st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="()\\İ")), max_size=40))
+@given(
+    st.text(
+        st.one_of(
+            st.sampled_from("abcZ019'.,-_!?#*/:;<>é  "),
+            st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="()\\İ"),
+        ),
+        max_size=40,
+    )
+)
 def test_word_by_word_the_tokens_are_those_of_the_whole(clip_tokenizer, text):
-    """The words are looked for in the tokens that the model reads: nothing is tokenised twice. (A small İ is two characters, of which a
-    sign after it would take the second.)"""
+    """The words are looked for in the tokens that the model reads: nothing is tokenised twice. (A small İ is two
+    characters, of which a sign after it would take the second.)"""
     assume("embedding:" not in text)
     prompt = read_prompt(text, clip_tokenizer)
-    assert [prompt.ids[t] for tokens in prompt.tokens for t in tokens] == clip_tokenizer(text, add_special_tokens=False).input_ids
+    assert [prompt.ids[t] for tokens in prompt.tokens for t in tokens] == clip_tokenizer(
+        text, add_special_tokens=False
+    ).input_ids
 
 
-@pytest.mark.parametrize("text,words", [("wait... what?!", ("wait", "...", "what", "?!")), ("a -- b", ("a", "--", "b")), ("C++ code", ("C", "++", "code")),
-                                        ("the cat's don't", ("the", "cat's", "don't")), ("4k (8k:1.3)", ("4k", "8k"))])
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("wait... what?!", ("wait", "...", "what", "?!")),
+        ("a -- b", ("a", "--", "b")),
+        ("C++ code", ("C", "++", "code")),
+        ("the cat's don't", ("the", "cat's", "don't")),
+        ("4k (8k:1.3)", ("4k", "8k")),
+    ],
+)
 def test_signs_are_words_as_clip_has_them(clip_tokenizer, text, words):
     prompt = read_prompt(text, clip_tokenizer)
     assert prompt.words == words and prompt.find("...") == ([2] if "..." in words else [])
@@ -54,13 +78,20 @@ def test_signs_are_words_as_clip_has_them(clip_tokenizer, text, words):
 def test_weights_are_no_words():
     plain, weighed = read_prompt("a blue star moving", DEMO), read_prompt("a (blue (star):1.2) moving", DEMO)
     assert weighed.words == plain.words and weighed.ids == plain.ids and weighed.tokens == plain.tokens
-    assert [weighed.weights[t] for t in (1, *weighed.find("blue star"), *weighed.find("moving"))] == pytest.approx([1, 1.2, 1.32, 1])
+    assert [weighed.weights[t] for t in (1, *weighed.find("blue star"), *weighed.find("moving"))] == pytest.approx(
+        [1, 1.2, 1.32, 1]
+    )
 
 
 def test_placeholders_are_found_in_any_case_and_beside_signs():
     prompt = read_prompt("(<Thing*>:1.4)'s hat, <thing*>", DEMO, ("<thing*>",))
     first, second = prompt.find("<thing*>")
-    assert prompt.ids[first] == prompt.ids[second] == -1 and prompt.weights[first] == 1.4 and prompt.weights[second] == 1 and prompt.words[1] == "'s"
+    assert (
+        prompt.ids[first] == prompt.ids[second] == -1
+        and prompt.weights[first] == 1.4
+        and prompt.weights[second] == 1
+        and prompt.words[1] == "'s"
+    )
 
 
 @pytest.fixture
@@ -79,17 +110,34 @@ def known(tmp_path):
 def test_an_embedding_is_one_word_of_its_vectors(known):
     prompt = read_prompt("a embedding:three, <thing*> embedding:one.safetensors", DEMO, ("<thing*>",), known)
     assert prompt.words == ("a", "embedding:three", ",", "<thing*>", "embedding:one.safetensors")
-    assert [prompt.ids[t] for t in prompt.find("embedding:three")] == [-2, -3, -4] and [prompt.ids[t] for t in prompt.tokens[3]] == [-1]
-    assert torch.equal(torch.stack(prompt.vectors[:3]), known["three"]) and torch.equal(prompt.vectors[3], known["sub/one"][0])
+    assert [prompt.ids[t] for t in prompt.find("embedding:three")] == [-2, -3, -4] and [
+        prompt.ids[t] for t in prompt.tokens[3]
+    ] == [-1]
+    assert torch.equal(torch.stack(prompt.vectors[:3]), known["three"]) and torch.equal(
+        prompt.vectors[3], known["sub/one"][0]
+    )
 
 
-@pytest.mark.parametrize("text,says", [
-    ("a embedding:absent ball", "'embedding:absent' is not there; write one of the .safetensors files of models/embeddings: cut, nan, other, sub/one, sub/three, three"),
-    ("embedding:", "'embedding:' is not there"), ("embedding:../three", "is not there"), ("embedding:old", "old.pt' can run code"), ("embedding:cut", "'cut' cannot be read"),
-    ("embedding:other", r"'other' holds x \(2, 40\), and this model's text encoder reads vectors of 64"), ("embedding:nan", "not finite"),
-    ("(a:nan)", "weight 'nan' in '\\(a:nan\\)' is not finite"), ("(a:1e999)", "not finite"), ("(" * 200 + "a" + ")" * 200, "more than 100 deep"),
-    ("half \ud800", "half a character at place 6"),
-])
+@pytest.mark.parametrize(
+    "text,says",
+    [
+        (
+            "a embedding:absent ball",
+            "'embedding:absent' is not there; write one of the .safetensors files of models/embeddings: cut, nan, "
+            "other, sub/one, sub/three, three",
+        ),
+        ("embedding:", "'embedding:' is not there"),
+        ("embedding:../three", "is not there"),
+        ("embedding:old", "old.pt' can run code"),
+        ("embedding:cut", "'cut' cannot be read"),
+        ("embedding:other", r"'other' holds x \(2, 40\), and this model's text encoder reads vectors of 64"),
+        ("embedding:nan", "not finite"),
+        ("(a:nan)", "weight 'nan' in '\\(a:nan\\)' is not finite"),
+        ("(a:1e999)", "not finite"),
+        ("(" * 200 + "a" + ")" * 200, "more than 100 deep"),
+        ("half \ud800", "half a character at place 6"),
+    ],
+)
 def test_what_cannot_be_read_is_refused(known, text, says):
     with pytest.raises(LiveError, match=f"prompt: .*{says}"):
         read_prompt(text, DEMO, (), known)
@@ -102,16 +150,28 @@ def test_embeddings_are_read_with_their_own_vectors_in_place(demo_model, tmp_pat
     save_file({"emb_params": table[ids].clone()}, tmp_path / "thing.safetensors")
     assert torch.equal(read_embedding(tmp_path / "thing.safetensors", table.shape[1]), table[ids])
     known = Embeddings({"thing.safetensors": tmp_path / "thing.safetensors"}, table.shape[1])
-    spelled, named = (encode(read_prompt(text, DEMO, (), known), demo_model.text_encoder) for text in ("a red ball on the meadow", "a embedding:thing on the meadow"))
+    spelled, named = (
+        encode(read_prompt(text, DEMO, (), known), demo_model.text_encoder)
+        for text in ("a red ball on the meadow", "a embedding:thing on the meadow")
+    )
     torch.testing.assert_close(named, spelled)
 
 
-@pytest.mark.parametrize("text,says", [
-    ("a ball BREAK a box", "'BREAK' is read as words"), ("a ball AND a box", "'AND' is read"), ("a [red] ball", r"'\[red\]' is read as words.*write \(word:0.8\)"),
-    ("a {red|blue} ball", r"'\{red\|blue\}' is read"), ("a (red ball", "parentheses do not pair"), ("a red) ball", "parentheses do not pair"),
-    ("a (red:x) ball", r"'\(red:x\)' has no number"), ("a ((red:1,2) ball:1.1)", r"'\(red:1,2\)' has no number"), ("a,embedding:x", "no blank stands before 'embedding:'"),
-    ("Embedding:x", "in capitals"),
-])
+@pytest.mark.parametrize(
+    "text,says",
+    [
+        ("a ball BREAK a box", "'BREAK' is read as words"),
+        ("a ball AND a box", "'AND' is read"),
+        ("a [red] ball", r"'\[red\]' is read as words.*write \(word:0.8\)"),
+        ("a {red|blue} ball", r"'\{red\|blue\}' is read"),
+        ("a (red ball", "parentheses do not pair"),
+        ("a red) ball", "parentheses do not pair"),
+        ("a (red:x) ball", r"'\(red:x\)' has no number"),
+        ("a ((red:1,2) ball:1.1)", r"'\(red:1,2\)' has no number"),
+        ("a,embedding:x", "no blank stands before 'embedding:'"),
+        ("Embedding:x", "in capitals"),
+    ],
+)
 def test_what_is_not_comfyui_s_syntax_is_noted(text, says):
     with gathered() as notes:
         check_syntax(text, "edit prompt")
@@ -123,7 +183,14 @@ def test_a_lora_is_refused_and_good_prompts_pass_without_a_word():
     with pytest.raises(LiveError, match="negative prompt: '<lora:x:0.8>' loads nothing in ComfyUI; .*Load LoRA"):
         check_syntax("a ball <lora:x:0.8>", "negative prompt")
     with gathered() as notes:
-        for text in ("a (blue star:1.2), (embedding:x:0.5) [v] on the ((meadow))", "A BALL AND A BOX", "\\(a\\) smile :\\)", "at (10:30)", "a (b: 1.2 )", ""):
+        for text in (
+            "a (blue star:1.2), (embedding:x:0.5) [v] on the ((meadow))",
+            "A BALL AND A BOX",
+            "\\(a\\) smile :\\)",
+            "at (10:30)",
+            "a (b: 1.2 )",
+            "",
+        ):
             check_syntax(text, "prompt", ("[v]",))
     assert notes == []
 
@@ -139,4 +206,11 @@ def test_words_that_a_small_vocabulary_spells_are_noted(clip_tokenizer):
 def test_pieces_know_where_blanks_are():
     """What stands between blanks is a word of prompt-to-prompt, whatever weighs in it."""
     assert [(piece.text, piece.glued) for piece in pieces("a(b) (c)d embedding:e, f", {"e"})] == [
-        ("a", False), ("b", True), (" ", False), ("c", False), ("d ", True), ("e", False), (", f", True)]
+        ("a", False),
+        ("b", True),
+        (" ", False),
+        ("c", False),
+        ("d ", True),
+        ("e", False),
+        (", f", True),
+    ]

@@ -1,12 +1,17 @@
 """Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, curves over frames, and rows of pictures."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+
+from . import LiveError
+from .interrupts import heed
+from .notes import note
+
+GAP, HIGHEST = 4, 2 ** 15                                            # pixels between a sheet's pictures, and of a sheet: matplotlib draws twice that
 
 
 def fit_colours(latents: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
@@ -36,32 +41,55 @@ def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 
     figure = Figure((width / 100, height / 100 * len(curves)), dpi=100, layout="constrained")
     for axes, (name, values) in zip(figure.subplots(len(curves), squeeze=False)[:, 0], curves.items()):
         axes.plot(range(len(values)), values.float().cpu().numpy(), marker="o")
-        axes.set_ylabel(name)
+        axes.set_ylabel(_written(name), parse_math=False, usetex=False)
         axes.grid(alpha=0.3)
     axes.set_xlabel("frame")
     return _drawn(figure)
 
 
-def plot_rows(pictures: torch.Tensor, labels: Sequence[str], most: int = 8, side: int = 160) -> torch.Tensor:
-    """One picture (1, H', W', 3), 0..1, of `pictures` (r, f, H, W, 3): a row each, its label on the left, and up to `most` evenly chosen
-    frames, their numbers on top; each frame `side` pixels on its longer side."""
+def plot_rows(cell: Callable[[int, int, tuple[int, int]], torch.Tensor], shape: tuple[int, int, int, int], labels: Sequence[str], most: int = 8,
+              side: int = 160) -> torch.Tensor:
+    """One picture (1, H', W', 3), 0..1: a row for each of r labels, which stand on the left as they are written, and in it up to `most`
+    evenly chosen of f frames, their numbers on top. `cell` draws frame i of row r at a size (h, w), as (h, w, 3), 0..1; `shape`: (r, f, H, W).
+    A frame is `side` pixels on its longer side, or fewer where the sheet would be too high."""
     from matplotlib.figure import Figure
 
-    gap, left, top = 4, 16 + 7 * max(len(line) for label in labels for line in label.splitlines()), 24
-    chosen = torch.linspace(0, pictures.shape[1] - 1, min(most, pictures.shape[1])).round().long()
-    height, width = (max(1, round(side * n / max(pictures.shape[2:4]))) for n in pictures.shape[2:4])
-    small = F.interpolate(pictures[:, chosen].flatten(0, 1).movedim(-1, 1).float().cpu(), (height, width), mode="bilinear", antialias=True)
-    cells = rearrange(F.pad(small, (0, gap, 0, gap), value=1), "(r f) c h w -> (r h) (f w) c", f=len(chosen)).clamp(0, 1)
-    size = (left + cells.shape[1], top + cells.shape[0])
+    rows, frames, *picture = shape
+    fits = HIGHEST // rows - GAP
+    if fits < 8:
+        raise LiveError(f"which: {rows} rows are more than a sheet can hold; choose fewer words or rows")
+    if side * picture[0] / max(picture) > fits:
+        note(f"which: {rows} rows, so the sheet's pictures are small; choose fewer words or rows")
+    side = min(side, round(fits * max(picture) / picture[0]))
+    labels = ["\n".join(_shortened(line) for line in _written(label).split("\n")) for label in labels]
+    left, top = 16 + 7 * max(len(line) for label in labels for line in label.split("\n")), 24
+    chosen = torch.linspace(0, frames - 1, min(most, frames)).round().long().tolist()
+    height, width = (max(1, round(side * n / max(picture))) for n in picture)
+    across, down = len(chosen) * (width + GAP), rows * (height + GAP)
+    size = (left + across, top + down)
     figure = Figure((size[0] / 100, size[1] / 100), dpi=100)
-    axes = figure.add_axes((left / size[0], 0, cells.shape[1] / size[0], cells.shape[0] / size[1]))
-    axes.imshow(cells.numpy(), interpolation="none", aspect="auto")
-    axes.set_xticks([(i + 0.5) * (width + gap) for i in range(len(chosen))], [f"frame {i + 1}" for i in chosen])
-    axes.set_yticks([(i + 0.5) * (height + gap) for i in range(len(labels))], labels)
+    axes = figure.add_axes((left / size[0], 0, across / size[0], down / size[1]), xlim=(0, across), ylim=(down, 0))
+    axes.set_xticks([(i + 0.5) * (width + GAP) for i in range(len(chosen))], [f"frame {i + 1}" for i in chosen])
+    axes.set_yticks([(i + 0.5) * (height + GAP) for i in range(rows)], labels, parse_math=False, usetex=False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return _drawn(figure)
+    sheet = _drawn(figure)                                           # without the pictures, of which matplotlib would make many copies
+    for row in range(rows):
+        for column, frame in enumerate(chosen):
+            heed()
+            x, y = left + column * (width + GAP), top + row * (height + GAP)
+            sheet[0, y:y + height, x:x + width] = cell(row, frame, (height, width)).clamp(0, 1)
+    return sheet
+
+
+def _written(text: str) -> str:
+    """`text`, with halves of characters (lone surrogates), which no font has, as they are written in Python."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shortened(line: str, most: int = 48) -> str:
+    return line if len(line) <= most else line[:most - 3] + "..."
 
 
 def _drawn(figure) -> torch.Tensor:
@@ -69,4 +97,4 @@ def _drawn(figure) -> torch.Tensor:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[None, ..., :3].astype(np.float32) / 255)
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[None, ..., :3].copy()).float().div_(255)

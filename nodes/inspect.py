@@ -4,6 +4,7 @@ from . import host
 from .node import Node
 from .sockets import Records
 
+MOST_PIXELS = 2 ** 25                               # of images and mask together with all rows; half a gigabyte
 WORDS, STEPS, MASKS, SELF = "words", "steps", "masks", "self-attention"
 
 
@@ -33,13 +34,20 @@ class Inspect(Node):
 
     @classmethod
     def execute(cls, records, images, which) -> io.NodeOutput:
-        import torch
-        from ..live_core.inspect import show_masks, show_self_attention, show_steps, show_words
+        from ..live_core.inspect import scaled, show_masks, show_self_attention, show_steps, show_words
+        from ..live_core.notes import note
         from ..live_core.preview import plot_rows
         kind, part = which["which"], (which.get("first"), which.get("last"))
         view = {WORDS: lambda: show_words(records, images, which["words"], which["side"], part),
                 STEPS: lambda: show_steps(records, images, which["words"], which["side"], part, which["rows"]),
                 MASKS: lambda: show_masks(records, images, part, which["rows"]),
                 SELF: lambda: show_self_attention(records, images, which["side"])}[kind]()
-        sheet = plot_rows(torch.cat([images[None].cpu(), view.pictures]), ("images", *view.labels))
-        return io.NodeOutput(*(host.to_images(x) for x in (sheet, view.pictures.flatten(0, 1), view.maps.flatten(0, 1))))
+        rows, (frames, height, width) = len(view.labels), images.shape[:3]
+        sheet = plot_rows(lambda row, i, size: view.cell(row - 1, i, size) if row else scaled(images[i].cpu(), size), (1 + rows, frames, height, width),
+                          ("images", *view.labels))
+        size = view.size_within(max(MOST_PIXELS, frames * height * width))
+        if size != (height, width):
+            note(f"which: {rows} rows of {frames} frames of {width}x{height} are too much for one batch, so images and mask are {size[1]}x{size[0]}; "
+                 "choose fewer words or rows for the clip's own size. The sheet is as it would be")
+        pictures, maps = view.drawn(size)
+        return io.NodeOutput(*(host.to_images(x) for x in (sheet, pictures.flatten(0, 1), maps.flatten(0, 1))))

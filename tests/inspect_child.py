@@ -31,7 +31,7 @@ def main() -> None:
     from live_pack.live_core.prompts import Prompt
     from live_pack.live_core.records import Records, Side
     words = tuple("abcdefgh")
-    side = Side(Prompt(" ".join(words), (), words, tuple((i, i + 1) for i in range(1, 9))), torch.rand(50, 8, 256, 9).half(), None)
+    side = Side(Prompt(" ".join(words), (), words, tuple((i,) for i in range(1, 9))), torch.rand(50, 8, 256, 9).half(), None)
     records, clip = Records("made-up", 50, 0, (16, 16), None, side, {}), torch.rand(8, 512, 512, 3)
     which = {"which": "steps", "words": "", "side": "edit", "first": 0.0, "last": 1.0, "rows": 5}
     nodes.Inspect.execute(records=records, images=clip[:, :16, :16].clone(), which={**which, "words": "a", "rows": 1})         # what is loaded once

@@ -81,7 +81,7 @@ class Inverted(Source):
         self.latents = self.inversion.at(step.index + 1).to(self.latents)
         store = RamStore()                                       # holds one step
         tap = WordTap(self.model.unet.map_level, self_attention=step.index in self.self_steps, self_maps=self.self_sum)
-        plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.model.unet, store) if self.injects else None, step=step.index)
+        plan = AttentionPlan(self.method.frame_plan, tap=tap, record=record_of(self.method, self.model.unet, store) if self.injects else None, step=step.index)
         predict(self.model.unet, [self.stream], {"source": self.latents}, step.t, step.index, plan)
         self.step_maps, self.self_sum = tap.maps[0], tap.self_maps
         return Piece(store=store)

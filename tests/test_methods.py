@@ -5,11 +5,13 @@ import pytest
 import torch
 from demo.cases import CASES
 from live_core import LiveError
-from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention
+from live_core.attention import AttentionPlan, SelfInjection, VideoAttention
 from live_core.change import word_edits
 from live_core.editing import Edit, edit
+from live_core.frames import FramePlan
 from live_core.inversion import find_null_text, invert, reconstruct
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, METHODS, PROMPT_TO_PROMPT, VIDEO_P2P
+from live_core.pretrained import Tuning
 from live_core.prompts import read_prompt
 
 CASE = CASES["ball-to-star"]
@@ -158,7 +160,7 @@ def test_an_edit_may_start_late(demo_model, clip):
     whole, half, late = (edit(demo_model, inversion, CHANGE, replace(method, start=start)).latents for start in (0.0, 0.5, 0.99))
     t, x = demo_model.schedule.timesteps(STEPS)[-1], inversion.latents[1]
     with torch.no_grad():
-        noise = demo_model.unet(x[None], t, demo_model.encode_text(CHANGE.prompt)[None], plan=AttentionPlan(method.frames))[0]
+        noise = demo_model.unet(x[None], t, demo_model.encode_text(CHANGE.prompt)[None], plan=AttentionPlan(method.frame_plan))[0]
     torch.testing.assert_close(late, demo_model.schedule.denoise(x, noise, t, STEPS), atol=1e-5, rtol=0)
     errors = [float((latents - clip).square().mean()) for latents in (whole, half, late)]
     assert errors[0] > errors[1] > errors[2] > 0
@@ -189,12 +191,26 @@ def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):
 def test_null_text_works_under_other_methods(demo_model, clip, method):
     """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or not."""
     found = find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, method, 3), 4.0, 2)
-    whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0, self_target="both",
-                    self_max_tokens=4096, blend_threshold=None)
+    whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0,
+                    self_target="both" if method.frame_plan.temporal else "spatial", self_max_tokens=4096, blend_threshold=None)
     torch.testing.assert_close(edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,
                                reconstruct(demo_model, found, guidance_scale=4.0), atol=1e-4, rtol=1e-4)
     coupled, decoupled = (edit(demo_model, found, CHANGE, replace(method, decoupled_guidance=d)).latents for d in (False, True))
     assert not torch.allclose(coupled, decoupled, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [DDIM, PROMPT_TO_PROMPT], ids=lambda m: m.name)
+def test_frame_by_frame_is_the_picture_model(demo_model, method):
+    """A clip edited frame by frame is its frames edited alone, whatever temporal attention the model has learned."""
+    clip = demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:, 32:96, 32:96]).float() / 255)
+    learned = {name: torch.full_like(p, 0.05) for name, p in demo_model.unet.trainable().items() if ".attn_temp.to_out" in name}
+    model = demo_model.with_tuning(Tuning(learned, None, (), CASE.prompt, demo_model.fingerprint))
+    method = replace(method, guidance_scale=1.0, blend_threshold=None)      # guidance and thresholds would magnify how batches round
+    together, *alone = (edit(model, invert(model, part, CASE.prompt, method, 3), CHANGE).latents for part in (clip, *clip.split(1)))
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=0)
+    pooled = replace(method, frame_plan=replace(method.frame_plan, norm="clip"))
+    other = edit(model, invert(model, clip, CASE.prompt, pooled, 3), CHANGE).latents
+    assert (other - together).abs().max() > 0.02
 
 
 def test_null_text_needs_guidance(demo_model, clip):

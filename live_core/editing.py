@@ -58,10 +58,10 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     given = None if mask is None else edit_mask(mask, len(x), pixels_of(model, x)).to(x)
     blends = method.blend_threshold is not None or given is not None
     token_edits = asked.token_edits(method, total)
-    injects = any(token_edits) or method.self_ratio > 0
+    injects_words = any(token_edits)
 
     unet = model.unet
-    source = source_of(model, inversion, method, blends or injects, injects)
+    source = source_of(model, inversion, method, blends or injects_words or method.self_ratio > 0, injects_words)
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1

@@ -135,10 +135,11 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
-def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore) -> Record:
-    """What an edit by `method` will want to read; how far its ratios reach aside."""
+def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore, words: bool | None = None) -> Record:
+    """What an edit by `method` will want to read; how far its ratios reach aside. `words`: whether it injects any word's attention, which
+    a word's own window may ask for; None, before the edit is known: whether the method does."""
     selves = method.self_ratio > 0
-    return Record(store, cross=method.cross_ratio > 0, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
+    return Record(store, cross=method.cross_ratio > 0 if words is None else words, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
                   cross_level=unet.level_within(method.cross_max_tokens), self_level=unet.level_within(method.self_max_tokens))
 
 

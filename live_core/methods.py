@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import LiveError
+from .checks import check_number, check_whole
 from .frames import ALONE, FramePlan
 
 SELF_TARGETS = ("spatial", "temporal", "both")
@@ -67,8 +68,16 @@ class Method:
 
     def __post_init__(self):
         for name in ("start", "cross_ratio", "place_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1")
+            check_number(name, getattr(self, name), 0, 1)
+        for name in ("guidance_scale", "image_guidance_scale"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0)
+        for name in ("mask_grow", "mask_neighbours", "self_max_tokens", "cross_max_tokens"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 0)
+        for start, end, acts in (("self_start", "self_ratio", self.self_ratio > 0), ("blend_start", "blend_end", True)):
+            if acts and getattr(self, start) > getattr(self, end):
+                raise LiveError(f"{start}: {getattr(self, start)} comes after {end}, {getattr(self, end)}; give a start that is no greater")
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")

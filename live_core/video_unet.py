@@ -122,7 +122,7 @@ class VideoUNet(nn.Module):
                 latent_prompts: torch.Tensor | None = None, plan: AttentionPlan = AttentionPlan()) -> torch.Tensor:
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
-        `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
+        `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
         Computed in the model's dtype, returned in that of `latents`. When memory runs out it is done again with less (`retried`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
@@ -131,6 +131,8 @@ class VideoUNet(nn.Module):
         if (latents.shape[2], text.shape[-1]) != reads:
             raise LiveError(f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given {latents.shape[2]} and "
                             f"{text.shape[-1]}; put the parts of one model together")
+        if torch.is_tensor(timestep) and timestep.ndim and timestep.shape != latents.shape[:1]:
+            raise LiveError(f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each")
         heed()
         return self._retried("the U-Net", lambda: self._predict(latents, timestep, text, latent_prompts, plan), self._economies(latents.shape[1]))
 
@@ -167,6 +169,8 @@ class VideoUNet(nn.Module):
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
         rows, at_once = streams * x.shape[1], self._economy.rows_at_once
         self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once)
+        if torch.is_tensor(timestep) and timestep.ndim:        # diffusers wants one for each frame
+            timestep = timestep.repeat_interleave(x.shape[1])
         if at_once is not None:                                # diffusers wants chunks of equal size
             self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))
         try:

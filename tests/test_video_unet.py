@@ -52,6 +52,20 @@ def test_streams_do_not_touch_each_other(video_unet, frames, size, latent_prompt
         torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("latent_prompt", [False, True])
+def test_each_stream_may_have_its_own_timestep(video_unet, latent_prompt):
+    x, text, timesteps = torch.randn(2, 3, 4, 16, 16), torch.randn(2, 7, 24), torch.tensor([900, 20])
+    seats = torch.randn(2, 4, 16, 16) if latent_prompt else None
+    both = video_unet(x, timesteps, text, seats, PLAN)
+    for s in range(2):
+        alone = video_unet(x[s:s + 1], int(timesteps[s]), text[s:s + 1], None if seats is None else seats[s:s + 1], PLAN)
+        torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
+    one = video_unet(x, torch.tensor(20), text, seats, PLAN)
+    assert torch.equal(one, video_unet(x, 20, text, seats, PLAN)) and torch.equal(one, video_unet(x, torch.tensor([20, 20]), text, seats, PLAN))
+    with pytest.raises(LiveError, match=r"timestep: \(3,\) for 2 streams"):
+        video_unet(x, torch.tensor([1, 2, 3]), text, seats, PLAN)
+
+
 def test_temporal_attention_and_other_frames_matter(video_unet):
     x, text = torch.randn(1, 4, 4, 16, 16), torch.randn(1, 7, 24)
     out = video_unet(x, 100, text, plan=PLAN)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .attention import AttentionPlan, AttentionStore, SelfInjection, WordInjection, WordTap
-from .frames import FramePlan
+from .attention import AttentionPlan, AttentionStore, FramePlan, SelfInjection, WordInjection, WordTap
 from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt

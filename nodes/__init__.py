@@ -4,7 +4,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
 from .clips import FitClip
-from .composite import Composite
+from .composite import Composite, Reconstruct
 from .edit import Edit
 from .evaluate import Measure
 from .host import offer_demo_files, register_folders
@@ -23,5 +23,5 @@ class LiveExtension(ComfyExtension):
         offer_demo_files()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Inspect, Measure, SaveTuning, LoadTuning,
+        return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Reconstruct, Inspect, Measure, SaveTuning, LoadTuning,
                 MethodFrames, MethodWords, MethodSelf, MethodBlend]

@@ -9,6 +9,7 @@ from conftest import ROOT, absent
 HANDED_ON = {
     "LIVE_BindConcept": {"concept": "concept"}, "LIVE_Tune": {"tuned model": "model"}, "LIVE_NullText": {"inversion": "inversion"},
     "LIVE_LoadTuning": {"tuned model": "model"}, "LIVE_Edit": {"mask": "mask"}, "LIVE_Composite": {"images": "edited", "mask": "mask"},
+    "LIVE_Reconstruct": {"images": "images"},
     "LIVE_Inspect": {"sheet": "images", "images": "images"}, "LIVE_Measure": {"table": "prompt", "plot": "images"},
     "LIVE_MethodWords": {"method": "method"}, "LIVE_MethodSelf": {"method": "method"}, "LIVE_MethodBlend": {"method": "method"},
 }

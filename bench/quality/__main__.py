@@ -27,6 +27,7 @@ from live_core.editing import Edit, Edited, edit
 from live_core.inversion import Inversion, find_null_text, invert
 from live_core.methods import Method
 from live_core.pretrained import LiveModel, load_folder
+from live_core.refining import changed, follow_edges
 from live_core.tuning import TuneSettings, tune
 
 from .cases import FRESH, KINDS, SEEDS, all_cases, make
@@ -73,7 +74,7 @@ class Bench:
 
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
         model, _ = self.tuned(tuning)
-        return self._once(("invert", tuning, method.frame_plan, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
+        return self._once(("invert", tuning, method.frames, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         model, _ = self.tuned(variant.tuning)
@@ -85,6 +86,13 @@ class Bench:
             return self.model.decode_frames(result.latents), result
         return self._once(("edit", variant.tuning, variant.method, variant.null_text), make)
 
+    def soft(self, variant: Variant, pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The composite's mask (f, H, W), 0..1."""
+        if not variant.pasted:
+            return torch.ones_like(mask)
+        soft = soften(follow_edges(mask, self.clip, pictures, variant.edge_radius), variant.dilation, variant.blur)
+        return soft * changed(self.clip, pictures, self.model.decode_frames(self.latents)) if variant.gives_back else soft
+
     def run(self, name: str) -> tuple[dict[str, float], np.ndarray]:
         """A variant's measures, and its frames (f, H, W, 3) uint8."""
         if name == UNEDITED:
@@ -95,8 +103,7 @@ class Bench:
             return row(self.case, frames, before, touched(self.case)), frames
         variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
-        soft = soften(result.mask, variant.dilation, variant.blur) if variant.pasted else torch.ones_like(result.mask)
-        frames = to_frames(composite(self.clip, pictures, soft))
+        frames = to_frames(composite(self.clip, pictures, self.soft(variant, pictures, result.mask)))
         seconds = self.tuned(variant.tuning)[1] + self.inverted(variant.tuning, variant.method)[1] + edit_seconds
         return {**row(self.case, frames, to_frames(pictures), result.mask.numpy() > 0.5), "seconds": seconds}, frames
 

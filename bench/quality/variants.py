@@ -20,8 +20,9 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 
 @dataclass(frozen=True)
 class Variant:
-    """`null_text`: null-text inversion before the edit. `pasted`: over the clip's own pixels, through the mask that the edit found, grown and
-    blurred. `claim`: what the papers say of it, or what is asked."""
+    """`null_text`: null-text inversion before the edit. `pasted`: over the clip's own pixels, through the mask that the edit found, brought to the
+    edges within `edge_radius`, grown and blurred; with `gives_back`, only where the edit changed something (`live_core.refining`). `claim`: what
+    the papers say of it, or what is asked."""
     name: str
     tuning: TuneSettings
     method: Method
@@ -29,18 +30,20 @@ class Variant:
     dilation: int
     null_text: bool = False
     pasted: bool = True
+    edge_radius: int = 0
+    gives_back: bool = False
     claim: str = ""
 
     def key(self, weights: str, steps: int) -> str:
         """Names a measurement by all that it depends on, and by nothing else."""
         return key_of(weights, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []),
-                      *([] if self.pasted else ["not pasted"]))
+                      *([] if self.pasted else ["not pasted"]), *(["edges", self.edge_radius] if self.edge_radius else []),
+                      *(["gives back"] if self.gives_back else []))
 
 
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "photo_loss", "seed"))
 METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "image_guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
-SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation"))
-SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
+SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation", "edge_radius"))
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
 
@@ -75,8 +78,7 @@ VARIANTS = {variant.name: variant for variant in (
     _live("trained-latent-prompt", "the trained latent prompt in every stream of the edit", edit_latent_prompt="trained"),
     _live("photo-latent-prompt", "the photo's latent in every stream of the edit", unconditional_latent_prompt="reference"),
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
-    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip, in tuning too", {"frame_plan": SEAT_IN_NORM},
-          frame_plan=SEAT_IN_NORM),
+    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip", norm_latent_prompt=True),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
@@ -89,8 +91,14 @@ VARIANTS = {variant.name: variant for variant in (
     _live("photo-square", "textual inversion by mean squared error, as the papers have it, not by its logarithm", {"photo_loss": "square"}),
     _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
     replace(SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"),
-    replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask as local blend has it"),
-    replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels, not 1"),
+    replace(SHIPPED, name="plain-composite", edge_radius=0, dilation=1, blur=1.5, claim="the composite of the first release: local blend's mask, grown by 1 and blurred by 1.5 pixels"),
+    replace(SHIPPED, name="edges-0", edge_radius=0, claim="the composite's mask not brought to the edges of what changed"),
+    replace(SHIPPED, name="edges-16", edge_radius=16, claim="the composite's mask brought to edges that are farther away"),
+    replace(SHIPPED, name="give-back", gives_back=True, claim="what the edit changed by no more than the autoencoder errs is the clip's, within the mask too"),
+    replace(SHIPPED, name="give-back-alone", gives_back=True, edge_radius=0, dilation=512, claim="the same without a mask"),
+    replace(SHIPPED, name="no-composite", pasted=False, claim="the edit as it was decoded"),
+    replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
+    replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
     replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
     replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
 )}

@@ -13,7 +13,7 @@ from .concept import check_reference
 from .diffusion import Callback
 from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of
 from .masks import Finder, edit_mask
-from .memory import one_run
+from .memory import one_run, with_less
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
@@ -86,12 +86,12 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             check_step("edit", step.index + 1, total, x, f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}")
             callback(step.index + 1, total, x)
 
-    final = finder.mask(pixels_of(model, x), 0, smooth=True) if blends else torch.ones(len(x), *pixels_of(model, x))
+    final = _final_mask(finder, pixels_of(model, x)) if blends else torch.ones(len(x), *pixels_of(model, x))
     note_extremes(final, method.blend_threshold is not None and (given is None or bool((given < 1).any())))
     fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
     records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused},
                       pixels_of(model, x))
-    return Edited(x, final.cpu(), records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
+    return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
 
 def note_extremes(mask: torch.Tensor, spares: bool) -> None:
@@ -101,6 +101,11 @@ def note_extremes(mask: torch.Tensor, spares: bool) -> None:
     elif spares and mask.mean() >= NEARLY_ALL:
         note("mask: it covers the whole picture, so nothing of the clip's background is kept; raise the blend threshold, name source words and edit words of a "
              "smaller thing, or draw a smaller mask")
+
+
+def _final_mask(finder: Finder, size: tuple[int, int]) -> torch.Tensor:
+    """(f, *size), 0 or 1, in main memory."""
+    return with_less("the mask", [("", lambda: finder.mask(size, 0, smooth=True).cpu()), ("on the CPU", lambda: finder.mask(size, 0, smooth=True, device="cpu"))])
 
 
 def edit_streams(model: LiveModel, inversion: Inversion, asked: Asked, method: Method, x: torch.Tensor) -> tuple[list[Stream], Chain]:

@@ -58,15 +58,15 @@ class Finder:
         self.method, self.maps, self.map_size, self.words, self.spared, self.given = method, maps, map_size, words, spared, given
         self.shift = int(method.latent_prompt)                       # the latent prompt's frame comes before the clip's
 
-    def mask(self, size: tuple[int, int], grow: int, smooth: bool = False) -> torch.Tensor:
-        """(f, *size), 0 or 1: where the edit may change the clip."""
-        method, maps = self.method, self.maps()
+    def mask(self, size: tuple[int, int], grow: int, smooth: bool = False, device: torch.device | str | None = None) -> torch.Tensor:
+        """(f, *size), 0 or 1: where the edit may change the clip; found on the maps' own device for None."""
+        method, maps = self.method, [None if m is None else m.to(device or m.device) for m in self.maps()]
         sides = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
         found = torch.zeros(len(maps[1]) - self.shift, *size).to(maps[1])
         if method.blend_threshold is not None:
             rule = MaskRule(method.blend_threshold, grow, method.mask_neighbours, smooth)
             found = blend_mask([m[self.shift:] for m in maps[sides]], self.words[sides], self.spared[sides], self.map_size, size, rule, method.subtract_threshold)
-        return found if self.given is None else torch.maximum(found, resize_mask(self.given, size))
+        return found if self.given is None else torch.maximum(found, resize_mask(self.given.to(found), size))
 
     def own_queries(self, sizes: Sequence[tuple[int, int]]) -> dict[int, torch.Tensor] | None:
         """Level of the network -> (F, tokens), 1 where queries keep the edit's own self-attention: where the source's maps have its changed words

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .memory import in_parts
+from .memory import each_frame, in_parts
 from .notes import note
 
-FRAMES_AT_ONCE = 16                                                                        # a long clip and a large CLIP together exhaust memory
+FRAMES_AT_ONCE = 4                                                                         # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11                                                                                # SSIM's, in pixels
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
 
@@ -72,10 +72,9 @@ def psnr(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -
 
     NaN for a frame in which none does.
     """
-    def of(part: slice) -> torch.Tensor:
-        error = ((a[part].float() - b[part].float()) ** 2).mean(-1)
-        return -10 * _weighted_mean(error, weight, part).log10()
-    return in_parts("PSNR", of, len(a), FRAMES_AT_ONCE)
+    def of(a: torch.Tensor, b: torch.Tensor, *weight: torch.Tensor) -> torch.Tensor:
+        return -10 * _weighted_mean(((a.float() - b.float()) ** 2).mean(-1), *weight).log10()
+    return each_frame("PSNR", of, a, b, *_of_each(weight, a))
 
 
 def ssim(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -88,15 +87,17 @@ def ssim(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -
         note(f"SSIM: not measured in pictures of {width}x{height}, which its window of {WINDOW} pixels does not fit; give larger ones")
         return torch.full((len(a),), float("nan"))
 
-    def of(part: slice) -> torch.Tensor:
-        x, y = (frames[part].permute(0, 3, 1, 2).float() for frames in (a, b))
-        return _weighted_mean(kornia.metrics.ssim(x, y, WINDOW).mean(1), weight, part)
-    return in_parts("SSIM", of, len(a), FRAMES_AT_ONCE)
+    def of(a: torch.Tensor, b: torch.Tensor, *weight: torch.Tensor) -> torch.Tensor:
+        x, y = (frame.permute(2, 0, 1)[None].float() for frame in (a, b))
+        return _weighted_mean(kornia.metrics.ssim(x, y, WINDOW)[0].mean(0), *weight)
+    return each_frame("SSIM", of, a, b, *_of_each(weight, a))
 
 
-def _weighted_mean(x: torch.Tensor, weight: torch.Tensor | None, part: slice) -> torch.Tensor:
-    """Of each of x (p, H, W), frames `part` of the clip that `weight` (f or 1, H, W) is of."""
-    if weight is None:
-        return x.mean((1, 2))
-    weight = (weight if len(weight) == 1 else weight[part]).to(x).expand_as(x)
-    return (x * weight).sum((1, 2)) / weight.sum((1, 2))
+def _of_each(weight: torch.Tensor | None, clip: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """`weight` (f or 1, H, W) of every frame of a clip, if there is one."""
+    return () if weight is None else (weight.expand(len(clip), -1, -1),)
+
+
+def _weighted_mean(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Of x (H, W)."""
+    return x.mean() if weight is None else (x * weight.to(x)).sum() / weight.to(x).sum()

@@ -1,5 +1,6 @@
 """An interrupt is heard wherever there is a loop, not only where a network runs."""
 import asyncio
+import copy
 import time
 
 import pytest
@@ -16,7 +17,7 @@ NODES = {"Composite": ("LIVE_Composite", {**PAIR, "dilation": 512, "blur": 100.0
 @pytest.mark.parametrize("name", NODES)
 def test_it_is_heard_long_before_the_end(talk, name):
     kind, inputs, shown, field = NODES[name]
-    graph = {**CLIP, "n": {"class_type": kind, "inputs": inputs}, "p": {"class_type": shown, "inputs": {field: ["n", 0]}}}
+    graph = {**copy.deepcopy(CLIP), "n": {"class_type": kind, "inputs": inputs}, "p": {"class_type": shown, "inputs": {field: ["n", 0]}}}
     times = {}
 
     async def interrupted(client):

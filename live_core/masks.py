@@ -53,7 +53,8 @@ class Finder:
 
     def __init__(self, method: Method, maps: Callable[[], tuple[torch.Tensor | None, torch.Tensor]], map_size: tuple[int, int],
                  words: tuple[list[int], list[int]], spared: tuple[list[int], list[int]], given: torch.Tensor | None):
-        """`maps` gives (F, n, L) of the source, None before there are any, and of the edit; `words` and `spared`: tokens of either prompt;
+        """`maps` gives (F, n, L) of the source, None before there are any, and of the edit; `words` and `spared`: tokens of either prompt
+        (where a text is repeated all copies have the same map, and a mask needs only ratios, so the first serves);
         `given` (f, H, W), 0 or 1, or None."""
         self.method, self.maps, self.map_size, self.words, self.spared, self.given = method, maps, map_size, words, spared, given
         self.shift = int(method.latent_prompt)                       # the latent prompt's frame comes before the clip's

@@ -17,6 +17,7 @@ from .folders import PARTS, read_autoencoder, read_schedule, read_text_encoder, 
 from .memory import Call, on_cpu, plainly, with_less
 from .pictures import check_clip
 from .prompts import Prompt, check_clip_prompt, read_prompt
+from .syntax import EMBEDDING
 from .text import Embeddings, encode, token_table
 from .tunings import Tuning
 from .video_unet import VideoUNet
@@ -79,7 +80,8 @@ class LiveModel:
 
     def read(self, text: str, concepts: tuple[Concept, ...] = ()) -> Prompt:
         """A prompt that may use the concepts' placeholders."""
-        known = Embeddings(self.embeddings(), token_table(self.text_encoder).weight.shape[1])
+        files = self.embeddings() if EMBEDDING in text else {}                    # tuning reads a prompt at every step
+        known = Embeddings(files, token_table(self.text_encoder).weight.shape[1])
         return read_prompt(text, self.tokenizer, tuple(c.placeholder for c in concepts), known)
 
     def check_clip_prompt(self, text: str, concepts: tuple[Concept, ...] = ()) -> None:

@@ -113,7 +113,8 @@ def _path_of(field: str, kind: str, name: str) -> Path:
 
 def embedding_files() -> dict[str, Path]:
     """Every file of models/embeddings, by its path from there. Those of the first of several folders go first."""
-    return {name: Path(folder_paths.get_full_path_or_raise("embeddings", name)) for name in folder_paths.get_filename_list("embeddings")}
+    paths = {name: folder_paths.get_full_path("embeddings", name) for name in folder_paths.get_filename_list("embeddings")}
+    return {name: Path(path) for name, path in paths.items() if path is not None}
 
 
 def tokenizer_folder() -> Path:

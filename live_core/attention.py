@@ -15,50 +15,11 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 
-from . import LiveError
+from .frames import ALONE, FramePlan
 
-LATENT_PROMPT = "latent_prompt"
 # Temporal attention has a sequence for each place of the picture, too short for the GPU's kernels: their backward pass pads each to
 # 128, a gigabyte for 512 x 512 in one call, and some refuse 65,536 of them, which 1024 x 1024 reaches.
 SEQUENCES_AT_ONCE = 2048
-SLOTS = ("self", "first", "previous", "middle", "all", LATENT_PROMPT)
-
-
-@dataclass(frozen=True)
-class FramePlan:
-    """What a frame sees of the others. `slots`, from `SLOTS`: which frames give keys and values to frame i.
-
-    Tune-A-Video is ``("first", "previous")``; LIVE is ``("latent_prompt", "first", "previous")``; ``("self",)`` is the
-    2-D model; ``("all",)`` is vid2vid-zero's dense attention. The frame before the first is the first, as in Tune-A-Video.
-    `min_width`: layers narrower than this part of the model's widest see only the frame itself (FateZero's rule).
-    `norm_latent_prompt`: whether the latent prompt's frame counts in group norm's joint statistics. In an edit that frame may be a photo
-    of another place, and then it washes out what the clip's frames are to show (bench/RESULTS.md); False gives it statistics of its own.
-    """
-    slots: tuple[str, ...] = ("self",)
-    min_width: float = 0.0
-    norm_latent_prompt: bool = False
-
-    def __post_init__(self):
-        unknown = [slot for slot in self.slots if slot not in SLOTS]
-        if unknown or not self.slots:
-            raise LiveError(f"frame plan {self.slots!r}: each slot must be one of {', '.join(SLOTS)}")
-
-    def sources(self, frames: int, latent_prompt: bool, width: float = 1.0) -> list[list[int]]:
-        """For each of the F frames the U-Net sees, the frames whose keys and values it reads in a layer of that `width`, 0..1.
-
-        With a latent prompt it is frame 0 and the clip follows. The latent prompt itself reads itself and the clip's first
-        frame (DESIGN 4). A plan that names the latent prompt where there is none simply reads the others.
-        """
-        shift = int(latent_prompt)
-        if width < self.min_width:
-            return [[i] for i in range(shift + frames)]
-        where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(frames - 1) // 2],
-                 "all": lambda i: list(range(frames))}
-        slots = [slot for slot in self.slots if slot != LATENT_PROMPT or latent_prompt]
-        if not slots:
-            raise LiveError(f"frame plan {self.slots!r} needs a latent prompt, and this stream has none")
-        rows = [[j for slot in slots for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in where[slot](i)])] for i in range(frames)]
-        return [[0, 1]] + rows if latent_prompt else rows
 
 
 @dataclass(frozen=True)
@@ -167,8 +128,7 @@ class Record:
 @dataclass
 class AttentionPlan:
     """What attention does in one forward of the video U-Net. The default is the plain 2-D model."""
-    frame_plan: FramePlan = FramePlan()
-    temporal: bool = True                                  # False bypasses temporal attention
+    frame_plan: FramePlan = ALONE
     words: tuple[WordInjection, ...] = ()
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
@@ -223,7 +183,7 @@ class VideoAttention:
 
     def _attend(self, plan, q, k, v):
         """Self-attention over the frames of the plan, for whole streams."""
-        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width)
+        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width, self.name)
         total = len(rows)
         if rows == [[i] for i in range(total)]:
             return F.scaled_dot_product_attention(q, k, v)

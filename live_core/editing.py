@@ -58,10 +58,10 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     given = None if mask is None else edit_mask(mask, len(x), pixels_of(model, x)).to(x)
     blends = method.blend_threshold is not None or given is not None
     token_edits = asked.token_edits(method, total)
-    injects = any(token_edits) or method.self_ratio > 0
+    injects_words = any(token_edits)
 
     unet = model.unet
-    source = source_of(model, inversion, method, blends or injects, injects)
+    source = source_of(model, inversion, method, blends or injects_words or method.self_ratio > 0, injects_words)
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
@@ -78,7 +78,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         for step in [Step(i, total, t) for i, t in enumerate(model.schedule.timesteps(total))][first:]:
-            plan = merge(method.frames, step, [part.before(step) for part in parts])
+            plan = merge(method.frame_plan, step, [part.before(step) for part in parts])
             noise = predict(unet, streams, {"source": source.latents, "edit": x}, step.t, step.index, plan)
             x = model.schedule.denoise(x, guided(noise, chain), step.t, total)
             for part in parts:
@@ -164,6 +164,9 @@ def check_inversion(model: LiveModel, inversion: Inversion, method: Method) -> N
     if not method.sees_as(inversion.method):
         raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
     check_made_by(model, inversion, "Edit Video")
+    learned = model.tuning.frame_plan if model.tuning else None
+    if learned is not None and not method.frame_plan.like(learned):
+        note(f"method: {method.name!r} sees other frames ({method.frame_plan}) than the clip was tuned with ({learned}); tune for the method of the edit")
     if inversion.null_text is not None and inversion.null_tuning != model.tuning_fingerprint:
         note("inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back under it; give Null-Text Inversion and "
              "Edit Video the same model")

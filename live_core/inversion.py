@@ -116,10 +116,10 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     def noise_of(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
         """The noise at step i of the edit, its attention kept."""
         if not keep:
-            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames))["source"]
+            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan))["source"]
         tap = WordTap(model.unet.map_level)
         record = record_of(method, model.unet, store) if i < kept_steps * steps else None
-        noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frames, tap=tap, record=record, step=i))["source"]
+        noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan, tap=tap, record=record, step=i))["source"]
         store.write(f"{i:04d}/maps", tap.maps[0])
         return noise
 
@@ -135,10 +135,11 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
-def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore) -> Record:
-    """What an edit by `method` will want to read; how far its ratios reach aside."""
+def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore, words: bool | None = None) -> Record:
+    """What an edit by `method` will want to read; how far its ratios reach aside. `words`: whether it injects any word's attention, which
+    a word's own window may ask for; None, before the edit is known: whether the method does."""
     selves = method.self_ratio > 0
-    return Record(store, cross=method.cross_ratio > 0, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
+    return Record(store, cross=method.cross_ratio > 0 if words is None else words, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
                   cross_level=unet.level_within(method.cross_max_tokens), self_level=unet.level_within(method.self_max_tokens))
 
 
@@ -167,7 +168,7 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
         if conditional.latent_prompt is not None:                                           # of a tuning that was loaded under inference mode
             conditional = replace(conditional, latent_prompt=conditional.latent_prompt.clone())
         null = model.encode_text("").clone()
-        plan = AttentionPlan(method.frames)
+        plan = AttentionPlan(method.frame_plan)
         scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
         found = []
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
@@ -216,7 +217,7 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
         null = model.encode_text("") if inversion.null_text is None else inversion.null_text.to(streams[0].text)
         streams.insert(0, replace(streams[0], name="unconditional", text=null))
     chain = [(stream.name, guidance_scale) for stream in streams]
-    plan = AttentionPlan(inversion.method.frames)
+    plan = AttentionPlan(inversion.method.frame_plan)
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(model.schedule.timesteps(steps)):
             noise = predict(model.unet, streams, {"source": x}, t, i, plan)

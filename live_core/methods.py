@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import LiveError
-from .attention import FramePlan
+from .checks import check_number, check_whole
+from .frames import ALONE, FramePlan
 
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
@@ -17,8 +18,7 @@ SEATS = ("trained", "reference")
 class Method:
     """Everything that tells one method from another.
 
-    What a frame sees of the others: `frame_plan`, slots of keys and values, in layers of at least `min_width` of the widest, and
-    `norm_latent_prompt` (see `FramePlan`); `latent_prompt`, whether streams carry one.
+    What a frame sees of the others: `frame_plan`, of the clip's tuning and inversion too; `latent_prompt`, whether streams carry one.
     Guidance: `guidance_scale`, w of classifier-free guidance by the words, 1 turns it off; `edit_latent_prompt` and `unconditional_latent_prompt`,
     what the conditional stream and the one that guidance starts from have in the latent prompt's seat, the "trained" one or the "reference"
     photo's latent (the paper's asymmetric guidance is trained and reference); `image_guidance_scale`, how far to go from the latter to the
@@ -40,10 +40,8 @@ class Method:
     cells and averaged over `mask_neighbours` frames on either side.
     """
     name: str
-    frame_plan: tuple[str, ...]
-    min_width: float = 0.0
+    frame_plan: FramePlan
     latent_prompt: bool = False
-    norm_latent_prompt: bool = False
     edit_latent_prompt: str = "trained"
     unconditional_latent_prompt: str = "trained"
     decoupled_guidance: bool = False
@@ -69,10 +67,17 @@ class Method:
     mask_neighbours: int = 0
 
     def __post_init__(self):
-        FramePlan(self.frame_plan)
-        for name in ("min_width", "start", "cross_ratio", "place_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1")
+        for name in ("start", "cross_ratio", "place_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
+            check_number(name, getattr(self, name), 0, 1)
+        for name in ("guidance_scale", "image_guidance_scale"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0)
+        for name in ("mask_grow", "mask_neighbours", "self_max_tokens", "cross_max_tokens"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 0)
+        for start, end, acts in (("self_start", "self_ratio", self.self_ratio > 0), ("blend_start", "blend_end", True)):
+            if acts and getattr(self, start) > getattr(self, end):
+                raise LiveError(f"{start}: {getattr(self, start)} comes after {end}, {getattr(self, end)}; give a start that is no greater")
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")
@@ -80,14 +85,12 @@ class Method:
                               ("edit_latent_prompt", SEATS), ("unconditional_latent_prompt", SEATS)):
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
-
-    @property
-    def frames(self) -> FramePlan:
-        return FramePlan(self.frame_plan, self.min_width, self.norm_latent_prompt)
+        if self.self_ratio > 0 and self.self_target != "spatial" and not self.frame_plan.temporal:
+            raise LiveError(f"self_target: {self.self_target!r}, but the method's frame plan leaves temporal attention out; choose 'spatial'")
 
     def sees_as(self, other: Method) -> bool:
         """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
-        return (self.frames, self.latent_prompt, self.source) == (other.frames, other.latent_prompt, other.source)
+        return (self.frame_plan, self.latent_prompt, self.source) == (other.frame_plan, other.latent_prompt, other.source)
 
     def first_step(self, steps: int) -> int:
         return int(self.start * steps)
@@ -105,29 +108,29 @@ class Method:
 
 
 # Papers 000 and 001, section 4; thresholds from prompt-to-prompt.
-LIVE = Method("live", ("latent_prompt", "first", "previous"), latent_prompt=True, unconditional_latent_prompt="reference", guidance_scale=12.5,
+LIVE = Method("live", FramePlan(("latent_prompt", "first", "previous")), latent_prompt=True, unconditional_latent_prompt="reference", guidance_scale=12.5,
               cross_ratio=0.6, self_ratio=0.3, blend_threshold=0.3)
 # Tune-A-Video from inverted noise, nothing injected: the baseline LIVE's papers compare with.
-TAV_DDIM = Method("tav-ddim", ("first", "previous"), guidance_scale=12.5)
+TAV_DDIM = Method("tav-ddim", FramePlan(("first", "previous")), guidance_scale=12.5)
 # Paper 003 and its published configurations: style, attribute, and shape (the last on a tuned model).
-_FATEZERO = {"min_width": 0.5, "guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
-FATEZERO_STYLE = Method("fatezero-style", ("middle",), **_FATEZERO, word_edit="refine", cross_ratio=0.8, self_ratio=0.8)
-FATEZERO_ATTRIBUTE = Method("fatezero-attribute", ("middle",), **_FATEZERO, word_edit="replace", cross_ratio=0.7, self_ratio=0.7, self_blend_threshold=0.3)
-FATEZERO_SHAPE = Method("fatezero-shape", ("previous", "first"), **_FATEZERO, word_edit="replace", cross_ratio=0.5, self_ratio=0.5, self_blend_threshold=0.3,
+_FATEZERO = {"guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
+FATEZERO_STYLE = Method("fatezero-style", FramePlan(("middle",), min_width=0.5), **_FATEZERO, word_edit="refine", cross_ratio=0.8, self_ratio=0.8)
+FATEZERO_ATTRIBUTE = Method("fatezero-attribute", FramePlan(("middle",), min_width=0.5), **_FATEZERO, word_edit="replace", cross_ratio=0.7, self_ratio=0.7, self_blend_threshold=0.3)
+FATEZERO_SHAPE = Method("fatezero-shape", FramePlan(("previous", "first"), min_width=0.5), **_FATEZERO, word_edit="replace", cross_ratio=0.5, self_ratio=0.5, self_blend_threshold=0.3,
                         blend_threshold=0.3, blend_start=0.2, blend_end=0.8)
 # Paper 002: inverted background latents outside a mask that the words' own attention gives. Only its abstract is known here. With
 # nothing injected the edit's own maps wander over the picture, so the mask is the source words'. A quarter of the steps is skipped,
 # as in blended latent diffusion's script (Avrahami et al. 2023).
-BLENDED_LATENT = Method("blended-latent", ("first", "previous"), guidance_scale=7.5, start=0.25, source="inversion", blend_threshold=0.3, mask_from="source")
+BLENDED_LATENT = Method("blended-latent", FramePlan(("first", "previous")), guidance_scale=7.5, start=0.25, source="inversion", blend_threshold=0.3, mask_from="source")
 # Prompt-to-prompt frame by frame (Hertz et al. 2022; values of its notebooks); one picture is a clip of one frame.
-PROMPT_TO_PROMPT = Method("prompt-to-prompt", ("self",), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4, self_max_tokens=256,
+PROMPT_TO_PROMPT = Method("prompt-to-prompt", ALONE, guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4, self_max_tokens=256,
                           blend_threshold=0.3, blend_start=0.2)
 # Video-P2P (Liu et al. 2023): full with null text, fast without. Its self-attention injection acts on temporal attention.
-VIDEO_P2P = Method("video-p2p", ("first",), guidance_scale=7.5, decoupled_guidance=True, word_edit="refine", cross_ratio=0.2, self_ratio=0.5, self_target="temporal",
+VIDEO_P2P = Method("video-p2p", FramePlan(("first",)), guidance_scale=7.5, decoupled_guidance=True, word_edit="refine", cross_ratio=0.2, self_ratio=0.5, self_target="temporal",
                    blend_threshold=0.3, blend_start=0.2)
 # vid2vid-zero (Wang et al. 2023): every frame sees every frame. Its own ratios are not known here; prompt-to-prompt's stand in.
-VID2VID_ZERO = Method("vid2vid-zero", ("all",), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4)
-DDIM = Method("ddim", ("self",), guidance_scale=7.5)
+VID2VID_ZERO = Method("vid2vid-zero", FramePlan(("all",)), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4)
+DDIM = Method("ddim", ALONE, guidance_scale=7.5)
 
 METHODS = {method.name: method for method in (LIVE, TAV_DDIM, FATEZERO_STYLE, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, BLENDED_LATENT, PROMPT_TO_PROMPT, VIDEO_P2P,
                                               VID2VID_ZERO, DDIM)}

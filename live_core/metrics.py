@@ -4,6 +4,7 @@ Frames are (f, H, W, 3), 0..1. CLIP is a transformers `CLIPModel` of any size; t
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 
 from .memory import each_frame, in_parts
 from .notes import note
+from .prompts import PLACEHOLDER
+from .syntax import EMBEDDING, check_syntax, pieces
 
 FRAMES_AT_ONCE = 4                                                                         # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11                                                                                # SSIM's, in pixels
@@ -41,9 +44,26 @@ class CLIP:
 
     @torch.no_grad()
     def text(self, text: str) -> torch.Tensor:
-        """(d,) of length 1"""
-        inputs = self.tokenizer(text, truncation=True, return_tensors="pt")
+        """(d,) of length 1. What is longer than CLIP's context is cut off, and noted."""
+        longest = self.model.config.text_config.max_position_embeddings
+        if len(self.tokenizer(text).input_ids) > longest:
+            note_cut(text, longest)
+        inputs = self.tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
         return F.normalize(self.model.text_projection(self.model.text_model(**inputs).pooler_output), dim=-1)[0]
+
+
+def note_cut(text: str, longest: int) -> None:
+    """Say that CLIP compares with the beginning of a text alone, the part that fits into its context of `longest` tokens."""
+    note(f"prompt: CLIP reads no more than the first {longest - 2} tokens of {text!r:.60}; write a shorter one to have all of it counted")
+
+
+def words_to_judge(prompt: str, name: str) -> str:
+    """What CLIP shall compare with, of a prompt in ComfyUI's syntax: its words, whatever they weigh. `name`: the input it
+    came from. A placeholder or an embedding, which only an editing model knows, is noted."""
+    check_syntax(prompt, name)
+    for found in re.findall(rf"{PLACEHOLDER}|{EMBEDDING}\S+", prompt, re.IGNORECASE):
+        note(f"{name}: CLIP does not know what {found!r} stands for; say in words what the frames should show")
+    return "".join(piece.text for piece in pieces(prompt))
 
 
 def load_clip_model(folder: Path | str) -> CLIP:

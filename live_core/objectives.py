@@ -13,16 +13,15 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from .attention import AttentionPlan, FramePlan
+from .attention import AttentionPlan
 from .checks import check_number, check_whole
 from .concept import TEMPLATES, Concept
+from .frames import FramePlan
 from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
 
 Loss = tuple[torch.Tensor, torch.Tensor]          # the error, and the latents less the noise that the model saw in them
-
-
 PHOTO_LOSSES = ("log", "square")
 
 
@@ -31,7 +30,7 @@ class TuneSettings:
     """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
 
     `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt`
-    False is the paper's ablation (Fig. 6) and, with `frame_plan` ("first", "previous"), Tune-A-Video; `temporal_in_photo_steps` True is
+    False is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video; `temporal_in_photo_steps` True is
     that of Fig. 7: temporal attention acts while the photo is learned, and learns from it too, by the mean squared error at the clip's rate.
     `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
     then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of
@@ -49,7 +48,7 @@ class TuneSettings:
     alternate: bool = True
     photo_latent_prompt: bool = False
     photo_loss: str = "log"
-    frame_plan: tuple[str, ...] = ("latent_prompt", "first", "previous")
+    frame_plan: FramePlan = FramePlan(("latent_prompt", "first", "previous"))
     seed: int = 0
 
     def __post_init__(self):
@@ -141,7 +140,7 @@ class PhotoObjective:
     def __init__(self, model: LiveModel, concepts: Sequence[Concept], settings: TuneSettings, learned: Learned):
         self.model, self.concepts, self.settings, self.learned = model, concepts, settings, learned
         self.references = [c.reference.clone().to(model.unet.device) for c in concepts]
-        self.plan = AttentionPlan(FramePlan(settings.frame_plan), temporal=settings.temporal_in_photo_steps)
+        self.plan = AttentionPlan(replace(settings.frame_plan, temporal=settings.temporal_in_photo_steps))
 
     def learners(self, turn: int) -> list[Learner]:
         learned, vector = self.learned, self.learned.vectors[turn % len(self.concepts)]

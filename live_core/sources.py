@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import torch
 
+from . import LiveError
 from .attention import AttentionPlan, AttentionStore, WordTap
 from .inversion import Inversion, record_of, source_stream
 from .methods import Method
@@ -69,9 +70,9 @@ class Inverted(Source):
     """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the step leads to, at the
     timestep that it starts from, as the inversion saw them; a mask reads the maps of this step alone."""
 
-    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, injects: bool):
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
         super().__init__(model, inversion, method)
-        self.injects = injects
+        self.words, self.injects = words, words or method.self_ratio > 0
         self.self_steps = self_steps(method.first_step(inversion.steps), inversion.steps)
         self.stream = source_stream(model, method, inversion.prompt, inversion.at(inversion.steps).to(self.latents))
         self.step_maps: torch.Tensor | None = None
@@ -81,7 +82,7 @@ class Inverted(Source):
         self.latents = self.inversion.at(step.index + 1).to(self.latents)
         store = RamStore()                                       # holds one step
         tap = WordTap(self.model.unet.map_level, self_attention=step.index in self.self_steps, self_maps=self.self_sum)
-        plan = AttentionPlan(self.method.frames, tap=tap, record=record_of(self.method, self.model.unet, store) if self.injects else None, step=step.index)
+        plan = AttentionPlan(self.method.frame_plan, tap=tap, record=record_of(self.method, self.model.unet, store, self.words) if self.injects else None, step=step.index)
         predict(self.model.unet, [self.stream], {"source": self.latents}, step.t, step.index, plan)
         self.step_maps, self.self_sum = tap.maps[0], tap.self_maps
         return Piece(store=store)
@@ -99,8 +100,9 @@ class Inverted(Source):
 class Kept(Source):
     """A source whose attention and maps were kept when the clip was inverted: the inversion's, or that of a reconstruction."""
 
-    def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
         super().__init__(model, inversion, method)
+        check_kept(model, inversion, method, words)
         self.of_inversion = method.source == "inversion"
         self.step_maps: torch.Tensor | None = None
         self.sum: torch.Tensor | None = None
@@ -124,10 +126,22 @@ class Kept(Source):
         return self.step_maps
 
 
-def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bool, injects: bool) -> Source:
-    """The source that `method` asks for. `needed`: whether anything reads it; `injects`: whether its queries and keys are read."""
+def check_kept(model: LiveModel, inversion: Inversion, method: Method, words: bool) -> None:
+    """LiveError when the edit injects attention that was not kept, because the clip was inverted for other settings."""
+    kept = record_of(inversion.method, model.unet, inversion.store)
+    wanted = record_of(method, model.unet, inversion.store, words)
+    missing = {"cross-attention (cross_ratio, cross_max_tokens or a word's window)": wanted.cross and (not kept.cross or wanted.cross_level < kept.cross_level),
+               "spatial self-attention (self_ratio, self_target or self_max_tokens)": wanted.spatial and (not kept.spatial or wanted.self_level < kept.self_level),
+               "temporal attention (self_ratio or self_target)": wanted.temporal and not kept.temporal}
+    for what in (what for what, is_missing in missing.items() if is_missing):
+        raise LiveError(f"inversion: attention {inversion.attention!r} was kept for {inversion.method.name!r}, without all the {what} that this edit injects; "
+                        "invert the clip again with attention \"recompute\", or for method \"custom\" with the settings of the edit")
+
+
+def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bool, words: bool) -> Source:
+    """The source that `method` asks for. `needed`: whether anything reads it; `words`: whether any word's attention is injected."""
     if not needed:
         return Source(model, inversion, method)
     if inversion.store is not None:
-        return Kept(model, inversion, method)
-    return Inverted(model, inversion, method, injects) if method.source == "inversion" else Beside(model, inversion, method)
+        return Kept(model, inversion, method, words)
+    return Inverted(model, inversion, method, words) if method.source == "inversion" else Beside(model, inversion, method)

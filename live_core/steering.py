@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .attention import AttentionPlan, AttentionStore, FramePlan, SelfInjection, WordInjection, WordTap
+from .attention import AttentionPlan, AttentionStore, SelfInjection, WordInjection, WordTap
+from .frames import FramePlan
 from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt

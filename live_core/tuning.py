@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from . import LiveError
-from .attention import FramePlan
 from .checks import is_finite
 from .concept import Concept, check_reference
 from .descent import descend
@@ -70,7 +69,7 @@ def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tupl
 def _tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings, callback: Callback, file: Path | None) -> Tuning:
     clip = clip.to(model.unet.device)
     learned = Learned(model, clip, concepts, settings)
-    objectives = ClipObjective(model, clip, prompt, FramePlan(settings.frame_plan), learned), PhotoObjective(model, concepts, settings, learned)
+    objectives = ClipObjective(model, clip, prompt, settings.frame_plan, learned), PhotoObjective(model, concepts, settings, learned)
     losses: tuple[list[float], list[float]] = ([], [])
     state = Unfinished(learned.tensors(), learned.optimizers, losses)
     order = _turns(settings)

@@ -13,6 +13,7 @@ from . import LiveError
 from .checks import GREATEST, is_finite
 from .concept import Concept
 from .files import read_safetensors, reading, write_safetensors
+from .frames import FramePlan
 
 FORMAT, VERSION = "live-tuning", "1"
 
@@ -32,6 +33,17 @@ class Tuning:
     settings: dict = field(default_factory=dict)
     losses: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     base_name: str = ""
+
+    @property
+    def frame_plan(self) -> FramePlan | None:
+        """What frames saw while the clip was learned; None where none was, or a file does not tell. Files of 0.1 have the slots alone."""
+        told = self.settings.get("frame_plan") if self.tensors else None
+        try:
+            if isinstance(told, dict):
+                return FramePlan(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+            return None if told is None else FramePlan(tuple(told))
+        except (TypeError, LiveError):
+            return None
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
         """All that was learned, by the names that its file has."""

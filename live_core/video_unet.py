@@ -27,13 +27,13 @@ QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
 class JointGroupNorm(nn.GroupNorm):
-    """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets. `runs_of` gives how
-    many successive frames pool: ``(f,)`` all of them, ``(1, f)`` the clip's without the latent prompt before them."""
+    """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets; `runs_of` gives how
+    many successive frames pool (`FramePlan.runs`)."""
     runs_of = staticmethod(lambda: (1,))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         runs, norm = self.runs_of(), super().forward
-        if runs == (1,):
+        if set(runs) == {1}:
             return norm(x)
         parts = rearrange(x, "(s f) c h w -> s f c h w", f=sum(runs)).split(runs, 1)
         pooled = [rearrange(norm(rearrange(part, "s f c h w -> s c (f h) w")), "s c (f h) w -> s f c h w", f=part.shape[1]) for part in parts]
@@ -52,14 +52,12 @@ class VideoUNet(nn.Module):
     """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other weights are random
     ones that are always the same, so that a tuning's seed tells all of its outcome.
 
-    `joint_norm=False` keeps per-frame statistics: with a self-only frame plan that is the 2-D model, frame by frame.
     The U-Net belongs to this object from then on; what a run changes it puts back (`overlay`).
     """
 
-    def __init__(self, unet: nn.Module, joint_norm: bool = True):
+    def __init__(self, unet: nn.Module):
         super().__init__()
         self.unet = unet
-        self.joint_norm = joint_norm
         self._economy: _Economy | None = None                  # of the computation under way
         self._plan = AttentionPlan()
         self._blocks = []                                      # transformer blocks
@@ -109,16 +107,11 @@ class VideoUNet(nn.Module):
                 self._blocks.append(module)
 
     def _runs(self) -> tuple[int, ...]:
-        plan = self._plan
-        if not self.joint_norm:
-            return (1,)
-        if plan.latent_prompt and not plan.frame_plan.norm_latent_prompt:
-            return 1, plan.frames
-        return (plan.frames + plan.latent_prompt,)
+        return self._plan.frame_plan.runs(self._plan.frames, self._plan.latent_prompt)
 
     def _temporal_hook(self, block: nn.Module, _inputs, hidden: torch.Tensor) -> torch.Tensor:
         plan = self._plan
-        if not plan.temporal:
+        if not plan.frame_plan.temporal:
             return hidden
         frames, tokens = plan.frames + plan.latent_prompt, hidden.shape[1]
         x = rearrange(hidden, "(s f) n c -> (s n) f c", f=frames)
@@ -129,7 +122,7 @@ class VideoUNet(nn.Module):
                 latent_prompts: torch.Tensor | None = None, plan: AttentionPlan = AttentionPlan()) -> torch.Tensor:
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
-        `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
+        `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
         Computed in the model's dtype, returned in that of `latents`. When memory runs out it is done again with less (`retried`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
@@ -138,6 +131,8 @@ class VideoUNet(nn.Module):
         if (latents.shape[2], text.shape[-1]) != reads:
             raise LiveError(f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given {latents.shape[2]} and "
                             f"{text.shape[-1]}; put the parts of one model together")
+        if torch.is_tensor(timestep) and timestep.ndim and timestep.shape != latents.shape[:1]:
+            raise LiveError(f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each")
         heed()
         return self._retried("the U-Net", lambda: self._predict(latents, timestep, text, latent_prompts, plan), self._economies(latents.shape[1]))
 
@@ -174,6 +169,8 @@ class VideoUNet(nn.Module):
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
         rows, at_once = streams * x.shape[1], self._economy.rows_at_once
         self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once)
+        if torch.is_tensor(timestep) and timestep.ndim:        # diffusers wants one for each frame
+            timestep = timestep.repeat_interleave(x.shape[1])
         if at_once is not None:                                # diffusers wants chunks of equal size
             self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))
         try:

@@ -38,7 +38,8 @@ class Measure(Node):
         curves = {}
         if (judge := _judge(clip_folder, clip_vision, clip)) is not None:
             features, reads = judge.images(edited), clip is not None or clip_folder != NONE
-            target, source = (judge.text(text) if reads and text.strip() else None for text in (prompt, source_prompt))
+            target, source = (judge.text(metrics.words_to_judge(text, name)) if reads and text.strip() else None
+                              for text, name in ((prompt, "prompt"), (source_prompt, "source prompt")))
             if target is not None:
                 curves["CLIP score"] = metrics.clip_score(features, target)
             curves["Tem-Con"] = metrics.temporal_consistency(features)

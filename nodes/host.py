@@ -214,7 +214,12 @@ class ComfyClip:
     def text(self, prompt: str):
         """(d,) of length 1. ComfyUI projects the texts of some models and not of others; so none, and the projection by hand."""
         from ..live_core import LiveError
-        _, pooled = self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled="unprojected")
+        from ..live_core.metrics import note_cut
+        tokens = self.clip.tokenize(re.sub(r"([()])", r"\\\1", prompt))                  # its parentheses are signs; they weigh nothing
+        for chunks in tokens.values():
+            if len(chunks) > 1:                                                          # the first of them is what ComfyUI pools
+                note_cut(prompt, len(chunks[0]))
+        _, pooled = self.clip.encode_from_tokens(tokens, return_pooled="unprojected")
         if pooled.shape[-1] != self.projection.shape[1]:
             raise LiveError("clip: this text encoder joins several models; connect Load CLIP with the one whose image encoder clip_vision is")
         return torch.nn.functional.normalize(pooled.float() @ self.projection.to(pooled.device, torch.float32).T, dim=-1)[0]

@@ -1,7 +1,7 @@
 """Rows of `live_core.methods` as inputs: one choice that shows each method's own settings, and small nodes that build a new one."""
 from comfy_api.v0_0_2 import io
 
-from ..live_core.attention import SLOTS
+from ..live_core.frames import NORMS, SLOTS
 from ..live_core.methods import MASKS, METHODS, PROMPT_TO_PROMPT, SEATS, SELF_TARGETS, SOURCES, TAV_DDIM, WORD_EDITS, Method
 from .node import LATER, Node
 from .sockets import MethodRow
@@ -18,7 +18,7 @@ SHOWN = {
     "video-p2p": ("word_edit", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "decoupled_guidance"),
     "vid2vid-zero": ("word_edit", "cross_ratio", "self_ratio", "decoupled_guidance"),
 }
-ADVANCED = {"self_start", "self_target", "blend_start", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",
+ADVANCED = {"self_start", "self_target", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", "decoupled_guidance",
             "mask_from", "mask_grow", "mask_neighbours"}
 ADDED: set[str] = set()                                                   # fields that 0.1 had no input for
 ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_threshold", "cross_max_tokens"}
@@ -40,9 +40,7 @@ FIELDS = {
                              "shows more of it and keeps less of the clip. 0: as far as guidance_scale, as in the paper. Values other than 0 and 1 take more time."),
     "source": (_choice(SOURCES), "The clip's attention and background: its reconstruction's beside the edit (prompt-to-prompt), or the inversion's own (FateZero)."),
     "start": ((io.Float.Input, {"min": 0.0, "max": 0.99, "step": 0.01}), "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip."),
-    "min_width": (_PART, "Layers narrower than this part of the widest see only their own frame."),
     "decoupled_guidance": ((io.Boolean.Input, {}), "With null text: it guides the clip's own stream only, the edit keeps the empty prompt."),
-    "norm_latent_prompt": ((io.Boolean.Input, {}), "Whether the latent prompt counts in group norm's joint statistics. In an edit it may be a photo, and then it washes out the clip."),
     "edit_latent_prompt": (_choice(SEATS), "The edit's own latent prompt: the one Tune Video trained, or the (first) photo's latent. "
                                            "The paper has the trained one; the bench found that the photo's shows more of the photo."),
     "unconditional_latent_prompt": (_choice(SEATS), "The latent prompt that guidance starts from. The paper has the photo's."),
@@ -102,19 +100,37 @@ def method_of(chosen: dict) -> Method:
 class MethodFrames(Node):
     @classmethod
     def define_schema(cls):
-        names = ("source", "guidance_scale", "start", "min_width", "decoupled_guidance", "norm_latent_prompt", "edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale")
+        def fields(*names: str) -> list[io.Input]:
+            return _inputs(names, METHODS["ddim"], ADVANCED | {"start"})
         return io.Schema(
             node_id="LIVE_MethodFrames", display_name="Method: Frames and Guidance", category="LIVE/method",
             description="Begin a method of your own: which frames give keys and values, where the source's attention comes from, how the edit is guided.",
-            inputs=[io.String.Input("frame_plan", default=", ".join(TAV_DDIM.frame_plan), tooltip=f"Slots separated by commas: {', '.join(SLOTS)}."),
-                    *_inputs(names, METHODS["ddim"], ADVANCED | {"start", "min_width"})],
+            inputs=[io.String.Input("frame_plan", default=", ".join(TAV_DDIM.frame_plan.slots),
+                                    tooltip=f"Slots separated by commas: {', '.join(SLOTS)}, or steps from the frame itself such as -2 and +1."),
+                    *fields("source", "guidance_scale", "start"),
+                    io.Float.Input("min_width", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                                   tooltip="Layers narrower than this part of the widest see only their own frame."),
+                    *fields("decoupled_guidance"),
+                    io.Boolean.Input("norm_latent_prompt", default=False, advanced=True,
+                                     tooltip="Another way to choose norm \"clip and latent prompt\", from before norm was an input."),
+                    *fields("edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale"),
+                    io.Combo.Input("norm", options=list(NORMS), default="clip", advanced=True, **LATER,
+                                   tooltip="What group norm's statistics pool over. frame: each frame by itself, as in the picture model. clip: the clip's frames, as in Tune-A-Video. "
+                                           "With the latent prompt: in an edit that may be a photo, and then it washes out the clip."),
+                    io.Boolean.Input("temporal_attention", default=True, advanced=True, **LATER,
+                                     tooltip="Whether temporal attention, of a tuned model, acts. Off with frame plan self and norm frame: the picture model, frame by frame.")],
             outputs=[MethodRow.Output(display_name="method")])
 
     @classmethod
-    def execute(cls, frame_plan, **settings) -> io.NodeOutput:
+    def execute(cls, frame_plan, min_width, norm_latent_prompt, norm="clip", temporal_attention=True, **settings) -> io.NodeOutput:
+        from ..live_core import LiveError
+        from ..live_core.frames import FramePlan
         from ..live_core.phrases import split_phrases
-        slots = tuple(split_phrases(frame_plan, "frame plan"))
-        return io.NodeOutput(_changed(Method(CUSTOM, slots, latent_prompt="latent_prompt" in slots), settings))
+        if norm_latent_prompt and norm == "frame":
+            raise LiveError("norm latent prompt: True, but norm is 'frame', which pools nothing; turn one of them off")
+        norm = "clip and latent prompt" if norm_latent_prompt else norm
+        plan = FramePlan(tuple(split_phrases(frame_plan, "frame plan")), min_width, norm=norm, temporal=temporal_attention)
+        return io.NodeOutput(_changed(Method(CUSTOM, plan, latent_prompt="latent_prompt" in plan.slots), settings))
 
 
 class _Step(Node):

@@ -3,7 +3,7 @@ from comfy_api.v0_0_2 import io
 from . import host
 from .graph import prompts_after
 from .node import Node
-from .sockets import Concept, Model
+from .sockets import Concept, MethodRow, Model
 
 
 class Tune(Node):
@@ -29,18 +29,20 @@ class Tune(Node):
                     io.Boolean.Input("photo_latent_prompt", default=False, advanced=True, optional=True,
                                      tooltip="Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder learns more without."),
                     io.Combo.Input("photo_loss", options=["log", "square"], default="log", advanced=True, optional=True,
-                                   tooltip="What the placeholder's embedding descends. log: every noise level counts alike. square: the paper's, in which the low ones outvote the high, where the edit is decided.")],
+                                   tooltip="What the placeholder's embedding descends. log: every noise level counts alike. square: the paper's, in which the low ones outvote the high, where the edit is decided."),
+                    MethodRow.Input("row", optional=True, tooltip="A method of your own, from Method: Frames and Guidance and the nodes after it, in place of method: what its frames "
+                                                                  "see is then the same in tuning, inversion and edit.")],
             outputs=[Model.Output(display_name="tuned model")], hidden=[io.Hidden.prompt, io.Hidden.unique_id])
 
     @classmethod
     def execute(cls, model, images, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
-                temporal_in_photo_steps, photo_latent_prompt=False, photo_loss="log", concept=()) -> io.NodeOutput:
+                temporal_in_photo_steps, photo_latent_prompt=False, photo_loss="log", row=None, concept=()) -> io.NodeOutput:
         from ..live_core.change import check_edit_prompt
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
         for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"):        # what will stop an edit is said before the tuning it needs
             check_edit_prompt(model, model.read(later, concept), concept)
-        row = METHODS[method]
+        row = METHODS[method] if row is None else row
         settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
                                 photo_latent_prompt=photo_latent_prompt, photo_loss=photo_loss, frame_plan=row.frame_plan, seed=seed)
         with host.on_device(model):

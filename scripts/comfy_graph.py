@@ -187,8 +187,8 @@ def _link(ui: dict, nodes: dict, i: str, name: str, value: list) -> bool:
     return True
 
 
-def _set(ui: dict, node: dict, places: dict[str, int] | None, old: dict, name: str, value) -> bool:
-    if places is None or name not in places or any(other.startswith(f"{name}.") for other in old):
+def _set(ui: dict, node: dict, places: dict[str, int], old: dict, name: str, value) -> bool:
+    if name not in places or any(other.startswith(f"{name}.") for other in old):
         return False
     for slot in node.get("inputs", []):
         if slot["name"] == name and slot.get("link") is not None:
@@ -197,19 +197,15 @@ def _set(ui: dict, node: dict, places: dict[str, int] | None, old: dict, name: s
     return True
 
 
-def _widget_places(node: dict, inputs: dict) -> dict[str, int] | None:
+def _widget_places(node: dict, inputs: dict) -> dict[str, int]:
     """Which of the node's widget values an input is: both stand in one order, the page's own widgets (control_after_generate) among them."""
     values = node.get("widgets_values")
-    if not isinstance(values, list):
-        return None
     linked = {slot["name"] for slot in node.get("inputs", []) if "widget" in slot}
     places, at = {}, 0
-    for name, value in inputs.items():
+    for name, value in inputs.items() if isinstance(values, list) else ():
         if is_link(value) and name not in linked:
             continue
-        while not is_link(value) and at < len(values) and values[at] != value:
-            at += 1
-        if at >= len(values):
-            return None
-        places[name], at = at, at + 1
+        found = next((i for i in range(at, len(values)) if is_link(value) or values[i] == value), None)
+        if found is not None:
+            places[name], at = found, found + 1
     return places

@@ -88,8 +88,8 @@ Press **Run**: the first frame of the clip is edited by words. One picture is a 
 
 # The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
 STAGES = {"Model and clip": ("LIVE_LoadModel", "LIVE_FromComfy", "LIVE_DemoClip", "LoadVideo", "LIVE_FitClip"),
-          "Words and photo": ("PrimitiveString", "LoadImage", "InvertMask", "ImageFromBatch", "SolidMask", "MaskComposite"),
-          "Prepare": ("LIVE_BindConcept", "LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
+          "Words and photo": ("PrimitiveString", "LoadImage", "InvertMask", "LIVE_BindConcept", "ImageFromBatch", "SolidMask", "MaskComposite"),
+          "Prepare": ("LIVE_Tune", "LIVE_Invert", "LIVE_NullText"), "Edit": ("LIVE_Edit",),
           "Result": ("LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage"), "Attention": ("LIVE_Inspect",), "Pictures": ("PreviewImage",)}
 
 
@@ -108,7 +108,7 @@ LAY_OUT = """([columns, text]) => {
     const bottoms = Object.entries(columns).map(([title, ids]) => {
         const nodes = ids.map(id => app.graph.getNodeById(id)), wide = Math.max(340, ...nodes.map(n => n.size[0])); let y = 0;
         for (const n of nodes) {
-            const tall = { PreviewImage: 420, LoadVideo: 400, LoadImage: 300 }[n.type] ?? n.size[1];
+            const tall = { PreviewImage: 420, LoadVideo: 300, LoadImage: 240 }[n.type] ?? n.size[1];
             n.pos = [x, y]; n.setSize([wide, tall]); y += tall + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100);
         }
         const group = new LiteGraph.LGraphGroup(title); group.pos = [x - 20, -80]; group.size = [wide + 40, y + 20]; app.graph.add(group);
@@ -116,7 +116,7 @@ LAY_OUT = """([columns, text]) => {
     });
     const note = LiteGraph.createNode('MarkdownNote'); app.graph.add(note); note.widgets[0].value = text; note.title = 'Read me';
     const [x0, bottom] = bottoms.slice(0, 2).reduce((a, b) => b[1] < a[1] ? b : a);     // the nodes of the others grow while they run
-    note.pos = [x0 - 20, bottom]; note.setSize([380, 120 + 0.2 * text.length]);
+    note.pos = [x0 - 20, bottom]; note.setSize([380, 95 + 0.185 * text.length]);
 }"""
 
 

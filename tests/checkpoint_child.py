@@ -96,7 +96,7 @@ def main() -> None:
     write_checkpoint(path)
     folder_paths.add_model_folder_path("checkpoints", WORK)
     generator = torch.Generator().manual_seed(0)
-    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a photo of a cat, riding!"
+    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a (photo:1.3) of a cat, riding!" + " in the snow" * 30
     picture = torch.rand(1, 64, 48, 3, generator=generator)
 
     def ours(output) -> dict:
@@ -118,11 +118,11 @@ def main() -> None:
     def compare(a: dict, b: dict) -> dict:
         return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable", "fingerprint")}
 
-    from_file = ours(load.LoadModel.execute(path.name, "float32"))         # before ComfyUI's, to hold one model at a time
+    from_file = ours(load.LoadModel.execute(model=path.name, precision="float32"))         # before ComfyUI's, to hold one model at a time
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
     plain = theirs(model, clip)
     report = {"std": float(plain["unet"].std()), "file": compare(from_file, plain),
-              "sockets": compare(ours(load.FromComfy.execute(model, clip, vae, "float32")), plain)}
+              "sockets": compare(ours(load.FromComfy.execute(model=model, clip=clip, vae=vae, precision="float32")), plain)}
 
     width = KINDS[WHICH][1]["context_dim"]
     lora = {}
@@ -135,7 +135,7 @@ def main() -> None:
     patched_clip.clip_layer(-3)
     changed = theirs(patched, patched_clip)
     report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
-    report["patched"] = compare(ours(load.FromComfy.execute(patched, patched_clip, vae, "float32")), changed)
+    report["patched"] = compare(ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32")), changed)
 
     whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae, "patched")["state"].items()}
     comfy.model_management.unload_all_models()
@@ -156,7 +156,7 @@ def main() -> None:
     comfy.model_management.unload_all_models()
     del model, clip, vae                                                 # to hold one model at a time
     gc.collect()
-    report["saved"] = compare(ours(load.LoadModel.execute(path.name, "float32")), plain)
+    report["saved"] = compare(ours(load.LoadModel.execute(model=path.name, precision="float32")), plain)
 
     tunings = Path(WORK) / "tunings"
     tunings.mkdir(exist_ok=True)

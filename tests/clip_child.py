@@ -32,9 +32,9 @@ def live_pack():
     module = importlib.util.module_from_spec(spec)
     sys.modules["live_pack"] = module
     spec.loader.exec_module(module)
-    from live_pack.live_core import LiveError, concept, metrics, pretrained
+    from live_pack.live_core import LiveError, concept, metrics, tunings
     from live_pack.nodes import evaluate, host
-    return evaluate, host, metrics, concept, pretrained, LiveError
+    return evaluate, host, metrics, concept, tunings, LiveError
 
 
 def text_encoder(state: dict, name: str):
@@ -52,7 +52,7 @@ def image_encoder(state: dict, width: int = 64):
 
 @torch.inference_mode()                                                 # as ComfyUI runs nodes
 def main() -> None:
-    evaluate, host, metrics, concept, pretrained, LiveError = live_pack()
+    evaluate, host, metrics, concept, tunings, LiveError = live_pack()
     torch.manual_seed(0)
     ids = {"vocab_size": 49408, "max_position_embeddings": 77, "bos_token_id": 49406, "eos_token_id": 49407}
     theirs = CLIPModel(CLIPConfig(text_config={**TEXT, **ids}, vision_config=VISION, projection_dim=64)).eval()
@@ -65,13 +65,13 @@ def main() -> None:
     reference = metrics.CLIP(theirs, CLIPTokenizer.from_pretrained(host.tokenizer_folder()))
     ours = host.ComfyClip(vision, whole)
     fitting, other = (torch.randint(0, 256, size, generator=torch.Generator().manual_seed(1)) / 255 for size in ((20, 56, 56, 3), (2, 96, 128, 3)))
-    report = {"texts": max(float((ours.text(prompt) - reference.text(prompt)).abs().max()) for prompt in PROMPTS),
+    report = {"texts": max(float((ours.text(prompt) - reference.text(prompt)).abs().max()) for prompt in (*PROMPTS, "a (round:2) ball")),
               "texts_differ": float((ours.text(PROMPTS[0]) - ours.text(PROMPTS[1])).abs().max()),
               "images": float((ours.images(fitting) - reference.images(fitting)).abs().max()),
               "scaled_images": float((ours.images(other) - reference.images(other)).abs().max())}
 
     def measure(**sockets) -> list[str]:
-        values = evaluate.Measure.execute(fitting, fitting, "none", *PROMPTS, **sockets).args
+        values = evaluate.Measure.execute(images=fitting, edited=fitting, clip_folder="none", prompt=PROMPTS[0], source_prompt=PROMPTS[1], **sockets).args
         return [None if value != value else value for value in values[:3]]
     features, texts = reference.images(fitting), [reference.text(prompt) for prompt in PROMPTS]
     report |= {"both": measure(clip_vision=vision, clip=whole), "vision_alone": measure(clip_vision=vision),
@@ -95,7 +95,7 @@ def main() -> None:
             report[name] = str(error)
 
     vector = torch.randn(64)
-    pretrained.save_embedding(concept.Concept("<thing*>", "thing", torch.zeros(1, 4, 2, 2), vector), WORK / "mine.safetensors")
+    tunings.save_embedding(concept.Concept("<thing*>", "thing", torch.zeros(1, 4, 2, 2), vector), WORK / "mine.safetensors")
     report["embedding"] = torch.equal(comfy.sd1_clip.load_embed("mine", [str(WORK)], 64, "clip_l"), vector[None])
     print(json.dumps(report))
 

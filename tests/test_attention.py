@@ -3,7 +3,8 @@ import torch
 from einops import rearrange
 from hypothesis import given, strategies as st
 from live_core import attention as machine
-from live_core.attention import AttentionPlan, FramePlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.attention import AttentionPlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.frames import FramePlan
 from live_core.stores import DiskStore, RamStore
 
 
@@ -113,13 +114,13 @@ def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(sha
 
 
 def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypatch):
-    latents, text = torch.randn(2, 3, 4, 8, 8), torch.randn(2, 5, 24)
+    latents, text, plan = torch.randn(2, 3, 4, 8, 8), torch.randn(2, 5, 24), AttentionPlan(FramePlan(("self",)))
     with torch.no_grad():
-        whole = video_unet(latents, 500, text)
+        whole = video_unet(latents, 500, text, plan=plan)
         monkeypatch.setattr(machine, "SEQUENCES_AT_ONCE", 5)
         fused, sizes = machine.F.scaled_dot_product_attention, []
         monkeypatch.setattr(machine.F, "scaled_dot_product_attention", lambda q, k, v: sizes.append((len(q), q.shape[2])) or fused(q, k, v))
-        assert torch.equal(video_unet(latents, 500, text), whole)
+        assert torch.equal(video_unet(latents, 500, text, plan=plan), whole)
     assert max(batch for batch, length in sizes if length == 3) == 5               # three frames: temporal attention alone
 
 

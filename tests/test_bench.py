@@ -9,6 +9,7 @@ import torch
 from bench.quality import __main__ as bench, cases, report, rows, text
 from bench.quality.variants import SHIPPED, VARIANTS
 from demo.measure import VIEWED, measure
+from live_core.frames import ALONE
 from live_core.methods import METHODS
 from live_core.pretrained import Tuning
 from live_core.tuning import TuneSettings
@@ -94,7 +95,7 @@ def test_a_key_names_the_settings_and_not_the_variant():
     changed = [SHIPPED.key("another", 25), SHIPPED.key("model", 26), replace(SHIPPED, blur=9.0).key("model", 25), replace(SHIPPED, dilation=9).key("model", 25),
                replace(SHIPPED, null_text=True).key("model", 25), replace(SHIPPED, pasted=False).key("model", 25),
                replace(SHIPPED, edge_radius=99).key("model", 25), replace(SHIPPED, gives_back=True).key("model", 25),
-               *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in others(SHIPPED.tuning, [TuneSettings(frame_plan=("self",), photo_loss="square")])),
+               *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in others(SHIPPED.tuning, [TuneSettings(frame_plan=ALONE, photo_loss="square")])),
                *(replace(SHIPPED, method=method).key("model", 25) for method in methods)]
     assert len(changed) == 8 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len({key, *changed}) == 1 + len(changed)
     assert len({variant.key("model", 25) for variant in VARIANTS.values()}) == len(VARIANTS)

@@ -137,6 +137,34 @@ def test_results_carry_the_workflow_with_its_values(edited):
     assert {node["widgets_values"][0] for node in carried["workflow"]["nodes"] if node["type"] == "PrimitiveString"} == {"a green box moving on the snow", "a <thing*> moving on the snow"}
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows").glob("*.json")))
+def test_every_shipped_workflow_can_follow(name):
+    """A clip, photos and a value of each node, one's own: the UI workflow has them where the API one has."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import comfy_graph
+    ui, api = (json.loads((ROOT / "workflows" / folder / f"{name}.json").read_text()) for folder in (".", "api"))
+    changed = json.loads(json.dumps(api))
+    comfy_graph.put_clip(changed, "my clip.mp4", ui["last_node_id"])
+    comfy_graph.put_photos(changed, ["my photo.png"] * len(comfy_graph.photo_places(changed)), ui["last_node_id"])
+    for node, field, value in (("LIVE_Tune", "clip_steps", 17), ("LIVE_Invert", "steps", 19), ("PrimitiveString", "value", "my words"), ("LIVE_Edit", "method.guidance_scale", 4.25)):
+        for entry in changed.values():
+            if entry["class_type"] == node:
+                entry["inputs"][field] = value
+    followed = comfy_graph.follow(ui, api, changed)
+    links = {link[0]: link for link in followed["links"]}
+    assert len({node["id"] for node in followed["nodes"]}) == len(followed["nodes"]) and len(links) == len(followed["links"])
+    nodes = {str(node["id"]): node for node in followed["nodes"]}
+    for i, entry in changed.items():
+        assert nodes[i]["type"] == entry["class_type"]
+        for field, value in entry["inputs"].items():
+            if isinstance(value, list):
+                slot = next(slot for slot in nodes[i]["inputs"] if slot["name"] == field)
+                assert links[slot["link"]][1:5] == [int(value[0]), value[1], int(i), nodes[i]["inputs"].index(slot)]
+                assert slot["link"] in nodes[value[0]]["outputs"][value[1]]["links"]
+            elif api.get(i, {"inputs": {}})["inputs"].get(field) != value:
+                assert value in nodes[i]["widgets_values"], (i, field)
+
+
 @pytest.mark.browser
 def test_a_result_of_the_client_opens_on_the_page_as_it_was_made(server, edited):
     """Dropped back: the layout, and exported again what was run."""

@@ -12,6 +12,7 @@ from live_core.concept import bind
 from live_core.editing import Edit, edit
 from live_core.inversion import invert, reconstruct
 from live_core.methods import LIVE, TAV_DDIM
+from live_core.notes import gathered
 from live_core.pretrained import Tuning
 from live_core.tuning import tune
 
@@ -132,6 +133,22 @@ def test_the_baseline_is_a_row_of_settings(demo_model, clip, concept):
     model = demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (concept,), settings))
     assert model.tuning.latent_prompt is None
     assert edit(model, invert(model, clip, CASE.prompt, TAV_DDIM, 2), CHANGE).latents.shape == clip.shape
+
+
+def test_what_frames_see_is_one_setting_for_tuning_inversion_and_edit(demo_model, clip):
+    """Norms and narrow layers count in tuning too; a tuning remembers them, through a file, and an edit under another plan is warned of."""
+    settings = replace(FAST, photo_steps=0)
+    seated = replace(LIVE.frame_plan, norm="clip and latent prompt")
+    plain, *others = (tune(demo_model, clip, CASE.prompt, (), replace(settings, frame_plan=plan)) for plan in (LIVE.frame_plan, seated, replace(LIVE.frame_plan, min_width=0.6)))
+    for other in others:
+        assert any(not torch.equal(tensor, other.tensors[name]) for name, tensor in plain.tensors.items())
+    kept = replace(others[0], settings=json.loads(json.dumps(others[0].settings)))
+    for tuning, method, noted in ((plain, LIVE, False), (kept, replace(LIVE, frame_plan=seated), False), (kept, LIVE, True),
+                                  (replace(plain, settings={"frame_plan": list(LIVE.frame_plan.slots)}), LIVE, False)):       # as 0.1 wrote it
+        model = demo_model.with_tuning(tuning)
+        with gathered() as notes:
+            edit(model, invert(model, clip, CASE.prompt, method, 1), Edit("a blue star moving on the meadow"))
+        assert ["method: 'live' sees other frames (latent_prompt, first, previous, norm clip) than" in text for text in notes] == [True] * noted
 
 
 def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):

@@ -1,15 +1,18 @@
 """Every row of METHODS through the one loop: stored and recomputed attention give one edit, and the limits are exact."""
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from demo.cases import CASES
 from live_core import LiveError
-from live_core.attention import AttentionPlan, FramePlan, SelfInjection, VideoAttention
+from live_core.attention import AttentionPlan, SelfInjection, VideoAttention
 from live_core.change import word_edits
 from live_core.editing import Edit, edit
+from live_core.frames import ALONE, FramePlan
 from live_core.inversion import find_null_text, invert, reconstruct
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, FATEZERO_SHAPE, LIVE, METHODS, PROMPT_TO_PROMPT, VIDEO_P2P
+from live_core.pretrained import Tuning
 from live_core.prompts import read_prompt
 
 CASE = CASES["ball-to-star"]
@@ -93,6 +96,43 @@ def test_attention_that_was_not_kept_is_named(demo_model, clip):
         edit(demo_model, inversion, CHANGE, replace(FATEZERO_SHAPE, self_ratio=0.9))
 
 
+@pytest.mark.parametrize("method", [replace(FATEZERO_ATTRIBUTE, cross_ratio=0.0, self_ratio=0.0), replace(FATEZERO_ATTRIBUTE, cross_ratio=0.0)], ids=["no injection", "self alone"])
+def test_a_word_s_window_is_enough_to_inject_it(demo_model, clip, method):
+    """Where the method injects no words, a word's own window does: what it reads is recorded, or, kept for the method alone, refused in words."""
+    method = replace(method, self_blend_threshold=None)
+    change = replace(CHANGE, windows=(("moving", (0.0, 1.0)),))
+    inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
+    windowed, plain = (edit(demo_model, inversion, each).latents for each in (change, CHANGE))
+    assert not torch.allclose(windowed, plain, atol=1e-3)
+    kept = invert(demo_model, clip, CASE.prompt, method, STEPS, "ram")
+    with pytest.raises(LiveError, match="inversion: attention 'ram' was kept for 'fatezero-attribute', without all the cross-attention .*\"recompute\""):
+        edit(demo_model, kept, change)
+    also = invert(demo_model, clip, CASE.prompt, replace(method, cross_ratio=0.5), STEPS, "ram")
+    torch.testing.assert_close(edit(demo_model, also, change, method).latents, windowed, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("changed,says", [({"self_target": "both"}, "temporal attention"), ({"self_target": "temporal"}, "temporal attention"),
+                                          ({"self_max_tokens": 256}, "spatial self-attention"), ({"cross_max_tokens": None}, "cross-attention")])
+def test_kept_attention_serves_no_edit_that_injects_more(demo_model, clip, changed, says):
+    method = replace(FATEZERO_ATTRIBUTE, self_blend_threshold=None, self_max_tokens=64, cross_max_tokens=64)
+    kept = invert(demo_model, clip, CASE.prompt, method, 2, "ram")
+    edit(demo_model, kept, CHANGE, replace(method, self_max_tokens=16, cross_ratio=0.2))                       # less is there
+    with pytest.raises(LiveError, match=f"without all the {says}"):
+        edit(demo_model, kept, CHANGE, replace(method, **changed))
+
+
+@pytest.mark.parametrize("changed,says", [
+    ({"self_start": 0.8}, "self_start: 0.8 comes after self_ratio, 0.7"), ({"blend_start": 0.9, "blend_end": 0.2}, "blend_start: 0.9 comes after blend_end, 0.2"),
+    ({"guidance_scale": -1.0}, "guidance_scale: -1.0; give a finite number of 0 or more"), ({"guidance_scale": float("inf")}, "guidance_scale: inf"),
+    ({"image_guidance_scale": -0.5}, "image_guidance_scale: -0.5"), ({"mask_grow": -1}, "mask_grow: -1; give a whole number of 0 or more"), ({"mask_grow": 0.5}, "mask_grow: 0.5"),
+    ({"mask_neighbours": -2}, "mask_neighbours: -2"), ({"self_max_tokens": -1}, "self_max_tokens: -1"), ({"cross_ratio": float("nan")}, "cross_ratio: nan"),
+    ({"frame_plan": ALONE, "self_target": "both"}, "self_target: 'both', but the method's frame plan leaves temporal attention out")])
+def test_a_row_that_cannot_be_meant_is_refused(changed, says):
+    with pytest.raises(LiveError, match=re.escape(says)):
+        replace(FATEZERO_ATTRIBUTE, **changed)
+    assert replace(FATEZERO_ATTRIBUTE, self_ratio=0.0, self_start=0.5).self_steps(50) == range(25, 0)         # nothing to start
+
+
 @pytest.mark.parametrize("frame_plan,rows", [(("all",), [[0, 1, 2]] * 3), (("middle",), [[1]] * 3), (("first",), [[0]] * 3)])
 @pytest.mark.parametrize("at_once", [None, 1, 2])
 def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once):
@@ -158,7 +198,7 @@ def test_an_edit_may_start_late(demo_model, clip):
     whole, half, late = (edit(demo_model, inversion, CHANGE, replace(method, start=start)).latents for start in (0.0, 0.5, 0.99))
     t, x = demo_model.schedule.timesteps(STEPS)[-1], inversion.latents[1]
     with torch.no_grad():
-        noise = demo_model.unet(x[None], t, demo_model.encode_text(CHANGE.prompt)[None], plan=AttentionPlan(method.frames))[0]
+        noise = demo_model.unet(x[None], t, demo_model.encode_text(CHANGE.prompt)[None], plan=AttentionPlan(method.frame_plan))[0]
     torch.testing.assert_close(late, demo_model.schedule.denoise(x, noise, t, STEPS), atol=1e-5, rtol=0)
     errors = [float((latents - clip).square().mean()) for latents in (whole, half, late)]
     assert errors[0] > errors[1] > errors[2] > 0
@@ -189,12 +229,26 @@ def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):
 def test_null_text_works_under_other_methods(demo_model, clip, method):
     """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or not."""
     found = find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, method, 3), 4.0, 2)
-    whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0, self_target="both",
-                    self_max_tokens=4096, blend_threshold=None)
+    whole = replace(method, guidance_scale=4.0, decoupled_guidance=False, unconditional_latent_prompt="trained", cross_ratio=1.0, self_ratio=1.0,
+                    self_target="both" if method.frame_plan.temporal else "spatial", self_max_tokens=4096, blend_threshold=None)
     torch.testing.assert_close(edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,
                                reconstruct(demo_model, found, guidance_scale=4.0), atol=1e-4, rtol=1e-4)
     coupled, decoupled = (edit(demo_model, found, CHANGE, replace(method, decoupled_guidance=d)).latents for d in (False, True))
     assert not torch.allclose(coupled, decoupled, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [DDIM, PROMPT_TO_PROMPT], ids=lambda m: m.name)
+def test_frame_by_frame_is_the_picture_model(demo_model, method):
+    """A clip edited frame by frame is its frames edited alone, whatever temporal attention the model has learned."""
+    clip = demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:, 32:96, 32:96]).float() / 255)
+    learned = {name: torch.full_like(p, 0.05) if ".attn_temp.to_out" in name else p.detach().clone() for name, p in demo_model.unet.trainable().items()}
+    model = demo_model.with_tuning(Tuning(learned, None, (), CASE.prompt, demo_model.fingerprint))
+    method = replace(method, guidance_scale=1.0, blend_threshold=None)      # guidance and thresholds would magnify how batches round
+    together, *alone = (edit(model, invert(model, part, CASE.prompt, method, 3), CHANGE).latents for part in (clip, *clip.split(1)))
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=0)
+    pooled = replace(method, frame_plan=replace(method.frame_plan, norm="clip"))
+    other = edit(model, invert(model, clip, CASE.prompt, pooled, 3), CHANGE).latents
+    assert (other - together).abs().max() > 0.02
 
 
 def test_null_text_needs_guidance(demo_model, clip):

@@ -30,6 +30,18 @@ def test_clip_s_embeddings_are_transformers_own(clip_folder):
     torch.testing.assert_close(metrics.temporal_consistency(images[[0, 0, 1]]), torch.stack([torch.tensor(1.0), images[0] @ images[1]]))
 
 
+
+def test_prompts_are_judged_by_their_words(clip_folder):
+    """Weights are no words, what CLIP cannot know or read to its end is said."""
+    assert metrics.words_to_judge("a (red ball:1.3), \\(round\\)", "prompt") == "a red ball, (round)"
+    with gathered() as notes:
+        metrics.words_to_judge("a <thing*> embedding:mine", "prompt")
+        judge = metrics.load_clip_model(clip_folder)
+        long = judge.text("a red ball " * 20)
+    assert [what in text for what, text in zip(("'<thing*>'", "'embedding:mine'", "the first 30 tokens of 'a red ball"), notes)] == [True] * 3 and len(notes) == 3
+    assert torch.equal(long, judge.text("a red ball " * 10))
+
+
 def test_a_long_clip_is_encoded_a_few_frames_at_a_time(clip_folder, monkeypatch):
     """To the same numbers as at once, the last frames of the clip too."""
     clip, frames, rows = metrics.load_clip_model(clip_folder), torch.rand(35, 40, 48, 3, generator=torch.Generator().manual_seed(0)), []

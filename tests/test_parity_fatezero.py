@@ -5,7 +5,8 @@ import pytest
 import torch
 from golden import attend, case, close, layer, needed, parity, queries_and_keys, under, windows_of
 
-from live_core.attention import AttentionPlan, FramePlan, SelfInjection, WordInjection
+from live_core.attention import AttentionPlan, SelfInjection, WordInjection
+from live_core.frames import FramePlan
 from live_core.diffusion import Schedule, scaled_linear
 from live_core.change import Edit, word_edits
 from live_core.masks import MaskRule, blend, blend_mask, edit_mask, resize_mask, word_mask

@@ -8,6 +8,7 @@ from golden import case, close, layer, needed, parity, queries_and_keys, windows
 
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.change import Edit, word_edits
+from live_core.frames import ALONE
 from live_core.masks import MaskRule, blend, blend_mask
 from live_core.methods import Method
 from live_core.prompts import Prompt, read_prompt, split_words
@@ -155,7 +156,7 @@ def controller(run: dict, source: Prompt, edit: Prompt) -> list[tuple[torch.Tens
     equalizer = run.get("equalizer", {"words": [], "values": []})
     change = Edit(edit.text, weights=tuple(zip(equalizer["words"], equalizer["values"])), windows=tuple(windows.items()))
     assert start == 0
-    return word_edits(Method("run", ("self",), cross_ratio=ratio, word_edit="refine" if "refine" in run["controller"] else "replace"), source, edit, change, run["num_steps"])
+    return word_edits(Method("run", ALONE, cross_ratio=ratio, word_edit="refine" if "refine" in run["controller"] else "replace"), source, edit, change, run["num_steps"])
 
 
 def cross(token_edit: tuple[torch.Tensor, torch.Tensor] | None, q: torch.Tensor, k: torch.Tensor, tap: WordTap | None = None) -> torch.Tensor:
@@ -199,7 +200,7 @@ def test_self_attention_injection_and_its_query_limit():
     copied = 0
     for run in entry["options"]["runs"]:
         start, ratio = run["self_replace_steps"]
-        steps = Method("run", ("self",), self_start=start, self_ratio=ratio).self_steps(run["num_steps"])
+        steps = Method("run", ALONE, self_start=start, self_ratio=ratio).self_steps(run["num_steps"])
         for step in range(run["num_steps"]):
             for spec in entry["options"]["layers"]:
                 maps = data[f"in/step{step}/{spec['name']}"][:, None]
@@ -224,7 +225,7 @@ def test_local_blend(read):
         tokens, spared = ([[t for word in words for t in prompt.tokens_of(word)] for prompt, words in zip(prompts, run.get(key, [[], []]))]
                           for key in ("words", "substruct_words"))
         threshold, subtract_threshold = run["threshold"] if isinstance(run["threshold"], list) else (run["threshold"], 0.3)
-        method = Method("run", ("self",), blend_threshold=threshold, subtract_threshold=subtract_threshold, blend_start=run.get("start_blend", 0.0))
+        method = Method("run", ALONE, blend_threshold=threshold, subtract_threshold=subtract_threshold, blend_start=run.get("start_blend", 0.0))
         tap = WordTap(0)
         for step in range(entry["options"]["num_steps"]):
             for name in entry["options"]["map_names"]:

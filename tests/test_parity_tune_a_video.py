@@ -1,6 +1,7 @@
 """Parity with Tune-A-Video: inflation, a training step, its attention layers and DDIM inversion."""
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from golden import FOLDER, attend, case, close, frames_first, needed, schedule, 
 from safetensors.torch import load_file, save_file
 
 from live_core import LiveError
-from live_core.attention import AttentionPlan, FramePlan
+from live_core.attention import AttentionPlan
 from live_core.diffusion import Schedule
+from live_core.frames import FramePlan
 from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
 from live_core.video_unet import VideoUNet
@@ -66,7 +68,7 @@ def test_zero_temporal_attention_is_no_temporal_attention():
                 p.zero_()
         arguments = frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"]
         close(frames_first(unet(*arguments, plan=AttentionPlan(TAV))), data[expected], entry)
-    without = tune_a_video(entry)(*arguments, plan=AttentionPlan(TAV, temporal=False))
+    without = tune_a_video(entry)(*arguments, plan=AttentionPlan(replace(TAV, temporal=False)))
     close(frames_first(without), data["out/sample"], entry)
 
 
@@ -115,7 +117,7 @@ def test_two_training_steps(dtype, monkeypatch):
 
     def look(step, total, loss):
         after.append({name: p.detach().clone() for name, p in unet.trainable().items()})
-    settings = TuneSettings(clip_steps=2, photo_steps=0, latent_prompt=False, frame_plan=TAV.slots)
+    settings = TuneSettings(clip_steps=2, photo_steps=0, latent_prompt=False, frame_plan=TAV)
     tuning = tune(model, frames_first(data["in/latents"])[0].to(dtype), "", (), settings, look)
 
     assert set(tuning.tensors) == set(options["trainable_parameters"])

@@ -1,10 +1,13 @@
 """Inflation: the identity cases are exact, folding holds for every shape, and what a run changes it puts back."""
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import tiny_unet
 from hypothesis import given, strategies as st
 from live_core import LiveError
-from live_core.attention import LATENT_PROMPT, SLOTS, AttentionPlan, FramePlan
+from live_core.attention import AttentionPlan
+from live_core.frames import LATENT_PROMPT, SLOTS, FramePlan
 from live_core.memory import one_run
 from live_core.video_unet import VideoUNet
 
@@ -14,7 +17,7 @@ PLAN = AttentionPlan(FramePlan(("first", "previous")))
 @pytest.mark.parametrize("streams,frames,size", [(1, 1, (16, 16)), (1, 3, (16, 16)), (2, 5, (16, 24)), (2, 2, (8, 20))])
 def test_identity_inflation_is_the_2d_model_frame_by_frame(streams, frames, size):
     flat = tiny_unet()
-    video = VideoUNet(tiny_unet(), joint_norm=False)
+    video = VideoUNet(tiny_unet())
     x, text = torch.randn(streams, frames, 4, *size), torch.randn(streams, 7, 24)
     ours = video(x, 321, text)
     for s in range(streams):
@@ -24,7 +27,7 @@ def test_identity_inflation_is_the_2d_model_frame_by_frame(streams, frames, size
 
 def test_joint_norm_of_one_frame_is_the_2d_model():
     x, text = torch.randn(1, 1, 4, 16, 16), torch.randn(1, 7, 24)
-    torch.testing.assert_close(VideoUNet(tiny_unet())(x, 5, text)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(VideoUNet(tiny_unet())(x, 5, text, plan=PLAN)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4)
 
 
 def test_inflation_is_the_same_every_time_and_leaves_torch_s_own_randomness_alone():
@@ -49,10 +52,24 @@ def test_streams_do_not_touch_each_other(video_unet, frames, size, latent_prompt
         torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("latent_prompt", [False, True])
+def test_each_stream_may_have_its_own_timestep(video_unet, latent_prompt):
+    x, text, timesteps = torch.randn(2, 3, 4, 16, 16), torch.randn(2, 7, 24), torch.tensor([900, 20])
+    seats = torch.randn(2, 4, 16, 16) if latent_prompt else None
+    both = video_unet(x, timesteps, text, seats, PLAN)
+    for s in range(2):
+        alone = video_unet(x[s:s + 1], int(timesteps[s]), text[s:s + 1], None if seats is None else seats[s:s + 1], PLAN)
+        torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
+    one = video_unet(x, torch.tensor(20), text, seats, PLAN)
+    assert torch.equal(one, video_unet(x, 20, text, seats, PLAN)) and torch.equal(one, video_unet(x, torch.tensor([20, 20]), text, seats, PLAN))
+    with pytest.raises(LiveError, match=r"timestep: \(3,\) for 2 streams"):
+        video_unet(x, torch.tensor([1, 2, 3]), text, seats, PLAN)
+
+
 def test_temporal_attention_and_other_frames_matter(video_unet):
     x, text = torch.randn(1, 4, 4, 16, 16), torch.randn(1, 7, 24)
     out = video_unet(x, 100, text, plan=PLAN)
-    assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(PLAN.frame_plan, temporal=False)), atol=1e-3)
+    assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(replace(PLAN.frame_plan, temporal=False))), atol=1e-3)
     assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(FramePlan(("self",)))), atol=1e-3)
 
 
@@ -60,11 +77,11 @@ def test_a_latent_prompt_that_no_frame_attends_to_counts_in_the_joint_norms_only
     x, text, seats = torch.randn(1, 3, 4, 16, 16), torch.randn(1, 7, 24), torch.randn(2, 1, 4, 16, 16)
 
     def of(seat, norm):
-        return video_unet(x, 100, text, seat, AttentionPlan(FramePlan(("first", "previous"), norm_latent_prompt=norm), temporal=False))
-    without = of(None, False)
+        return video_unet(x, 100, text, seat, AttentionPlan(FramePlan(("first", "previous"), norm=norm, temporal=False)))
+    without = of(None, "clip")
     for seat in seats:
-        torch.testing.assert_close(of(seat, False), without, atol=2e-5, rtol=1e-4)
-        assert not torch.allclose(of(seat, True), without, atol=1e-3)
+        torch.testing.assert_close(of(seat, "clip"), without, atol=2e-5, rtol=1e-4)
+        assert not torch.allclose(of(seat, "clip and latent prompt"), without, atol=1e-3)
 
 
 def test_latent_prompt_is_seen_and_its_output_dropped(video_unet):
@@ -80,9 +97,14 @@ def test_frame_plan_rows():
     assert FramePlan(("middle",)).sources(4, False) == [[1]] * 4
     with pytest.raises(LiveError, match="sideways"):
         FramePlan(("sideways",))
+    with pytest.raises(LiveError, match="norm: 'batch'; choose frame, clip"):
+        FramePlan(("self",), norm="batch")
 
 
-@given(st.lists(st.sampled_from(SLOTS), min_size=1, max_size=4).map(tuple), st.integers(1, 9))
+STEPS = {"-2": -2, "-1": -1, "+1": 1, "+3": 3}
+
+
+@given(st.lists(st.sampled_from((*SLOTS, *STEPS)), min_size=1, max_size=4).map(tuple), st.integers(1, 9))
 def test_frame_plans_read_frames_that_are_there(slots, frames):
     """Without a latent prompt: a row a frame, a slot's frames at its place, none before the first. With one: the same, one further on."""
     clip_slots = tuple(slot for slot in slots if slot != LATENT_PROMPT)
@@ -91,7 +113,8 @@ def test_frame_plans_read_frames_that_are_there(slots, frames):
         assert len(rows) == frames and all(0 <= j < frames for row in rows for j in row)
         assert {len(row) for row in rows} == {sum(frames if slot == "all" else 1 for slot in clip_slots)}
         for i, row in enumerate(rows):
-            where = {"self": [i], "first": [0], "previous": [max(i - 1, 0)], "middle": [(frames - 1) // 2], "all": list(range(frames))}
+            where = {"self": [i], "first": [0], "previous": [max(i - 1, 0)], "middle": [(frames - 1) // 2], "last": [frames - 1],
+                     "all": list(range(frames)), **{slot: [min(max(i + step, 0), frames - 1)] for slot, step in STEPS.items()}}
             assert row == sum((where[slot] for slot in clip_slots), [])
         shifted = [[1 + j for j in row] for row in rows]
     else:

@@ -74,7 +74,7 @@ class Bench:
 
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
         model, _ = self.tuned(tuning)
-        return self._once(("invert", tuning, method.frames, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
+        return self._once(("invert", tuning, method.frame_plan, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         model, _ = self.tuned(variant.tuning)

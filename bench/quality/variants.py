@@ -44,6 +44,7 @@ class Variant:
 TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "photo_loss", "seed"))
 METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "image_guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation", "edge_radius"))
+SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
 
@@ -78,7 +79,8 @@ VARIANTS = {variant.name: variant for variant in (
     _live("trained-latent-prompt", "the trained latent prompt in every stream of the edit", edit_latent_prompt="trained"),
     _live("photo-latent-prompt", "the photo's latent in every stream of the edit", unconditional_latent_prompt="reference"),
     _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
-    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip", norm_latent_prompt=True),
+    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip, in tuning too", {"frame_plan": SEAT_IN_NORM},
+          frame_plan=SEAT_IN_NORM),
     _live("self-temporal", "which self-attention to inject", self_target="temporal"),
     _live("self-both", "which self-attention to inject", self_target="both"),
     _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),

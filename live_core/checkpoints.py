@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from . import LiveError
 from .diffusion import Schedule, scaled_linear
 from .files import reading
+from .folders import of_transformers
 from .pretrained import LiveModel, base_fingerprint
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
@@ -144,14 +146,11 @@ def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, na
     if not 1 <= layers <= deepest:
         raise LiveError(f"clip: it stops at layer {last_layer}; {architecture.name} takes {architecture.last_layer - deepest + 1} to {architecture.last_layer}")
     config = {**architecture.text, "num_hidden_layers": layers}
-    model = CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, attn_implementation="sdpa", **config))
+
+    def configure() -> CLIPTextConfig:
+        return CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, attn_implementation="sdpa", **config)
     is_open_clip = architecture is ARCHITECTURES[1024]
     complaint = f"model: the text encoder of {name!r} is not that of {architecture.name}"
-    converted = _renamed(lambda: convert_open_clip_checkpoint(model, state) if is_open_clip else convert_ldm_clip_checkpoint(state), complaint)
-    own = model.state_dict()
-    level = "text_model." if any(key.startswith("text_model.") for key in own) else ""         # transformers dropped this level in version 5
-    converted = {level + key.removeprefix("text_model."): tensor for key, tensor in converted.items()}
+    converted = _renamed(lambda: convert_open_clip_checkpoint(SimpleNamespace(config=configure()), state) if is_open_clip else convert_ldm_clip_checkpoint(state), complaint)
     # Left out: layers after the last that is read, and projections that the U-Net does not see.
-    tensors = {key: converted[key] for key in own if key in converted}
-    fill(model, tensors, complaint, dtype)
-    return model, tensors
+    return of_transformers(CLIPTextModel, configure, converted, complaint, dtype, others=True)

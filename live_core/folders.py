@@ -80,7 +80,7 @@ def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
                         "choose a Tune-A-Video checkpoint with temporal attention alone")
     temporal = {key: tensor for key, tensor in tensors.items() if is_video and "_temp." in key}
     with torch.device("meta"):                                                  # its random start would take longer than all the rest
-        unet = _built(UNet2DConditionModel, take(_of_pictures(config) if is_video else config, UNET, DIFFUSERS_NOTES, _what(folder), _defaults(UNet2DConditionModel)), folder)
+        unet = _of_diffusers(UNet2DConditionModel, _of_pictures(config) if is_video else config, UNET, folder)
     fill(unet, {key: tensor for key, tensor in tensors.items() if key not in temporal}, _unlike(folder), dtype)
     with reading(_what(folder), "its config.json is not that of Stable Diffusion, so fetch it again"):
         video_unet = VideoUNet(unet.eval())
@@ -101,7 +101,6 @@ def read_autoencoder(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The autoencoder of a model's folder. Attention may have the names that diffusers gave it before version 0.15."""
     from diffusers import AutoencoderKL
 
-    config = take(_config(folder), AUTOENCODER, DIFFUSERS_NOTES, _what(folder), _defaults(AutoencoderKL))
     older = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
     tensors = {}
     for key, tensor in _tensors(folder, "diffusion_pytorch_model").items():
@@ -109,7 +108,7 @@ def read_autoencoder(folder: Path, dtype: torch.dtype) -> nn.Module:
             key = key.replace(old, new) if ".attentions." in key else key
         tensors[key] = tensor
     with torch.device("meta"):
-        vae = _built(AutoencoderKL, config, folder)
+        vae = _of_diffusers(AutoencoderKL, _config(folder), AUTOENCODER, folder)
     fill(vae, tensors, _unlike(folder), dtype)
     return vae.eval().requires_grad_(False)
 
@@ -120,7 +119,7 @@ def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
 
     config = take(_config(folder), TEXT, TRANSFORMERS_NOTES, _what(folder))
     tensors = {key: tensor for key, tensor in _tensors(folder, "model").items() if not key.endswith(".position_ids") and key != "text_projection.weight"}
-    return _of_transformers(CLIPTextModel, lambda: CLIPTextConfig(**config, attn_implementation="sdpa"), tensors, folder, dtype)
+    return of_transformers(CLIPTextModel, lambda: CLIPTextConfig(**config, attn_implementation="sdpa"), tensors, _unlike(folder), dtype)
 
 
 def read_clip(folder: Path) -> tuple[nn.Module, object]:
@@ -133,27 +132,32 @@ def read_clip(folder: Path) -> tuple[nn.Module, object]:
         both = {**config.get(tower, {}), **config.get(f"{tower}_dict", {})}     # the second is an older name, which wins, as in transformers
         towers[tower] = take(both, rules, TRANSFORMERS_NOTES, f"{_what(folder)}: {tower}")
     tensors = {key: tensor for key, tensor in _tensors(folder, "model").items() if not key.endswith(".position_ids")}
-    model, _ = _of_transformers(CLIPModel, lambda: CLIPConfig(**towers, **({"projection_dim": config["projection_dim"]} if "projection_dim" in config else {}),
-                                                              attn_implementation="sdpa"), tensors, folder, torch.float32)
-    tokenizer = load_tokenizer(folder, model.config.text_config.max_position_embeddings)
+    width = {key: value for key, value in config.items() if key == "projection_dim"}
+    model, _ = of_transformers(CLIPModel, lambda: CLIPConfig(**towers, **width, attn_implementation="sdpa"), tensors, _unlike(folder), torch.float32)
+    tokenizer = load_tokenizer(folder, model.config.text_config.max_position_embeddings, owner=folder.name)
     if len(tokenizer) > model.config.text_config.vocab_size:
         raise LiveError(f"clip folder: {folder.name!r:.100} has a tokenizer of {len(tokenizer)} tokens, and its model {model.config.text_config.vocab_size}; "
                         "put the files of one model together")
     return model, tokenizer
 
 
-def _of_transformers(kind: Callable[..., Network], configure: Callable[[], object], tensors: Tensors, folder: Path, dtype: torch.dtype) -> tuple[Network, Tensors]:
-    """A network of transformers, with tensors that may have one level of names more, or less, than this version's: it dropped `text_model`
-    in version 5. Its sizes are compared with the file before memory is taken for them."""
+def of_transformers(kind: Callable[..., Network], configure: Callable[[], object], tensors: Tensors, complaint: str, dtype: torch.dtype,
+                    others: bool = False) -> tuple[Network, Tensors]:
+    """A network of transformers on the CPU, and the tensors that it was given; LiveError beginning with `complaint` when they are not its own.
+
+    They may have one level of names more, or less, than this version's: it dropped `text_model` in version 5. `others`: there may be more
+    of them, which are left out. Sizes are compared before memory is taken for them.
+    """
     with torch.device("meta"):
-        own = _built(lambda: kind(configure()), {}, folder).state_dict()
+        own = built(lambda: kind(configure()), complaint).state_dict()
     level = "text_model."
     if not any(key.startswith("vision_model.") for key in own):
         named = level if any(key.startswith(level) for key in own) else ""
         tensors = {named + key.removeprefix(level): tensor for key, tensor in tensors.items()}
-    check_tensors(own, tensors, _unlike(folder))
+    tensors = {key: tensor for key, tensor in tensors.items() if key in own or not others}
+    check_tensors(own, tensors, complaint)
     network = kind(configure())                                                 # not on the meta device, which would lose what no file keeps
-    fill(network, tensors, _unlike(folder), dtype)
+    fill(network, tensors, complaint, dtype)
     return network.eval().requires_grad_(False), tensors
 
 
@@ -188,17 +192,20 @@ def _config(folder: Path) -> dict:
     return read_json(folder / "config.json", _what(folder), AGAIN)
 
 
-def _defaults(network: type) -> dict[str, object]:
-    """What a network's class of diffusers is without a word: a configuration may say so, too."""
-    return {name: option.default for name, option in inspect.signature(network).parameters.items()}
+def _of_diffusers(kind: Callable[..., Network], config: dict, rules: dict[str, Kind], folder: Path) -> Network:
+    """A network of diffusers. What its class is without a word a configuration may say, too."""
+    usual = {name: option.default for name, option in inspect.signature(kind).parameters.items()}
+    taken = take(config, rules, DIFFUSERS_NOTES, _what(folder), usual)
+    taken.pop("_class_name", None)
+    return built(lambda: kind(**taken), _unlike(folder))
 
 
-def _built(kind: Callable[..., Network], config: dict, folder: Path) -> Network:
+def built(build: Callable[[], Network], complaint: str) -> Network:
     """The network of a configuration that is right value by value. Together they may be none: then each library has errors of its own."""
     try:
-        return kind(**{key: value for key, value in config.items() if key != "_class_name"})
+        return build()
     except Exception as error:
-        raise LiveError(f"{_what(folder)} cannot be built ({error}); its config.json is not that of Stable Diffusion, so fetch it again") from error
+        raise LiveError(f"{complaint}: it cannot be built ({error}); {TAKES}") from error
 
 
 def _tensors(folder: Path, stem: str) -> Tensors:

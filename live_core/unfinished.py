@@ -59,20 +59,19 @@ class Unfinished:
 
     def _check(self, stored: dict[str, torch.Tensor], turns: Sequence[int]) -> None:
         """ValueError unless `stored` is all of what `save` writes, and nothing else."""
-        shapes = {f"losses/{i}": torch.Size([stored[f"losses/{i}"].numel()]) for i in (0, 1) if f"losses/{i}" in stored}
-        if len(shapes) < 2:
-            raise ValueError("it has no losses")
+        lengths = [stored[name].numel() if name in stored else 0 for name in ("losses/0", "losses/1")]
+        kinds = {f"losses/{i}": ((length,), torch.float64) for i, length in enumerate(lengths)}
         for name, tensor in self.tensors.items():
-            learned = [key for key in MOMENTS if f"{key}/{name}" in stored]
-            shapes |= {f"{key}/{name}": torch.Size() if key == "step" else tensor.shape for key in ("value", *(MOMENTS if learned else ()))}
-        for name in shapes.keys() ^ stored.keys():
-            raise ValueError(f"{name!r:.100} is {'missing' if name in shapes else 'nothing that a tuning leaves'}")
-        for name, shape in shapes.items():
-            if stored[name].shape != shape or not stored[name].is_floating_point() or not is_finite(stored[name]):
-                raise ValueError(f"{name!r:.100} has another shape, or values that are not finite")
-        done = [int(shapes[f"losses/{i}"][0]) for i in (0, 1)]
-        if [list(turns[:sum(done)]).count(i) for i in (0, 1)] != done:
-            raise ValueError(f"it counts {done[0]} steps of the clip and {done[1]} of photos")
+            learned = any(f"{key}/{name}" in stored for key in MOMENTS)
+            for key in ("value", *(MOMENTS if learned else ())):
+                kinds[f"{key}/{name}"] = ((), torch.float32) if key == "step" else (tuple(tensor.shape), tensor.dtype)
+        for name in kinds.keys() ^ stored.keys():
+            raise ValueError(f"{name!r:.100} is {'missing' if name in kinds else 'nothing that a tuning leaves'}")
+        for name, kind in kinds.items():
+            if (tuple(stored[name].shape), stored[name].dtype) != kind or not is_finite(stored[name]):
+                raise ValueError(f"{name!r:.100} has another shape or type, or values that are not finite")
+        if [list(turns[:sum(lengths)]).count(i) for i in (0, 1)] != lengths:
+            raise ValueError(f"it counts {lengths[0]} steps of the clip and {lengths[1]} of photos")
 
 
 def _keep_the_newest(folder: Path) -> None:

@@ -20,16 +20,16 @@ NOTES = frozenset("add_prefix_space added_tokens_decoder additional_special_toke
                   "truncation padding max_length stride".split())
 
 
-def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None):
+def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None, owner: str | None = None):
     """CLIP's tokenizer in `folder`: vocab.json and merges.txt, or tokenizer.json.
 
     Prompts are of `longest` tokens, or as many as the folder says if that is less. `padding`: the token that fills them up, None for the
-    folder's. LiveError for files that are missing or damaged, or that ask for another tokenizer than CLIP's.
+    folder's. `owner`: whose tokenizer messages say it is, None for the folder above. LiveError for files that are missing or damaged, or that ask for another tokenizer than CLIP's.
     """
     from transformers import PreTrainedTokenizerFast
 
     folder = Path(folder)
-    what = f"tokenizer of {folder.parent.name!r:.100}"
+    what = f"tokenizer of {owner or folder.parent.name!r:.100}"
     vocabulary, merges = _vocabulary(folder, what)
     config = {} if not (folder / "tokenizer_config.json").is_file() else read_json(folder / "tokenizer_config.json", what, REMEDY)
     told = take(config, RULES, NOTES, f"{what}: tokenizer_config.json")

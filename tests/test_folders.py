@@ -89,7 +89,7 @@ def test_a_clip_that_names_code_is_refused_by_the_key(tower, key, my_clip):
     ("unet", {"dual_cross_attention": True}, "'dual_cross_attention' true is nothing"), ("unet", {"encoder_hid_dim_type": "text_proj"}, "'encoder_hid_dim_type'"),
     ("unet", {"down_block_types": ["AttnDownBlock2D"] * 3}, "down_block_types .*; LIVE takes a list"), ("unet", {"block_out_channels": [48, 96, 10 ** 9]}, "block_out_channels .*16384"),
     ("unet", {"layers_per_block": 10 ** 6}, "layers_per_block 1000000; LIVE takes a whole number from 1 to 16"), ("unet", {"norm_eps": float("nan")}, "norm_eps NaN; LIVE takes a finite number"),
-    ("unet", {"norm_num_groups": 7}, "cannot be built"), ("unet", {"in_channels": [4]}, "in_channels"), ("text_encoder", {"num_attention_heads": 3}, "cannot be built"),
+    ("unet", {"norm_num_groups": 7}, "it cannot be built"), ("unet", {"in_channels": [4]}, "in_channels"), ("text_encoder", {"num_attention_heads": 3}, "it cannot be built"),
     ("text_encoder", {"num_hidden_layers": 129}, "num_hidden_layers 129"), ("text_encoder", {"hidden_act": "tanh"}, "hidden_act"), ("vae", {"scaling_factor": float("inf")}, "scaling_factor"),
     ("vae", {"scaling_factor": 0}, "scaling_factor 0"), ("vae", {"latents_mean": [0.0] * 4}, "'latents_mean'"), ("vae", {"shift_factor": 0.1}, "'shift_factor'")])
 def test_values_that_live_does_not_take_are_named(part, changes, says, mine):

@@ -54,8 +54,8 @@ class LiveModel:
 
     def check_concepts(self, concepts: Iterable[Concept]) -> None:
         """LiveError for what was bound with another model, or would only fit by accident: its photo's latents and its vector are this model's own."""
-        channels, width = self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim
         for concept in concepts:
+            channels, width = self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim
             shapes = concept.reference.shape[1], concept.vector.shape[0]
             if concept.base not in ("", self.fingerprint) or shapes != (channels, width):
                 raise LiveError(f"concept: the photo of {concept.placeholder!r} was bound with another model (fingerprint {concept.base or 'unknown'}, {shapes[0]} channels, "

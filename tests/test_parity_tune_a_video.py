@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from live_core import LiveError
 from live_core.attention import AttentionPlan
+from live_core.descent import descend
 from live_core.diffusion import Schedule
 from live_core.frames import FramePlan
 from live_core.pretrained import LiveModel, load_folder
@@ -107,12 +108,12 @@ def test_two_training_steps(dtype, monkeypatch):
     timesteps, noises = (iter([data[f"in/{name}_{step}"] for step in (0, 1)]) for name in ("timesteps", "noise"))
     monkeypatch.setattr(torch, "randint", lambda *_, **__: next(timesteps)[0])
     monkeypatch.setattr(torch, "randn", lambda *_, **__: frames_first(next(noises))[0])
-    before_clipping, clip = [], torch.nn.utils.clip_grad_norm_
+    before_clipping = []
 
-    def clip_and_tell(parameters, limit):
-        gradients = [p.grad.clone() for p in parameters]
-        before_clipping.append((gradients, clip(parameters, limit)))
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_and_tell)
+    def descend_and_tell(optimizer, masters, gradients, scale, most):
+        before_clipping.append(([g / scale for g in gradients], torch.linalg.vector_norm(torch.stack([g.norm() / scale for g in gradients]))))
+        descend(optimizer, masters, gradients, scale, most)
+    monkeypatch.setattr("live_core.tuning.descend", descend_and_tell)
     after = []
 
     def look(step, total, loss):

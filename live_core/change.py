@@ -26,6 +26,9 @@ from .token_edits import (
 )
 
 
+MOST_WEIGHT = 1000.0  # on a word's attention, either way; prompt-to-prompt's notebooks use 2 to 8
+
+
 @dataclass(frozen=True)
 class Edit:
     """What to change, in words. Lists of words are separated by commas."""
@@ -48,7 +51,7 @@ class Edit:
 
     def __post_init__(self):
         for word, weight in self.weights:
-            check_number(f"word weights: {word}", weight)
+            check_number(f"word weights: {word}", weight, -MOST_WEIGHT, MOST_WEIGHT)
 
 
 @dataclass(frozen=True)

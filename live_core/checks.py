@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -56,6 +57,8 @@ def quoted(value: object, most: int = 80) -> str:
     if value is None or isinstance(value, (str, Real)):
         text = repr(value)
         return text if len(text) <= most else text[:most] + "..."
+    if isinstance(value, (list, dict)):                                           # what a graph can write
+        return reprlib.repr(value)
     return f"something of type {type(value).__name__}"
 
 

@@ -11,7 +11,7 @@ from .change import Asked, Edit, asked_of
 from .checks import check_step
 from .concept import check_reference
 from .diffusion import Callback
-from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of
+from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of, note_other_frames
 from .masks import Finder, edit_mask
 from .memory import one_run, with_less
 from .methods import Method
@@ -87,7 +87,7 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             callback(step.index + 1, total, x)
 
     final = _final_mask(finder, pixels_of(model, x)) if blends else torch.ones(len(x), *pixels_of(model, x))
-    note_extremes(final, method.blend_threshold is not None and (given is None or bool((given < 1).any())))
+    note_extremes(final, method.blend_threshold is not None)
     fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
     records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused},
                       pixels_of(model, x))
@@ -164,9 +164,7 @@ def check_inversion(model: LiveModel, inversion: Inversion, method: Method) -> N
     if not method.sees_as(inversion.method):
         raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
     check_made_by(model, inversion, "Edit Video")
-    learned = model.tuning.frame_plan if model.tuning else None
-    if learned is not None and not method.frame_plan.like(learned):
-        note(f"method: {method.name!r} sees other frames ({method.frame_plan}) than the clip was tuned with ({learned}); tune for the method of the edit")
+    note_other_frames(model.tuning, method)
     if inversion.null_text is not None and inversion.null_tuning != model.tuning_fingerprint:
         note("inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back under it; give Null-Text Inversion and "
              "Edit Video the same model")

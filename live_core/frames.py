@@ -35,7 +35,7 @@ class FramePlan:
     def __post_init__(self):
         unknown = [slot for slot in self.slots if slot not in SLOTS and not re.fullmatch(RELATIVE, slot)]
         if unknown or not self.slots:
-            raise LiveError(f"frame plan: {', '.join(self.slots) or 'empty'!r}; each slot must be one of {', '.join(SLOTS)}, or a step such as -2 or +1")
+            raise LiveError(f"frame plan: {', '.join(self.slots)!r}; each slot must be one of {', '.join(SLOTS)}, or a step such as -2 or +1")
         check_number("min width", self.min_width, 0, 1)
         if self.norm not in NORMS:
             raise LiveError(f"norm: {self.norm!r}; choose {', '.join(NORMS)}")

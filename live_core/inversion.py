@@ -9,13 +9,13 @@ import torch
 
 from . import LiveError
 from .attention import AttentionPlan, Record, WordTap
-from .checks import check_number, check_step, check_whole, is_finite
+from .checks import check_number, check_step, check_whole, is_finite, quoted
 from .descent import descend
 from .diffusion import Callback
 from .memory import one_run
 from .methods import Method
 from .notes import note
-from .pretrained import LiveModel
+from .pretrained import LiveModel, Tuning
 from .stores import STORES, DiskStore, RamStore
 from .streams import Stream, guided, predict
 from .video_unet import VideoUNet
@@ -75,6 +75,19 @@ def check_made_by(model: LiveModel, inversion: Inversion, node: str) -> None:
         note(f"inversion: the clip was inverted with another tuning than {node} has, so it may not come back where nothing changes; give both the same model")
 
 
+def note_other_frames(tuning: Tuning | None, method: Method) -> None:
+    """A note for a method that shows frames what they did not see while the clip was learned."""
+    learned = tuning.frame_plan if tuning else None
+    if learned is not None and not method.frame_plan.like(learned):
+        note(f"method: {method.name!r} sees other frames ({method.frame_plan}) than the clip was tuned with ({learned}); tune for the method of the edit")
+
+
+def note_other_prompt(tuning: Tuning | None, prompt: str) -> None:
+    """A note for a clip's prompt that it was not learned with."""
+    if tuning is not None and prompt.strip() != tuning.prompt.strip():
+        note(f"prompt: {quoted(prompt)} is not what the model was tuned with, so the clip may not come back; give {quoted(tuning.prompt)}")
+
+
 def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> torch.Tensor | None:
     """The trained latent prompt (c, h, w) when the method has one; the clip's first frame before any tuning."""
     if not method.latent_prompt:
@@ -104,6 +117,8 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
     check_number("kept steps", kept_steps, 0, 1)
+    note_other_frames(model.tuning, method)
+    note_other_prompt(model.tuning, prompt)
     schedule = model.schedule
     timesteps = schedule.timesteps(steps)
     x = clip.to(model.unet.device)

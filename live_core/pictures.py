@@ -67,6 +67,8 @@ def cut_out(photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: 
     count is mid-grey. LiveError for a mask of another size than the photo, or that leaves nothing of what is in the picture.
     """
     check_photo(photo)
+    if (scale := max(height / photo.shape[1], width / photo.shape[2])) > 2:
+        note(f"photo: {photo.shape[2]}x{photo.shape[1]} pixels, which is scaled up {scale:.3g} times, so it shows little; give a larger one")
     counts = _counts(photo, mask)
     if counts is None:
         return cover(photo[..., :3], height, width), None

@@ -214,8 +214,8 @@ def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, 
     for found in re.findall(PLACEHOLDER, prompt.text, re.IGNORECASE):
         if found.lower() not in (placeholder.lower() for placeholder in placeholders):
             raise LiveError(
-                f"{name}: {found!r} stands for no photo here; placeholders of this model's tuning: "
-                f"{', '.join(placeholders) or 'none'}"
+                f"{name}: {found!r} stands for no photo here; bind a photo to it, or use a placeholder of this model's "
+                f"tuning: {', '.join(placeholders) or 'none'}"
             )
     if tokenizer.vocab_size < WHOLE_VOCABULARY:
         spelled = [

@@ -50,6 +50,11 @@ def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Conc
     model.check_concepts(concepts)
     for concept in concepts:
         check_reference(concept, clip)
+    if concepts and not settings.photo_steps:
+        note(f"photo steps: 0, so the photo of {concepts[0].placeholder!r} is not learned, and in prompts it means "
+             f"{concepts[0].initial_word!r}; give it steps, or leave the concept out")
+    if model.tuning is not None:
+        note("model: it is tuned already, and Tune Video starts again from its base; connect Load LIVE Model, or use the tuning as it is")
     with torch.inference_mode(False), torch.enable_grad():
         file = unfinished and unfinished / f"{tuning_key(model, clip, prompt, concepts, settings)}.safetensors"
         return _tune(model, clip.clone(), prompt, concepts, settings, callback, file)

@@ -2,6 +2,7 @@ from comfy_api.v0_0_2 import io, ui
 
 from . import host
 from .node import Node
+from ..live_core.notes import note
 
 NONE = "none"
 MEASURES = ("CLIP score", "Tem-Con", "Frame-Acc", "PSNR", "SSIM")
@@ -35,6 +36,8 @@ class Measure(Node):
             check_mask(mask, images)
         images, edited = images.cpu(), edited.cpu()                # with --gpu-only some nodes give what is on the device, and others what is not
         outside = None if mask is None else 1 - mask.cpu()
+        if outside is not None and not outside.any():
+            note("mask: it covers the whole picture, so PSNR and SSIM have nothing to compare; connect a smaller mask, or none")
         curves = {}
         if (judge := _judge(clip_folder, clip_vision, clip)) is not None:
             features, reads = judge.images(edited), clip is not None or clip_folder != NONE

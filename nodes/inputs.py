@@ -38,7 +38,7 @@ def checked(fields: Sequence[io.Input], inputs: Mapping, owner: str = "") -> dic
 
 def _choice(field: io.DynamicCombo.Input, value: Mapping | None, name: str) -> dict:
     """One that is none of the options, or comes by a link, ComfyUI leaves out; but the graph has it."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or field.id not in value:
         written = host.graph_inputs().get(name, value)
         written = "a link" if isinstance(written, list) else quoted(written)
         raise LiveError(f"{name}: {written}; choose {', '.join(option.key for option in field.options)}")

@@ -44,8 +44,9 @@ def up_to(graph: dict, node: str) -> dict:
     """A copy that holds only `node`, what it stands on, and core's Preview Any of its first output."""
     kept, left = set(), [node]
     while left:
-        kept.add(name := left.pop())
-        left += [value[0] for value in graph[name]["inputs"].values() if isinstance(value, list)]
+        if (name := left.pop()) not in kept:
+            kept.add(name)
+            left += [value[0] for value in graph[name]["inputs"].values() if isinstance(value, list) and value and value[0] in tuple(graph)]
     return {**{name: copy.deepcopy(graph[name]) for name in graph if name in kept}, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
 
 
@@ -53,3 +54,8 @@ def frames_of(video: bytes) -> np.ndarray:
     import av
     with av.open(io.BytesIO(video)) as container:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    from PIL import Image
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))

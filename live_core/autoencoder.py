@@ -26,7 +26,7 @@ def encode(vae: nn.Module, frames: torch.Tensor) -> torch.Tensor:
         heed()
         picture = (frame.permute(2, 0, 1)[None].float() * 2 - 1).to(vae.device, vae.dtype)
         ways = _ways(mean, picture, (picture.shape[-2] // factor, picture.shape[-1] // factor), factor, 1)
-        out.append(with_less("the autoencoder, reading pictures,", ways).to(vae.device, torch.float32))
+        out.append(with_less("the autoencoder (pictures to latents)", ways).to(vae.device, torch.float32))
     return torch.cat(out)
 
 
@@ -43,7 +43,7 @@ def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     for i, z in enumerate(latents):
         heed()
         ways = _ways(picture, z[None].to(vae.device, vae.dtype), (height, width), 1, factor)
-        drawn = with_less("the autoencoder, drawing pictures,", ways)
+        drawn = with_less("the autoencoder (latents to pictures)", ways)
         out[i] = ((drawn[0].float() + 1) / 2).permute(1, 2, 0)
     return out
 

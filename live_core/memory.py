@@ -55,7 +55,7 @@ def with_less(stage: str, ways: Ways[T]) -> T:
                     raise
                 if way + 1 == len(ways):
                     raise error if isinstance(error, NotEnoughMemory) else NotEnoughMemory(
-                        f"memory: {stage} has not enough ({error}); give fewer frames or a smaller size, or close what else uses it") from error
+                        f"memory: not enough for {stage} ({error}); give fewer frames or a smaller size, or close what else uses it") from error
             reached[stage] = way + 1
             gc.collect()
             if torch.cuda.is_available():

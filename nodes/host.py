@@ -311,13 +311,16 @@ def on_device(model):
     mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
     """
     from comfy.model_patcher import ModelPatcher
+    from ..live_core.memory import with_less
 
     networks = torch.nn.ModuleList([model.unet, model.vae, model.text_encoder])
     patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
-    with torch.inference_mode(False), torch.no_grad():
+    def move() -> None:
         management.load_models_gpu([patcher], memory_required=1e30, force_full_load=True)         # all that is free is for activations
         networks.to(management.get_torch_device())                                                # with --novram nothing has moved yet
     try:
+        with torch.inference_mode(False), torch.no_grad():
+            with_less("the model's weights", [("", move)])
         yield
     finally:
         with torch.inference_mode(False), torch.no_grad():

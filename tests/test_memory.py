@@ -1,6 +1,10 @@
 """Memory that runs out once in any stage: the work goes on with less, ends in the same result, and the next run has all of it again."""
+import json
+
+import numpy as np
 import pytest
 import torch
+from graphs import frames_of, message, with_nodes
 from live_core.interrupts import heed, heeding
 from live_core.memory import NotEnoughMemory, copies, each_frame, halves, in_parts, is_out_of_memory, on_cpu, one_run, with_less
 from live_core.notes import gathered
@@ -38,9 +42,9 @@ def test_a_run_ends_whatever_happens():
 
 
 def test_when_the_last_way_runs_out_the_error_is_of_the_device_s_kind_and_says_what_to_do():
-    with pytest.raises(torch.OutOfMemoryError, match=r"memory: sums has not enough \(no room\); give fewer frames") as raised:
+    with pytest.raises(torch.OutOfMemoryError, match=r"memory: not enough for sums \(no room\); give fewer frames") as raised:
         with_less("all", [("", lambda: with_less("sums", ways(3, [])))])
-    assert isinstance(raised.value, NotEnoughMemory) and str(raised.value).count("has not enough") == 1
+    assert isinstance(raised.value, NotEnoughMemory) and str(raised.value).count("not enough") == 1
 
 
 def test_another_error_is_no_shortage():
@@ -107,3 +111,29 @@ def test_copies_are_copies_in_either_way():
             (copy,), (double,) = copies(weights).values(), copies(weights, torch.float64).values()
             assert not copy.requires_grad and copy.data_ptr() != weights["w"].data_ptr() and torch.equal(copy, weights["w"])
             assert double.dtype == torch.float64
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("node,network,at,says", [("8", "vae.decoder", 2, "the autoencoder (latents to pictures) went on on the CPU, to the same pictures"),
+                                                  ("7", "vae.encoder", 1, "the autoencoder (pictures to latents) went on on the CPU, to the same pictures"),
+                                                  ("7", "text_encoder", 1, "the text encoder went on on the CPU")], ids=["final decode", "encode", "text encoder"])
+def test_a_shortage_is_said_on_the_node_and_costs_nothing(talk, workflow, node, network, at, says):
+    """Through the queue: the same video as without, the node's own note, and none when it runs again. Edit Video's previews decode too, of which
+    a shortage is of no concern: there the second picture is the edit's own."""
+    graph = workflow(**{"Tune Video.seed": 40})
+    short = json.loads(json.dumps(graph))
+    with_nodes(short, {(node, "model"): ["short", 0]}, short=("TestShortOfMemory", {"model": graph[node]["inputs"]["model"], "network": network, "at": at}))
+    again = json.loads(json.dumps(graph))
+    again[node]["_meta"], again[node]["inputs"] = {}, {**graph[node]["inputs"], **({"edit_words": " "} if node == "8" else {"kept_steps": 0.5})}   # the same, but no cache's
+
+    async def each(client):
+        made = []
+        for g in (graph, short, again):
+            outcome, events, history = await client.run(g)
+            assert outcome == "success", message(events)
+            said = [text for text in history["outputs"].get(node, {}).get("text", []) if "memory" in text]
+            made.append((said, await client.fetch(history["outputs"]["11"]["images"][0])))
+        return made
+    (said, video), (said_short, video_short), (said_again, video_again) = talk(each)
+    assert said == said_again == [] and said_short == [f"memory ran out: {says}"]
+    assert np.array_equal(frames_of(video_short), frames_of(video)) and np.array_equal(frames_of(video_again), frames_of(video))

@@ -149,7 +149,7 @@ def test_the_final_mask_and_the_pictures_of_a_finished_edit(demo_model, inversio
         found = edit(demo_model, inversion, CHANGE)
         assert torch.equal(demo_model.decode_frames(found.latents), pictures)
     assert torch.equal(found.mask, expected.mask) and [text.split("memory ran out: ")[-1] for text in notes if "memory" in text] == [
-        "the mask went on on the CPU", "the autoencoder, drawing pictures, went on on the CPU, to the same pictures"]
+        "the mask went on on the CPU", "the autoencoder (latents to pictures) went on on the CPU, to the same pictures"]
 
 
 def test_the_clip_s_own_latents_and_its_reconstruction(demo_model, inversions):

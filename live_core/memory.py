@@ -70,7 +70,7 @@ def in_parts(stage: str, compute: Callable[[slice], torch.Tensor], count: int, m
     start = 0
     while start < count or not done:
         heed()
-        done.append(with_less(stage, [(f"with {n} frames at a time", lambda n=n: compute(slice(start, start + n))) for n in (most, *halves(most))]))
+        done.append(with_less(stage, [(f"with {n} frame{'s' * (n > 1)} at a time", lambda n=n: compute(slice(start, start + n))) for n in (most, *halves(most))]))
         start += len(done[-1])
     return torch.cat(done)
 

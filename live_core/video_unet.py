@@ -145,7 +145,7 @@ class VideoUNet(nn.Module):
                                                    *((how + again, replace(economy, checkpointing=True)) for how, economy in self._economies(frames))])
 
     def _economies(self, frames: int) -> list[tuple[str, _Economy]]:
-        return [(f"with {n} frames at a time", _Economy(n)) for n in halves(frames)]
+        return [(f"with {n} frame{'s' * (n > 1)} at a time", _Economy(n)) for n in halves(frames)]
 
     def _retried(self, stage: str, compute: Callable[[], T], economies: list[tuple[str, _Economy]]) -> T:
         if self._economy is not None:                          # within another, which does all of its work again

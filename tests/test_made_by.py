@@ -76,7 +76,7 @@ def test_attention_is_laid_over_pictures_of_the_clip_s_shape(demo_model, clip, h
     records = edit(demo_model, invert(demo_model, clip, CASE.prompt, DDIM, 1), CHANGE).records
     pictures = torch.nn.functional.interpolate(frames().movedim(-1, 1), (height, width)).movedim(1, -1)
     if fits:
-        assert show_words(records, pictures).pictures.shape[2:] == (height, width, 3)
+        assert show_words(records, pictures).cell(0, 0, (height, width)).shape == (height, width, 3)
     else:
         with pytest.raises(LiveError, match=f"^images: {width}x{height} pixels, .*shape of the edited clip's, 64x64"):
             show_words(records, pictures)

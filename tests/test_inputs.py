@@ -12,7 +12,7 @@ SAID = {
     "negative": "dilation: -3; give a whole number from 0 to 512", "huge": f"dilation: {2 ** 70}; give a whole number from 0 to 512",
     "endless": "dilation: a whole number of 16610 bits; give a whole number", "half": "dilation: 2.5; give a whole number", "boolean": "dilation: True; give a whole",
     "number as text": "dilation: '4'; give a whole number", "NaN": "blur: nan; give a finite number from 0 to 200", "infinite": "blur: inf; give a finite number from 0 to 200",
-    "beyond": "blur: 200.5; give a finite number from 0 to 200", "list": "blur: something of type list; give a finite number",
+    "beyond": "blur: 200.5; give a finite number from 0 to 200", "list": "blur: [1.0]; give a finite number",
     "text for a clip": "images: 'clip.mp4'; connect pictures, from", "number for a mask": "mask: 3; connect a mask, from", "nothing": "mask: nothing came; connect a mask, from",
     "1 channel": "images: 1 channels; expected 3", "a batch too many": "images: shape (1, 2, 16, 16, 3); expected (frames, height, width, 3)",
     "no frames": "images: shape (0, 16, 16, 3); expected", "bytes": "images: a tensor of shape (2, 16, 16, 3) and type uint8; expected floats from 0 to 1, so divide",
@@ -58,7 +58,7 @@ def test_linked_values_and_constants_in_sockets_through_the_queue(talk, workflow
             (linked("PrimitiveString", "live", "8", "method"), "method: a link; choose live, "),
             (workflow(**{"Edit prompt.value": "a \ud83d ball"}), "prompt: 'a \\ud83d ball' has half a character at place 3")]
     for node, field, value, says in (("6", "model", "sd15", "model: 'sd15'; connect Load LIVE Model"), ("7", "images", 3, "images: 3; connect pictures"),
-                                     ("9", "mask", None, "mask: nothing came; connect a mask"), ("8", "inversion", {"a": 1}, "inversion: something of type dict; connect Invert Video")):
+                                     ("9", "mask", None, "mask: nothing came; connect a mask"), ("8", "inversion", {"a": 1}, "inversion: {'a': 1}; connect Invert Video")):
         graph = workflow()
         graph[node]["inputs"][field] = value
         rows.append((graph, says))

@@ -41,13 +41,16 @@ def small(graph: dict, frames: int = 2) -> dict:
 
 
 def up_to(graph: dict, node: str) -> dict:
-    """A copy that holds only `node`, what it stands on, and core's Preview Any of its first output."""
+    """A copy that holds only `node`, what it stands on, and core's Preview Any of its first output, if it has one."""
     kept, left = set(), [node]
     while left:
         if (name := left.pop()) not in kept:
             kept.add(name)
             left += [value[0] for value in graph[name]["inputs"].values() if isinstance(value, list) and value and value[0] in tuple(graph)]
-    return {**{name: copy.deepcopy(graph[name]) for name in graph if name in kept}, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
+    found = {name: copy.deepcopy(graph[name]) for name in graph if name in kept}
+    if graph[node]["class_type"] == "LIVE_SaveTuning":
+        return found
+    return {**found, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
 
 
 def frames_of(video: bytes) -> np.ndarray:

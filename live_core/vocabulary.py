@@ -44,8 +44,9 @@ def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None,
                 raise ValueError(f"its vocabulary has no {token!r:.60}")
         if {_content(told.get("bos_token", START)), _content(told.get("eos_token", END))} != {START, END}:
             raise ValueError("prompts begin and end with other tokens than CLIP's")
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=_clip_tokenizer(vocabulary, merges), bos_token=START, eos_token=END, unk_token=END, pad_token=pad,
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=_clip_tokenizer(vocabulary, merges), bos_token=START, eos_token=END, unk_token=END,
                                             model_input_names=["input_ids", "attention_mask"])
+        tokenizer.pad_token = pad              # not in the constructor, which would read the sign "!" of a prompt as Stable Diffusion 2.x's padding
     tokenizer.model_max_length = int(min(told.get("model_max_length", longest), longest))
     return tokenizer
 

@@ -97,8 +97,6 @@ def main() -> None:
     folder_paths.add_model_folder_path("checkpoints", WORK)
     generator = torch.Generator().manual_seed(0)
     x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a (photo:1.3) of a cat, riding!" + " in the snow" * 30
-    if WHICH.startswith("sd2"):                                          # there weights or chunks are not yet ComfyUI's own
-        prompt = "a photo of a cat, riding!"
     picture = torch.rand(1, 64, 48, 3, generator=generator)
 
     def ours(output) -> dict:

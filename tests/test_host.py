@@ -135,10 +135,11 @@ def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy)
 
 def test_save_and_load_a_tuning(talk, workflow, server):
     graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": True}))
+    folder = server.base / "models" / "live"
+    before = set(folder.iterdir()) if folder.exists() else set()
     assert talk(lambda c: c.run(graph))[0] == "success"
     assert load_file(server.base / "models" / "embeddings" / "mine.safetensors")["emb_params"].shape == (1, 128)
-    folder = server.base / "models" / "live"
-    assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+    assert {p.name for p in set(folder.iterdir()) - before} == {"mine.safetensors"}
     graph = with_nodes(workflow(), {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]}, l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}))
     del graph["6"], graph["5"]
     assert talk(lambda c: c.run(graph))[0] == "success"
@@ -151,7 +152,7 @@ def test_save_and_load_a_tuning(talk, workflow, server):
         graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": name}))
         outcome, events, _ = talk(lambda c: c.run(graph))
         assert outcome == "error" and "name:" in message(events)
-    assert [p.name for p in folder.iterdir()] == ["mine.safetensors"]
+    assert {p.name for p in set(folder.iterdir()) - before} == {"mine.safetensors"}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
@@ -242,7 +243,8 @@ def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
     edited, clip, mask = talk(run)
     change = np.abs(edited.astype(float) - clip).mean(-1)
     assert edited.shape == clip.shape == (5, 96, 160, 3) and 0 < (mask == 0).mean() < 1
-    assert change[mask == 0].mean() < 3 < change[mask == 255].mean()               # of 255: what the mp4 costs, and what the edit changed
+    # of 255: what the mp4 costs, and what the edit changed; a Gaussian's weights add up to 1 but for rounding, and PNG rounds down
+    assert change[mask == 0].mean() < 3 < change[mask >= 254].mean()
 
 
 def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):

@@ -10,7 +10,7 @@ SIDE, FRAMES = 768, 48
 CLIP = {"c": {"class_type": "EmptyImage", "inputs": {"width": SIDE, "height": SIDE, "batch_size": FRAMES, "color": 0x808080}},
         "m": {"class_type": "SolidMask", "inputs": {"value": 0.5, "width": SIDE, "height": SIDE}}}
 PAIR = {"images": ["c", 0], "edited": ["c", 0], "mask": ["m", 0]}
-NODES = {"Composite": ("LIVE_Composite", {**PAIR, "dilation": 512, "blur": 100.0}, "PreviewImage", "images"),
+NODES = {"Composite": ("LIVE_Composite", {**PAIR, "dilation": 512, "blur": 100.0, "edge_radius": 8}, "PreviewImage", "images"),
          "Measure": ("LIVE_Measure", {**PAIR, "clip_folder": "none", "prompt": "", "source_prompt": ""}, "PreviewAny", "source")}
 
 

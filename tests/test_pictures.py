@@ -71,7 +71,7 @@ def test_a_photo_cut_out_in_a_png(talk, workflow, tmp_path):
     pixels = torch.zeros(64, 64, 4, dtype=torch.uint8)
     pixels[16:48, 16:48] = torch.tensor([200, 40, 40, 255], dtype=torch.uint8)
     pixels[30:34, 16:48, :3] = 255
-    Image.fromarray(pixels.numpy(), "RGBA").save(tmp_path / "cut-out.png")
+    Image.fromarray(pixels.numpy(), "RGBA").save(tmp_path / "transparent.png")
     Image.fromarray(pixels.numpy()[..., :3], "RGB").save(tmp_path / "opaque.png")
 
     async def run(client, name, rewire, **more):
@@ -79,11 +79,11 @@ def test_a_photo_cut_out_in_a_png(talk, workflow, tmp_path):
                  "s": ("ImageScale", {"image": ["p", 0], "upscale_method": "area", "width": 32, "height": 32, "crop": "center"}), **more}
         outcome, events, history = await client.run(with_nodes(workflow(), {("5", name): link for name, link in rewire.items()}, **nodes))
         return message(events) if outcome == "error" else history["outputs"].get("5", {}).get("text", [])
-    asked = "photo: 'cut-out.png' is transparent in places"
+    asked = "photo: 'transparent.png' is transparent in places"
     photo, mask = ["p", 0], ["k", 0]
-    assert asked in talk(lambda c: run(c, "cut-out.png", {"photo": photo})) and asked in talk(lambda c: run(c, "cut-out.png", {"photo": ["s", 0]}))
-    assert talk(lambda c: run(c, "cut-out.png", {"photo": photo, "mask": mask})) == []
+    assert asked in talk(lambda c: run(c, "transparent.png", {"photo": photo})) and asked in talk(lambda c: run(c, "transparent.png", {"photo": ["s", 0]}))
+    assert talk(lambda c: run(c, "transparent.png", {"photo": photo, "mask": mask})) == []
     assert talk(lambda c: run(c, "opaque.png", {"photo": photo, "mask": mask})) == talk(lambda c: run(c, "opaque.png", {"photo": photo})) == []
-    (wrong,) = talk(lambda c: run(c, "cut-out.png", {"photo": photo, "mask": ["p", 1]}))
+    (wrong,) = talk(lambda c: run(c, "transparent.png", {"photo": photo, "mask": ["p", 1]}))
     assert "put Invert Mask between" in wrong
     assert "mask: it is black" in talk(lambda c: run(c, "opaque.png", {"photo": photo, "mask": ["p", 1]}))

@@ -359,12 +359,15 @@ METHODS = [
     ("words", {"cross_ratio": linked(-0.1)}, "cross.ratio", "-0.1"),
     ("words", {"cross_ratio": linked(HUGE)}, "cross.ratio", str(HUGE)),
     ("words", {"cross_max_tokens": linked(-4)}, "cross.max.tokens", "-4"),
+    ("words", {"cross_ratio": 0.2, "place_ratio": 0.8}, "place.ratio", "0.8", SAID),
     ("self", {"self_max_tokens": linked(2.5)}, "self.max.tokens", "2.5"),
     ("self", {"self_blend_threshold": linked(3)}, "self.blend.threshold", "3"),
+    ("self", {"self_start": 0.8, "self_ratio": 0.4}, "self.start", "0.8", SAID),
     ("blend", {"subtract_threshold": linked(0)}, "subtract.threshold", "0"),
     ("blend", {"mask_from": linked("nowhere")}, "mask.from", "nowhere"),
     ("blend", {"mask_grow": linked(-1)}, "mask.grow", "-1"),
     ("blend", {"mask_neighbours": linked(NAN)}, "mask.neighbours", "nan"),
+    ("blend", {"blend_start": 0.9, "blend_end": 0.2}, "blend.start|blend.end", "0.9"),
 ]
 
 ROWS = [*LOAD, *BIND, *TUNE, *FILES, *INVERT, *EDIT, *EDIT_BY_WORDS, *SHOWN, *METHODS]

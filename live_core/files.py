@@ -66,7 +66,7 @@ def unwritable(what: str, folder: Path, error: Exception, instead: str | None = 
     """``<what> cannot be written in <folder> (<why>); <remedy>, or <instead>``, for an error that the system, or safetensors, has raised."""
     number, why = getattr(error, "errno", None), getattr(error, "strerror", None)
     if number is None:
-        told = re.search(r"os error (\d+)", str(error))                         # all that safetensors keeps of it
+        told = re.search(r"(?:os error|code:) (\d+)", str(error))               # all that safetensors keeps of it, by its version
         number, why = (int(told[1]), os.strerror(int(told[1]))) if told else (None, str(error))
     remedies = [remedy for remedy in (REMEDIES.get(number), instead) if remedy] or ["choose another name"]
     return LiveError(f"{what} cannot be written in {folder} ({why}); {', or '.join(remedies)}")

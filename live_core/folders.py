@@ -58,10 +58,20 @@ TRANSFORMERS_NOTES = frozenset("""_name_or_path _commit_hash architectures trans
 
 
 def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
-    """The U-Net of a model's folder, and its tensors as the file has them, under diffusers' names or, if temporal, ours.
+    """The U-Net of a model's folder, inflated, and its tensors as the file has them, under diffusers' names or, if temporal, ours."""
+    unet, tensors, temporal = read_picture_unet(folder, dtype)
+    with reading(_what(folder), "its config.json is not that of Stable Diffusion, so fetch it again"):
+        video_unet = VideoUNet(unet)
+    if temporal:
+        check_tensors({key: tensor for key, tensor in unet.state_dict().items() if "_temp." in key}, temporal, _unlike(folder))
+        unet.load_state_dict(temporal, strict=False)
+    return video_unet.requires_grad_(False), {**tensors, **temporal}
 
-    A Tune-A-Video checkpoint has temporal tensors beside the 2-D ones, which it calls attn_temp and norm_temp, FateZero attn_temporal and
-    norm_temporal.
+
+def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tensors, Tensors]:
+    """The 2-D U-Net of a model's folder, its tensors, and the temporal ones that a Tune-A-Video checkpoint has beside them.
+
+    It calls them attn_temp and norm_temp, FateZero attn_temporal and norm_temporal.
     """
     from diffusers import UNet2DConditionModel
 
@@ -78,16 +88,11 @@ def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
     if is_video and extra:
         raise LiveError(f"model folder: the U-Net of {name!r:.100} has temporal convolutions ({extra[0]!r:.100}), which LIVE does not have; "
                         "choose a Tune-A-Video checkpoint with temporal attention alone")
-    temporal = {key: tensor for key, tensor in tensors.items() if is_video and "_temp." in key}
+    temporal = {key: tensors.pop(key) for key in list(tensors) if is_video and "_temp." in key}
     with torch.device("meta"):                                                  # its random start would take longer than all the rest
         unet = _of_diffusers(UNet2DConditionModel, _of_pictures(config) if is_video else config, UNET, folder)
-    fill(unet, {key: tensor for key, tensor in tensors.items() if key not in temporal}, _unlike(folder), dtype)
-    with reading(_what(folder), "its config.json is not that of Stable Diffusion, so fetch it again"):
-        video_unet = VideoUNet(unet.eval())
-    if temporal:
-        check_tensors({key: tensor for key, tensor in unet.state_dict().items() if "_temp." in key}, temporal, _unlike(folder))
-        unet.load_state_dict(temporal, strict=False)
-    return video_unet.requires_grad_(False), tensors
+    fill(unet, tensors, _unlike(folder), dtype)
+    return unet.eval().requires_grad_(False), tensors, temporal
 
 
 def _of_pictures(config: dict) -> dict:

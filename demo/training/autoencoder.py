@@ -25,8 +25,8 @@ def build_autoencoder():
 
 
 def load_autoencoder(model: Path):
-    from diffusers import AutoencoderKL
-    return AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False)
+    from live_core.folders import read_autoencoder
+    return read_autoencoder(model / "vae", torch.float32).requires_grad_(True)
 
 
 def train_autoencoder(work: Path, to: Path, steps: int, pictures: Pictures) -> None:

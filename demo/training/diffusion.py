@@ -36,11 +36,12 @@ def build_diffusion(tokenizer_folder: Path, side: int):
     ``attention_head_dim`` counts heads, as in SD 1.x.
     """
     from diffusers import DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from live_core.vocabulary import load_tokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     if not tokenizer_folder.exists():          # the merges' order differs from build to build, and weights stand on it
         save_tokenizer(tokenizer_folder)
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = load_tokenizer(tokenizer_folder, CONTEXT)
     text_encoder = CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
         projection_dim=128, max_position_embeddings=CONTEXT, bos_token_id=tokenizer.bos_token_id,

@@ -30,17 +30,15 @@ class Parts:
 
 
 def load_parts(folder: Path) -> Parts:
-    from diffusers import DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from live_core.folders import read_picture_unet, read_schedule, read_text_encoder
+    from live_core.vocabulary import load_tokenizer
 
-    def read(kind, name):
-        return kind.from_pretrained(folder / name, torch_dtype=torch.float32).eval().requires_grad_(False)
     return Parts(
-        unet=read(UNet2DConditionModel, "unet").to(memory_format=torch.channels_last),
-        text_encoder=read(CLIPTextModel, "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        unet=read_picture_unet(folder / "unet", torch.float32)[0].to(memory_format=torch.channels_last),
+        text_encoder=read_text_encoder(folder / "text_encoder", torch.float32)[0],
+        tokenizer=load_tokenizer(folder / "tokenizer", CONTEXT),
         vae=load_autoencoder(folder).eval().requires_grad_(False),
-        alphas=DDIMScheduler.from_pretrained(folder / "scheduler").alphas_cumprod)
+        alphas=read_schedule(folder / "scheduler" / "scheduler_config.json").alphas_cumprod)
 
 
 def encode_captions(parts: Parts, captions: list[str], offsets: torch.Tensor | float = 0.0) -> torch.Tensor:

@@ -1,4 +1,5 @@
 """The demo model's training pictures, drawn once and kept in a working folder as plain arrays."""
+
 from __future__ import annotations
 
 import json
@@ -13,9 +14,9 @@ from PIL import Image
 from .world import SIZE, Clip, Thing, Track, make_picture
 
 KINDS = {"one": 0.26, "two": 0.12, "wide": 0.08, "free": 0.40, "beside": 0.10, "empty": 0.04}
-HELD_OUT = 1_000_000_000                     # training pictures use seeds below, every evaluation seeds from here up
-CELL = 8                                     # pixels to a side of a latent's cell
-LOOK = 48                                    # side of a look in pixels
+HELD_OUT = 1_000_000_000  # training pictures use seeds below, every evaluation seeds from here up
+CELL = 8  # pixels to a side of a latent's cell
+LOOK = 48  # side of a look in pixels
 
 
 @dataclass
@@ -25,11 +26,12 @@ class Pictures:
     `images` (n, s, s, 3) uint8. `masks` (n, 2, s/8, s/8) uint8, 0..255, cell by cell: of both things. `looks`
     (n, LOOK, LOOK, 4) uint8 RGBA: the thing that the caption has no words for, else the first, seen by itself.
     """
+
     images: np.ndarray
     masks: np.ndarray
     looks: np.ndarray
     captions: list[str]
-    names: list[list[str]]                   # what the caption calls each thing: "red ball", "thing"
+    names: list[list[str]]  # what the caption calls each thing: "red ball", "thing"
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -71,8 +73,10 @@ def load_or_draw(folder: Path, count: int, size: int = SIZE) -> Pictures:
 def _draw_into(folder: Path, count: int, size: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {"images": (size, size, 3), "masks": (2, size // CELL, size // CELL), "looks": (LOOK, LOOK, 4)}
-    arrays = [np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (count, *shape))
-              for name, shape in shapes.items()]
+    arrays = [
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (count, *shape))
+        for name, shape in shapes.items()
+    ]
     captions, names = [], []
     with ProcessPoolExecutor(2) as pool:
         for i, (*rows, caption, things) in enumerate(pool.map(partial(_draw, size=size), range(count), chunksize=64)):
@@ -87,5 +91,5 @@ def _draw_into(folder: Path, count: int, size: int) -> None:
 
 def sheet(images: np.ndarray, columns: int) -> Image.Image:
     """(n, h, w, 3) uint8 in rows of `columns`; an incomplete last row is left out."""
-    rows = [np.concatenate(list(images[i:i + columns]), 1) for i in range(0, len(images) - columns + 1, columns)]
+    rows = [np.concatenate(list(images[i : i + columns]), 1) for i in range(0, len(images) - columns + 1, columns)]
     return Image.fromarray(np.concatenate(rows))

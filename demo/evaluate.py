@@ -9,6 +9,7 @@ five minutes, and as many once to train the judge), `oracle` (things without wor
 are kept in `<work>/figures.json` under the weights' own fingerprint, so what has been measured is not measured again;
 pictures of what was drawn are left beside it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -34,9 +35,15 @@ NEEDS = {
     "oracle": ("unet", "text_encoder", "vae", "looks"),
 }
 TARGETS = {
-    "autoencoder PSNR, dB": 27, "judge on renders: shape": 0.97, "judge on renders: colour": 0.97,
-    "judge on renders: scene": 0.97, "generated: shape": 0.90, "generated: colour": 0.90, "generated: scene": 0.90,
-    "word map IoU": 0.45, "word map IoU, grown by local blend's 3x3 maximum": 0.45,
+    "autoencoder PSNR, dB": 27,
+    "judge on renders: shape": 0.97,
+    "judge on renders: colour": 0.97,
+    "judge on renders: scene": 0.97,
+    "generated: shape": 0.90,
+    "generated: colour": 0.90,
+    "generated: scene": 0.90,
+    "word map IoU": 0.45,
+    "word map IoU, grown by local blend's 3x3 maximum": 0.45,
 }
 
 
@@ -51,12 +58,16 @@ def fingerprint(model: Path, part: str, options: tuple) -> str:
 
 def measure_autoencoder(args) -> dict[str, float]:
     figures = autoencoder_figures(load_parts(args.model).vae, args.size)
-    return {"autoencoder PSNR, dB": figures["psnr"], "autoencoder error on things": figures["thing_error"],
-            "edit error of a perfect edit through the autoencoder": figures["ceiling"]}
+    return {
+        "autoencoder PSNR, dB": figures["psnr"],
+        "autoencoder error on things": figures["thing_error"],
+        "edit error of a perfect edit through the autoencoder": figures["ceiling"],
+    }
 
 
 def measure_words(args) -> dict[str, float]:
     from live_core.pretrained import load_folder
+
     model, figures = load_folder(args.model), {}
     for grow, name in ((False, "word map IoU"), (True, "word map IoU, grown by local blend's 3x3 maximum")):
         ours, perfect = word_iou(model, grow, args.size)
@@ -69,8 +80,10 @@ def measure_generated(args) -> dict[str, float]:
     _, labels, captions = labelled(range(HELD_OUT + 20_000, HELD_OUT + 20_000 + args.captions))
     pictures = generate(load_parts(args.model), captions, args.size)
     keep_sheet(pictures[:40], 10, args.work / f"generated-{args.model.name}-{args.size}.png")
-    return {**{f"judge on renders: {k}": v for k, v in on_renders.items()},
-            **{f"generated: {k}": v for k, v in accuracy(judge, pictures, labels).items()}}
+    return {
+        **{f"judge on renders: {k}": v for k, v in on_renders.items()},
+        **{f"generated: {k}": v for k, v in accuracy(judge, pictures, labels).items()},
+    }
 
 
 def measure_oracle(args) -> dict[str, float]:
@@ -96,11 +109,20 @@ def measured(args, part: str) -> dict[str, float]:
     path, key = args.work / "figures.json", fingerprint(args.model, part, options)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if key not in kept:
-        figures = {"autoencoder": measure_autoencoder, "words": measure_words, "generated": measure_generated,
-                   "oracle": measure_oracle}[part](args)
-        kept = json.loads(path.read_text()) if path.exists() else {}     # another part may have been measured beside it
-        kept[key] = {"model": args.model.name, "part": part, "options": options, "steps": steps_of(args.work),
-                     "figures": figures}
+        figures = {
+            "autoencoder": measure_autoencoder,
+            "words": measure_words,
+            "generated": measure_generated,
+            "oracle": measure_oracle,
+        }[part](args)
+        kept = json.loads(path.read_text()) if path.exists() else {}  # another part may have been measured beside it
+        kept[key] = {
+            "model": args.model.name,
+            "part": part,
+            "options": options,
+            "steps": steps_of(args.work),
+            "figures": figures,
+        }
         path.write_text(json.dumps(kept, indent=1) + "\n")
     return kept[key]["figures"]
 
@@ -123,8 +145,10 @@ def write_readme(model: Path, figures: dict[str, float], steps: dict[str, int]) 
         target = TARGETS.get(name)
         met = "" if target is None else "yes" if value >= target else "**no**"
         table += f"| {name} | {value:.3f} | {'' if target is None else target} | {met} |\n"
-    path.write_text(f"{head}<!-- figures -->\nMeasured on held-out seeds by `python -m demo.evaluate`; training steps: "
-                    f"{trained}.\n\n{table}<!-- /figures -->{tail}")
+    path.write_text(
+        f"{head}<!-- figures -->\nMeasured on held-out seeds by `python -m demo.evaluate`; training steps: "
+        f"{trained}.\n\n{table}<!-- /figures -->{tail}"
+    )
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 """Frames (f, H, W, 3) uint8: as the library's pictures (f, H, W, 3), 0..1, and side by side on a contact sheet."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,11 +11,12 @@ from PIL import Image, ImageDraw
 if TYPE_CHECKING:
     import torch
 
-MARGIN = 150                             # pixels for the names
+MARGIN = 150  # pixels for the names
 
 
 def to_pictures(frames: np.ndarray) -> torch.Tensor:
-    import torch                         # two seconds that a client of the server need not wait
+    import torch  # two seconds that a client of the server need not wait
+
     return torch.from_numpy(frames).float() / 255
 
 
@@ -25,6 +27,7 @@ def to_frames(pictures: torch.Tensor) -> np.ndarray:
 def read_video(path: Path) -> np.ndarray:
     """(f, H, W, 3) uint8"""
     import av
+
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 

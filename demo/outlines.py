@@ -4,6 +4,7 @@
 a seed is an outline of its own, ``"union-17"`` say. Families are ``"blob"`` and ``FREE_FAMILIES``; of the latter none
 comes near a held-out outline (`resembles_held_out`).
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -11,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-LIKENESS = 0.9                           # overlap (intersection over union) from which two outlines count as the same
+LIKENESS = 0.9  # overlap (intersection over union) from which two outlines count as the same
 
 
 def _circle(radius: float = 1.0, n: int = 40) -> np.ndarray:
@@ -34,8 +35,12 @@ def _heart() -> np.ndarray:
 def _moon() -> np.ndarray:
     outer = np.linspace(0.25 * np.pi, 1.75 * np.pi, 32)
     inner = np.linspace(1.66 * np.pi, 0.34 * np.pi, 28)
-    return np.concatenate([1.05 * np.stack([np.cos(outer), np.sin(outer)], 1),
-                           np.stack([0.36 + 0.80 * np.cos(inner), 0.80 * np.sin(inner)], 1)]) + [0.12, 0.0]
+    return np.concatenate(
+        [
+            1.05 * np.stack([np.cos(outer), np.sin(outer)], 1),
+            np.stack([0.36 + 0.80 * np.cos(inner), 0.80 * np.sin(inner)], 1),
+        ]
+    ) + [0.12, 0.0]
 
 
 def _fish() -> np.ndarray:
@@ -50,23 +55,69 @@ def _polygon(*points: float) -> np.ndarray:
 
 SHAPES = {
     "ball": _circle(),
-    "box": _polygon(-.86, -.86, .86, -.86, .86, .86, -.86, .86),
-    "cone": _polygon(0, -1.05, 1.0, .85, -1.0, .85),
+    "box": _polygon(-0.86, -0.86, 0.86, -0.86, 0.86, 0.86, -0.86, 0.86),
+    "cone": _polygon(0, -1.05, 1.0, 0.85, -1.0, 0.85),
     "star": _star(),
     "heart": _heart(),
-    "cross": _polygon(-.36, -1, .36, -1, .36, -.36, 1, -.36, 1, .36, .36, .36,
-                      .36, 1, -.36, 1, -.36, .36, -1, .36, -1, -.36, -.36, -.36),
+    "cross": _polygon(
+        -0.36,
+        -1,
+        0.36,
+        -1,
+        0.36,
+        -0.36,
+        1,
+        -0.36,
+        1,
+        0.36,
+        0.36,
+        0.36,
+        0.36,
+        1,
+        -0.36,
+        1,
+        -0.36,
+        0.36,
+        -1,
+        0.36,
+        -1,
+        -0.36,
+        -0.36,
+        -0.36,
+    ),
     "ring": _circle(),
     "moon": _moon(),
-    "tree": _polygon(0, -1.15, .62, -.35, .36, -.35, .92, .5, .24, .5, .24, 1.1,
-                     -.24, 1.1, -.24, .5, -.92, .5, -.36, -.35, -.62, -.35),
+    "tree": _polygon(
+        0,
+        -1.15,
+        0.62,
+        -0.35,
+        0.36,
+        -0.35,
+        0.92,
+        0.5,
+        0.24,
+        0.5,
+        0.24,
+        1.1,
+        -0.24,
+        1.1,
+        -0.24,
+        0.5,
+        -0.92,
+        0.5,
+        -0.36,
+        -0.35,
+        -0.62,
+        -0.35,
+    ),
     "fish": _fish(),
 }
 OTHER_SHAPES = {
-    "house": _polygon(0, -1.1, 1.05, -.15, .75, -.15, .75, .95, -.75, .95, -.75, -.15, -1.05, -.15),
-    "arrow": _polygon(1.15, 0, .2, -.95, .2, -.38, -1.05, -.38, -1.05, .38, .2, .38, .2, .95),
-    "hourglass": _polygon(-.9, -1, .9, -1, .28, 0, .9, 1, -.9, 1, -.28, 0),
-    "gem": _polygon(-.6, -.8, .6, -.8, 1.1, -.2, 0, 1.1, -1.1, -.2),
+    "house": _polygon(0, -1.1, 1.05, -0.15, 0.75, -0.15, 0.75, 0.95, -0.75, 0.95, -0.75, -0.15, -1.05, -0.15),
+    "arrow": _polygon(1.15, 0, 0.2, -0.95, 0.2, -0.38, -1.05, -0.38, -1.05, 0.38, 0.2, 0.38, 0.2, 0.95),
+    "hourglass": _polygon(-0.9, -1, 0.9, -1, 0.28, 0, 0.9, 1, -0.9, 1, -0.28, 0),
+    "gem": _polygon(-0.6, -0.8, 0.6, -0.8, 1.1, -0.2, 0, 1.1, -1.1, -0.2),
 }
 HOLES = {"ring": _circle(0.5)}
 
@@ -101,9 +152,9 @@ def _blob(rng: np.random.Generator) -> np.ndarray:
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     r = np.ones_like(t)
     for k in range(2, 7):
-        r += rng.normal() * 0.32 / k ** 0.5 * np.cos(k * t + rng.uniform(0, 2 * np.pi)) * rng.integers(0, 2)
+        r += rng.normal() * 0.32 / k**0.5 * np.cos(k * t + rng.uniform(0, 2 * np.pi)) * rng.integers(0, 2)
     r = np.clip(r, 0.35, 1.6)
-    r /= np.sqrt((r ** 2).mean())
+    r /= np.sqrt((r**2).mean())
     return np.stack([r * np.cos(t), r * np.sin(t)], 1)
 
 
@@ -134,7 +185,7 @@ def _union(rng: np.random.Generator) -> np.ndarray:
     """
     t = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     distance = np.max([_reach(_part(rng), t) for _ in range(rng.integers(2, 5))], 0)
-    if rng.random() < 0.7:                                  # most made things are mirror images of themselves
+    if rng.random() < 0.7:  # most made things are mirror images of themselves
         distance = np.maximum(distance, distance[(180 - np.arange(360)) % 360])
     return np.stack([distance * np.cos(t), distance * np.sin(t)], 1)
 

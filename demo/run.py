@@ -1,8 +1,10 @@
 """The demo: the shipped clip and photo through a real ComfyUI server, measured against the true answer.
 
-    python -m demo.run                 # one case, a minute or so; writes output/demo/: demo.webp shows it, report.json measures it
-    python -m demo.run --all           # every shipped case beside the unedited clip and the baseline, as a table
+python -m demo.run                 # one case, a minute or so; writes output/demo/: demo.webp shows it, report.json
+measures it python -m demo.run --all           # every shipped case beside the unedited clip and the baseline, as a
+table
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from live_core.pretrained import load_folder
 from PIL import Image
+
+from live_core.pretrained import load_folder
 
 from .cases import CASES, FOLDER, Case
 from .frames import contact_sheet
@@ -27,8 +30,18 @@ from .show import moving, write_moving
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "demo" / "model"
-WORKFLOWS = {1: ROOT / "workflows" / "api" / "live_image_driven_edit.json", 2: ROOT / "workflows" / "api" / "live_two_objects.json"}       # by the number of photos
-STAGES = {"LIVE_LoadModel": "load", "LIVE_BindConcept": "bind", "LIVE_Tune": "tune", "LIVE_Invert": "invert", "LIVE_Edit": "edit", "LIVE_Composite": "composite"}
+WORKFLOWS = {
+    1: ROOT / "workflows" / "api" / "live_image_driven_edit.json",
+    2: ROOT / "workflows" / "api" / "live_two_objects.json",
+}  # by the number of photos
+STAGES = {
+    "LIVE_LoadModel": "load",
+    "LIVE_BindConcept": "bind",
+    "LIVE_Tune": "tune",
+    "LIVE_Invert": "invert",
+    "LIVE_Edit": "edit",
+    "LIVE_Composite": "composite",
+}
 # Tune-A-Video with textual inversion, sampled from the inverted noise: nothing injected, nothing blended.
 BASELINE = {f"{node}.method": "tav-ddim" for node in ("Tune Video", "Invert Video (DDIM)", "Edit Video")}
 
@@ -37,13 +50,15 @@ def _comfy():
     """scripts/headless.py as a module."""
     sys.path.insert(0, str(ROOT / "scripts"))
     import headless
+
     return headless
 
 
 @dataclass(frozen=True)
 class Done:
-    """What one run of the workflow left: its mp4; `source` and `edited` (f, H, W, 3) uint8, the frames that went into the compositor and came
-    out of it, before a codec; the seconds of each stage."""
+    """What one run of the workflow left: its mp4; `source` and `edited` (f, H, W, 3) uint8, the frames that went into
+    the compositor and came out of it, before a codec; the seconds of each stage."""
+
     video: bytes
     source: np.ndarray
     edited: np.ndarray
@@ -53,17 +68,27 @@ class Done:
 async def edit_case(comfy, client, case: Case, changes: dict) -> Done:
     """Run the workflow on one case."""
     workflow = json.loads(WORKFLOWS[len(case.swaps)].read_text())
-    for target, value in {"LIVE Demo Clip and Photo.case": case.name, "Prompt.value": case.prompt, "Edit prompt.value": case.edit_prompt,
-                          "Bind Photo to Placeholder.initial_word": case.swaps[0].initial_word, **changes}.items():
+    for target, value in {
+        "LIVE Demo Clip and Photo.case": case.name,
+        "Prompt.value": case.prompt,
+        "Edit prompt.value": case.edit_prompt,
+        "Bind Photo to Placeholder.initial_word": case.swaps[0].initial_word,
+        **changes,
+    }.items():
         comfy.override(workflow, target, value)
-    (name, composite), = [(i, node) for i, node in workflow.items() if node["class_type"] == "LIVE_Composite"]
+    ((name, composite),) = [(i, node) for i, node in workflow.items() if node["class_type"] == "LIVE_Composite"]
     shown = {"source": composite["inputs"]["images"], "edited": [name, 0]}
     started = time.time()
-    outcome, events, history = await client.run(workflow | {key: {"class_type": "PreviewImage", "inputs": {"images": link}} for key, link in shown.items()},
-                                                _progress(workflow))
+    outcome, events, history = await client.run(
+        workflow | {key: {"class_type": "PreviewImage", "inputs": {"images": link}} for key, link in shown.items()},
+        _progress(workflow),
+    )
     if outcome != "success":
         raise SystemExit(f"the workflow ended with {outcome}: {events[-1][2].get('exception_message')}")
-    frames = {key: np.stack([_pixels(await client.fetch(file)) for file in history["outputs"][key]["images"]]) for key in shown}
+    frames = {
+        key: np.stack([_pixels(await client.fetch(file)) for file in history["outputs"][key]["images"]])
+        for key in shown
+    }
     seconds = {**_seconds(workflow, events), "total": round(time.time() - started, 2)}
     return Done(await client.fetch(history["outputs"]["11"]["images"][0]), **frames, seconds=seconds)
 
@@ -76,6 +101,7 @@ def _progress(workflow: dict):
     def show(kind, data):
         if kind == "executing" and data["node"] in workflow:
             print(f"  {workflow[data['node']]['_meta']['title']}", file=sys.stderr)
+
     return show
 
 
@@ -96,7 +122,7 @@ def save(path: Path, data: bytes) -> None:
 
 def composite_settings() -> dict[str, float]:
     """The shipped workflow's, of which the ceiling is made."""
-    node, = (node for node in json.loads(WORKFLOWS[1].read_text()).values() if node["class_type"] == "LIVE_Composite")
+    (node,) = (node for node in json.loads(WORKFLOWS[1].read_text()).values() if node["class_type"] == "LIVE_Composite")
     return {name: node["inputs"][name] for name in ("dilation", "blur")}
 
 
@@ -142,7 +168,9 @@ def main() -> None:
     args = parser.parse_args()
     comfy = _comfy()
     with comfy.Server(ROOT) as server:
-        asyncio.run(run(server.url, comfy, list(CASES.values()) if args.all else [CASES[args.case]], args.out, args.all))
+        asyncio.run(
+            run(server.url, comfy, list(CASES.values()) if args.all else [CASES[args.case]], args.out, args.all)
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Pictures of an edit that a stranger understands at once: source, photo and edit side by side, moving; and a gallery of all cases.
+"""Pictures of an edit that a stranger understands at once: source, photo and edit side by side, moving; and a gallery
+of all cases.
 
-    python -m demo.show output/demo-all bench/pictures/shipped.jpg        # the gallery of what `make demo-all` left there
+python -m demo.show output/demo-all bench/pictures/shipped.jpg        # the gallery of what `make demo-all` left there
 """
+
 from __future__ import annotations
 
 import json
@@ -14,27 +16,41 @@ from PIL import Image, ImageDraw, ImageFont
 from .cases import CASES, FPS, Case
 from .frames import read_video
 
-SIDE = 256                               # pixels to a side of a panel
-GAP, TITLE, WORDS = 24, 34, 26           # between panels; heights of what stands above them and below
+SIDE = 256  # pixels to a side of a panel
+GAP, TITLE, WORDS = 24, 34, 26  # between panels; heights of what stands above them and below
 PAPER, INK, FAINT = "white", "#1a1a1a", "#767676"
 GALLERY_SIDE, NAME = 96, 18
 
 
 def moving(case: Case, source: np.ndarray, edited: np.ndarray) -> list[Image.Image]:
-    """One picture a frame: source, photo and edit of `case`, each with a title and its prompt; clips (f, H, W, 3) uint8."""
+    """One picture a frame: source, photo and edit of `case`, each with a title and its prompt; clips (f, H, W, 3)
+    uint8.
+    """
     return [_panels(case, before, after) for before, after in zip(source, edited)]
 
 
 def write_moving(path: Path, pictures: list[Image.Image]) -> None:
     """An animated WebP that loops, at the clips' own pace."""
-    pictures[0].save(path, format="WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 / FPS), loop=0, quality=82, method=6)
+    pictures[0].save(
+        path,
+        format="WEBP",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 / FPS),
+        loop=0,
+        quality=82,
+        method=6,
+    )
 
 
 def _panels(case: Case, before: np.ndarray, after: np.ndarray) -> Image.Image:
     photos = _beside([swap.photo.frames()[0] for swap in case.swaps])
     what = "photo" if len(case.swaps) == 1 else "photos"
-    columns = [("clip", _square(before), case.prompt), (what, _square(photos), ", ".join(swap.placeholder for swap in case.swaps)),
-               ("edit", _square(after), case.edit_prompt)]
+    columns = [
+        ("clip", _square(before), case.prompt),
+        (what, _square(photos), ", ".join(swap.placeholder for swap in case.swaps)),
+        ("edit", _square(after), case.edit_prompt),
+    ]
     sheet = Image.new("RGB", (len(columns) * SIDE + (len(columns) + 1) * GAP, TITLE + SIDE + WORDS), PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (title, picture, words) in enumerate(columns):
@@ -61,8 +77,11 @@ def _square(picture: np.ndarray, side: int = SIDE) -> Image.Image:
     return Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def gallery(rows: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], report: dict[str, dict[str, float]]) -> Image.Image:
-    """A row a case, the failures too: photos, then three frames each of clip, edit and true answer; below its name what was measured.
+def gallery(
+    rows: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], report: dict[str, dict[str, float]]
+) -> Image.Image:
+    """A row a case, the failures too: photos, then three frames each of clip, edit and true answer; below its name what
+    was measured.
 
     `rows`: case -> (clip, edit, truth), each (f, H, W, 3) uint8; `report`: case -> measures of the edit.
     """
@@ -85,15 +104,24 @@ def gallery(rows: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], report: 
 
 
 def _said(row: dict[str, float]) -> str:
-    return f"right thing in {row['object_accuracy']:.0%} of frames, edit error {row['edit_error']:.2f}, ghost {row['ghost']:.2f}"
+    return (
+        f"right thing in {row['object_accuracy']:.0%} of frames, edit error {row['edit_error']:.2f}, ghost"
+        f" {row['ghost']:.2f}"
+    )
 
 
 def main(folder: Path, path: Path) -> None:
     """The gallery of a folder that `python -m demo.run --all` wrote, saved at `path`."""
     report = json.loads((folder / "report.json").read_text())
     names = [name for name in CASES if f"LIVE | {name}" in report]
-    rows = {name: (read_video(folder / f"source-{name}.mp4"), read_video(folder / f"{name}-live.mp4"), CASES[name].truth.frames())
-            for name in names}
+    rows = {
+        name: (
+            read_video(folder / f"source-{name}.mp4"),
+            read_video(folder / f"{name}-live.mp4"),
+            CASES[name].truth.frames(),
+        )
+        for name in names
+    }
     gallery(rows, {name: report[f"LIVE | {name}"] for name in names}).save(path, quality=90, optimize=True)
 
 

@@ -12,6 +12,7 @@ Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole 
 from there when started again; SIGTERM makes it save and end. The learning rate is flat and falls to zero over the last
 quarter of `--steps`, so a run can be given more steps later by raising that number. Uses a GPU when torch sees one.
 """
+
 from __future__ import annotations
 
 import argparse

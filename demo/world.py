@@ -14,6 +14,7 @@ photographed world is: a thing can be striped, two-tone or dotted, have an outli
 blob (shape ``"blob-<seed>"``); `free_thing` draws any outline, pattern and colours. No caption says so; such a thing is
 only ever called "a thing".
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -21,43 +22,70 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .outlines import FREE_FAMILIES, HOLES, OTHER_SHAPES, SHAPES, centre_of_mass, outline
+from .outlines import FREE_FAMILIES, HOLES, SHAPES, centre_of_mass, outline
 from .patterns import COLOURS, PATTERNS, pattern_weight, random_colour, random_pattern, rgb
 
 SIZE = 128
 SUPERSAMPLING = 4
 
-RIM = 0.55                               # how much of its colour a thing has at its outline
+RIM = 0.55  # how much of its colour a thing has at its outline
 
 
 # ------------------------------------------------------------------------------------------------------------- scenes
 @dataclass(frozen=True)
 class _SceneStyle:
-    sky: tuple        # RGB at the top, RGB at the horizon
-    ground: tuple     # RGB of the far layer, RGB of the near layer
-    horizon: float    # height of the far layer, fraction of the picture from the top
-    waves: tuple      # amplitude (fraction), waves across the picture: of the far layer, of the near layer
-    place: str        # how a caption says it
-    disc: tuple | None = None    # RGB of a sun, moon or lamp
+    sky: tuple  # RGB at the top, RGB at the horizon
+    ground: tuple  # RGB of the far layer, RGB of the near layer
+    horizon: float  # height of the far layer, fraction of the picture from the top
+    waves: tuple  # amplitude (fraction), waves across the picture: of the far layer, of the near layer
+    place: str  # how a caption says it
+    disc: tuple | None = None  # RGB of a sun, moon or lamp
 
 
 SCENES = {
-    "meadow": _SceneStyle(((150, 200, 240), (206, 228, 244)), ((150, 196, 120), (118, 172, 96)),
-                          .46, (.05, 1, .06, 1), "on the meadow"),
-    "desert": _SceneStyle(((246, 214, 170), (250, 232, 204)), ((226, 188, 134), (208, 164, 108)),
-                          .50, (.03, 1, .07, 1), "on the desert", (252, 240, 180)),
-    "sea": _SceneStyle(((206, 226, 230), (226, 236, 236)), ((104, 164, 196), (78, 138, 178)),
-                       .40, (.012, 3, .03, 2), "on the sea"),
-    "snow": _SceneStyle(((168, 182, 206), (196, 206, 222)), ((222, 230, 240), (206, 216, 232)),
-                        .52, (.06, 1, .05, 2), "on the snow"),
-    "night": _SceneStyle(((38, 40, 84), (66, 66, 116)), ((54, 74, 92), (44, 60, 78)),
-                         .56, (.05, 2, .05, 1), "in the night", (232, 228, 200)),
-    "road": _SceneStyle(((196, 190, 184), (216, 208, 200)), ((150, 148, 150), (122, 120, 124)),
-                        .44, (.0, 1, .0, 1), "on the road"),
-    "room": _SceneStyle(((232, 208, 200), (238, 218, 208)), ((168, 124, 96), (150, 108, 82)),
-                        .62, (.0, 1, .0, 1), "in the room", (252, 236, 206)),
-    "clouds": _SceneStyle(((112, 160, 226), (150, 190, 238)), ((204, 220, 244), (232, 238, 250)),
-                          .58, (.07, 3, .07, 2), "in the clouds"),
+    "meadow": _SceneStyle(
+        ((150, 200, 240), (206, 228, 244)), ((150, 196, 120), (118, 172, 96)), 0.46, (0.05, 1, 0.06, 1), "on the meadow"
+    ),
+    "desert": _SceneStyle(
+        ((246, 214, 170), (250, 232, 204)),
+        ((226, 188, 134), (208, 164, 108)),
+        0.50,
+        (0.03, 1, 0.07, 1),
+        "on the desert",
+        (252, 240, 180),
+    ),
+    "sea": _SceneStyle(
+        ((206, 226, 230), (226, 236, 236)), ((104, 164, 196), (78, 138, 178)), 0.40, (0.012, 3, 0.03, 2), "on the sea"
+    ),
+    "snow": _SceneStyle(
+        ((168, 182, 206), (196, 206, 222)), ((222, 230, 240), (206, 216, 232)), 0.52, (0.06, 1, 0.05, 2), "on the snow"
+    ),
+    "night": _SceneStyle(
+        ((38, 40, 84), (66, 66, 116)),
+        ((54, 74, 92), (44, 60, 78)),
+        0.56,
+        (0.05, 2, 0.05, 1),
+        "in the night",
+        (232, 228, 200),
+    ),
+    "road": _SceneStyle(
+        ((196, 190, 184), (216, 208, 200)), ((150, 148, 150), (122, 120, 124)), 0.44, (0.0, 1, 0.0, 1), "on the road"
+    ),
+    "room": _SceneStyle(
+        ((232, 208, 200), (238, 218, 208)),
+        ((168, 124, 96), (150, 108, 82)),
+        0.62,
+        (0.0, 1, 0.0, 1),
+        "in the room",
+        (252, 236, 206),
+    ),
+    "clouds": _SceneStyle(
+        ((112, 160, 226), (150, 190, 238)),
+        ((204, 220, 244), (232, 238, 250)),
+        0.58,
+        (0.07, 3, 0.07, 2),
+        "in the clouds",
+    ),
 }
 
 
@@ -73,8 +101,10 @@ def _background(scene: str, phase: float, height: int, width: int) -> np.ndarray
         picture = _mix(picture, np.array(style.disc, np.float32), np.clip(0.085 * height - distance + 0.5, 0, 1))
     far_amplitude, far_waves, near_amplitude, near_waves = style.waves
     breath = 0.008 * np.sin(0.7 * phase)
-    layers = ((style.horizon, far_amplitude, far_waves, 1.0, style.ground[0]),
-              (style.horizon + 0.24, near_amplitude, near_waves, 2.0, style.ground[1]))
+    layers = (
+        (style.horizon, far_amplitude, far_waves, 1.0, style.ground[0]),
+        (style.horizon + 0.24, near_amplitude, near_waves, 2.0, style.ground[1]),
+    )
     for level, amplitude, waves, speed, colour in layers:
         edge = level + breath + amplitude * np.sin(2 * np.pi * waves * u + speed * phase)
         picture = _mix(picture, np.array(colour, np.float32), np.clip((v - edge) * height + 0.5, 0, 1))
@@ -89,6 +119,7 @@ def _mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Thing:
     """One object's looks. `pattern` and `other_colour` go together; a plain thing has neither."""
+
     shape: str
     colour: str
     pattern: str | None = None
@@ -104,6 +135,7 @@ class Thing:
 @dataclass(frozen=True)
 class Track:
     """Where a thing is, frame by frame: centre and radius in pixels, angle in radians."""
+
     x: tuple[float, ...]
     y: tuple[float, ...]
     radius: tuple[float, ...]
@@ -113,6 +145,7 @@ class Track:
 @dataclass(frozen=True)
 class Clip:
     """A moving scene. Later things are drawn over earlier ones."""
+
     scene: str
     things: tuple[Thing, ...]
     tracks: tuple[Track, ...]
@@ -120,7 +153,7 @@ class Clip:
     caption: str
     height: int = SIZE
     width: int = SIZE
-    scale: float = 1.0                   # pixels to one pixel of the world as it was laid out, at SIZE
+    scale: float = 1.0  # pixels to one pixel of the world as it was laid out, at SIZE
 
     def __len__(self) -> int:
         return len(self.phase)
@@ -148,24 +181,40 @@ class Clip:
         old, track = self.things[index], self.tracks[index]
         apart = centre_of_mass(outline(old.shape)) - centre_of_mass(outline(thing.shape))
         moved = [radius * apart @ _turn(angle) for radius, angle in zip(track.radius, track.angle)]
-        track = replace(track, x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)),
-                        y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)))
-        return replace(self, things=self.things[:index] + (thing,) + self.things[index + 1:],
-                       tracks=self.tracks[:index] + (track,) + self.tracks[index + 1:],
-                       caption=self.caption.replace(old.name, thing.name, 1))
+        track = replace(
+            track,
+            x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)),
+            y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)),
+        )
+        return replace(
+            self,
+            things=self.things[:index] + (thing,) + self.things[index + 1 :],
+            tracks=self.tracks[:index] + (track,) + self.tracks[index + 1 :],
+            caption=self.caption.replace(old.name, thing.name, 1),
+        )
 
     def without(self, index: int) -> Clip:
         """The same clip with one thing gone."""
-        return replace(self, things=self.things[:index] + self.things[index + 1:],
-                       tracks=self.tracks[:index] + self.tracks[index + 1:])
+        return replace(
+            self,
+            things=self.things[:index] + self.things[index + 1 :],
+            tracks=self.tracks[:index] + self.tracks[index + 1 :],
+        )
 
     def resized(self, factor: float) -> Clip:
         """The same clip drawn larger, in finer pixels."""
+
         def times(values: tuple[float, ...]) -> tuple[float, ...]:
             return tuple(factor * value for value in values)
+
         tracks = (replace(t, x=times(t.x), y=times(t.y), radius=times(t.radius)) for t in self.tracks)
-        return replace(self, tracks=tuple(tracks), height=round(factor * self.height), width=round(factor * self.width),
-                       scale=factor * self.scale)
+        return replace(
+            self,
+            tracks=tuple(tracks),
+            height=round(factor * self.height),
+            width=round(factor * self.width),
+            scale=factor * self.scale,
+        )
 
     def _alpha(self, index: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Coverage and rim of one thing in one frame, both (height, width) 0..1."""
@@ -186,7 +235,7 @@ class Clip:
 
     def _draw(self, frame: int) -> np.ndarray:
         picture = _background(self.scene, self.phase[frame], self.height, self.width)
-        y, x = np.mgrid[0:self.height, 0:self.width].astype(np.float32)
+        y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32)
         for index, (thing, track) in enumerate(zip(self.things, self.tracks)):
             cover, rim = self._alpha(index, frame)
             colour = np.broadcast_to(rgb(thing.colour), picture.shape)
@@ -209,7 +258,7 @@ def centroid(mask: np.ndarray) -> np.ndarray:
     total = mask.sum()
     if total <= 0:
         return np.array([np.nan, np.nan])
-    y, x = np.mgrid[0:mask.shape[0], 0:mask.shape[1]]
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
     return np.array([(x * mask).sum() / total, (y * mask).sum() / total])
 
 
@@ -227,7 +276,7 @@ def random_thing(rng: np.random.Generator, wide: bool = False) -> Thing:
 
 def free_thing(rng: np.random.Generator) -> Thing:
     """A thing from the whole space of looks: any outline but the held-out ones, any pattern, any colours."""
-    family = str(rng.choice(["blob", "vocabulary", *FREE_FAMILIES], p=[.18, .14, .17, .13, .10, .28]))
+    family = str(rng.choice(["blob", "vocabulary", *FREE_FAMILIES], p=[0.18, 0.14, 0.17, 0.13, 0.10, 0.28]))
     shape = str(rng.choice(list(SHAPES))) if family == "vocabulary" else f"{family}-{rng.integers(1 << 30)}"
     colour = random_colour(rng)
     if rng.random() < 0.3:
@@ -236,8 +285,15 @@ def free_thing(rng: np.random.Generator) -> Thing:
     return Thing(shape, colour, pattern, random_colour(rng, apart_from=colour))
 
 
-def make_track(rng: np.random.Generator, frames: int, radius: float, height: int = SIZE, width: int = SIZE,
-               speed: float = 1.0, growth: float = 0.0) -> Track:
+def make_track(
+    rng: np.random.Generator,
+    frames: int,
+    radius: float,
+    height: int = SIZE,
+    width: int = SIZE,
+    speed: float = 1.0,
+    growth: float = 0.0,
+) -> Track:
     """A smooth path that stays inside the picture: a straight run with a bob, a slight turn, a change of size."""
     t = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
     r = radius * (1 + growth * (t - 0.5))
@@ -251,9 +307,18 @@ def make_track(rng: np.random.Generator, frames: int, radius: float, height: int
     return Track(*(tuple(float(value) for value in values) for values in (x, y, r, angle)))
 
 
-def make_clip(seed: int, frames: int = 8, things: tuple[Thing, ...] | None = None, scene: str | None = None,
-              count: int = 1, radius: float | None = None, speed: float = 1.0, growth: float | None = None,
-              height: int = SIZE, width: int = SIZE) -> Clip:
+def make_clip(
+    seed: int,
+    frames: int = 8,
+    things: tuple[Thing, ...] | None = None,
+    scene: str | None = None,
+    count: int = 1,
+    radius: float | None = None,
+    speed: float = 1.0,
+    growth: float | None = None,
+    height: int = SIZE,
+    width: int = SIZE,
+) -> Clip:
     """A moving scene from a seed. Whatever is given is kept; the rest is drawn from the seed.
 
     `radius` is in pixels; `speed` 1 crosses about half the picture; `growth` is the change of size over the clip
@@ -301,8 +366,17 @@ def make_picture(seed: int, kind: str = "one", size: int = SIZE) -> tuple[Clip, 
     if kind == "empty":
         caption = f"nothing {place}"
     else:
-        caption = str(rng.choice([f"{named} {place}", f"{named} {place}", f"{named} moving {place}",
-                                  f"a photo of {named} {place}", f"a photo of {named}"]))
+        caption = str(
+            rng.choice(
+                [
+                    f"{named} {place}",
+                    f"{named} {place}",
+                    f"{named} moving {place}",
+                    f"a photo of {named} {place}",
+                    f"a photo of {named}",
+                ]
+            )
+        )
     clip = Clip(scene, tuple(things), tuple(tracks), (float(rng.uniform(0, 2 * np.pi)),), caption)
     return clip if size == SIZE else clip.resized(size / SIZE), caption
 
@@ -313,5 +387,10 @@ def make_reference(thing: Thing, seed: int) -> Clip:
     radius = rng.uniform(36, 42)
     x, y, angle = SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-2, 6), rng.uniform(-0.12, 0.12)
     scene = str(rng.choice(list(SCENES)))
-    return Clip(scene, (thing,), (Track((float(x),), (float(y),), (float(radius),), (float(angle),)),),
-                (float(rng.uniform(0, 2 * np.pi)),), f"a photo of a {thing.name}")
+    return Clip(
+        scene,
+        (thing,),
+        (Track((float(x),), (float(y),), (float(radius),), (float(angle),)),),
+        (float(rng.uniform(0, 2 * np.pi)),),
+        f"a photo of a {thing.name}",
+    )

@@ -1,9 +1,10 @@
 """One attention processor for every method, driven by a plan that lasts one U-Net forward.
 
 The plan (`AttentionPlan`) says which frames give keys and values (`FramePlan`), which streams read another stream's
-attention (`WordInjection`, `SelfInjection`) and what is recorded (`WordTap`, `AttentionStore`). Nothing here ever builds a
-self-attention map: an injected map times values is again fused attention on the source's queries and keys.
+attention (`WordInjection`, `SelfInjection`) and what is recorded (`WordTap`, `AttentionStore`). Nothing here ever
+builds a self-attention map: an injected map times values is again fused attention on the source's queries and keys.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,20 +18,22 @@ from einops import rearrange, repeat
 
 from .frames import ALONE, FramePlan
 
-# Temporal attention has a sequence for each place of the picture, too short for the GPU's kernels: their backward pass pads each to
-# 128, a gigabyte for 512 x 512 in one call, and some refuse 65,536 of them, which 1024 x 1024 reaches.
+# Temporal attention has a sequence for each place of the picture, too short for the GPU's kernels: their backward pass
+# pads each to 128, a gigabyte for 512 x 512 in one call, and some refuse 65,536 of them, which 1024 x 1024 reaches.
 SEQUENCES_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
 class WordInjection:
-    """Cross-attention of stream `target` becomes ``A_source @ mapping + A_target * keep`` (prompt-to-prompt, as one formula).
+    """Cross-attention of stream `target` becomes ``A_source @ mapping + A_target * keep`` (prompt-to-prompt, as one
+    formula).
 
     `mapping` (L, L): source token to target token; `keep` (L,): how much of its own attention a target token keeps.
     `level`: the finest level of the network that it acts on, 0 for all; coarser ones are in.
     """
+
     target: int
-    source: int | None                  # a row of the batch, or None for the store
+    source: int | None  # a row of the batch, or None for the store
     mapping: torch.Tensor
     keep: torch.Tensor
     level: int = 0
@@ -40,9 +43,11 @@ class WordInjection:
 class SelfInjection:
     """Self-attention of stream `target` uses the queries and keys of the source, with its own values.
 
-    `spatial` and `temporal` say which attention it touches, `level` the finest level of the network whose spatial one it does, 0 for all.
-    `masks`, spatial only: level -> (F, tokens), 1 for queries that keep the target's own attention (FateZero's fusion, equation 7).
+    `spatial` and `temporal` say which attention it touches, `level` the finest level of the network whose spatial one
+    it does, 0 for all. `masks`, spatial only: level -> (F, tokens), 1 for queries that keep the target's own attention
+    (FateZero's fusion, equation 7).
     """
+
     target: int
     source: int | None
     spatial: bool = True
@@ -55,12 +60,14 @@ class SelfInjection:
 class WordTap:
     """Attention maps of one level of the network, mean over heads and layers: at every size the same layers.
 
-    `rows`: the streams it taps, r of them, in this order; None for all. After n forwards `maps` is (r, F, tokens, L), the sum of n
-    cross-attention maps; a mask needs only ratios. Injected attention is summed as it acts, after the injection, as prompt-to-prompt's
-    attention store does, or before it, as FateZero's does. `acted` (r, F, tokens, L) is the last forward's, always as it acted.
-    `self_maps` (r, F, tokens, tokens) is the sum of the self-attention maps of forwards with `self_attention` on, as they acted, but
-    with each frame's own places alone for keys, whatever the frame plan: how the places of one picture group.
+    `rows`: the streams it taps, r of them, in this order; None for all. After n forwards `maps` is (r, F, tokens, L),
+    the sum of n cross-attention maps; a mask needs only ratios. Injected attention is summed as it acts, after the
+    injection, as prompt-to-prompt's attention store does, or before it, as FateZero's does. `acted` (r, F, tokens, L)
+    is the last forward's, always as it acted. `self_maps` (r, F, tokens, tokens) is the sum of the self-attention maps
+    of forwards with `self_attention` on, as they acted, but with each frame's own places alone for keys, whatever the
+    frame plan: how the places of one picture group.
     """
+
     level: int
     before_injection: bool = False
     rows: tuple[int, ...] | None = None
@@ -108,11 +115,13 @@ class AttentionStore(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """Write what the queries and keys of stream `row` are made of to `store`: of cross-attention if `cross`, of spatial self-attention if
-    `spatial`, each from that level of the network on to coarser ones (0: everywhere), and of temporal attention if `temporal`.
+    """Write what the queries and keys of stream `row` are made of to `store`: of cross-attention if `cross`, of spatial
+    self-attention if `spatial`, each from that level of the network on to coarser ones (0: everywhere), and of temporal
+    attention if `temporal`.
 
     That is the layer's input, half as large as queries and keys, and the text's keys, once for all steps and frames.
     """
+
     store: AttentionStore
     row: int = 0
     cross: bool = True
@@ -122,30 +131,36 @@ class Record:
     self_level: int = 0
 
     def takes(self, kind: str, level: int) -> bool:
-        return {"cross": self.cross and level >= self.cross_level, "self": self.spatial and level >= self.self_level, "temporal": self.temporal}[kind]
+        return {
+            "cross": self.cross and level >= self.cross_level,
+            "self": self.spatial and level >= self.self_level,
+            "temporal": self.temporal,
+        }[kind]
 
 
 @dataclass
 class AttentionPlan:
     """What attention does in one forward of the video U-Net. The default is the plain 2-D model."""
+
     frame_plan: FramePlan = ALONE
     words: tuple[WordInjection, ...] = ()
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
-    store: AttentionStore | None = None                     # source attention comes from here when an injection's source is None
+    store: AttentionStore | None = None  # source attention comes from here when an injection's source is None
     record: Record | None = None
-    step: int = 0                                          # names what is stored
+    step: int = 0  # names what is stored
     # Set by VideoUNet for the forward under way.
-    rows_at_once: int | None = None                        # self-attention gathers keys and values of so many frames at a time
+    rows_at_once: int | None = None  # self-attention gathers keys and values of so many frames at a time
     streams: int = 1
     frames: int = 1
     latent_prompt: bool = False
 
 
 class VideoAttention:
-    """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in force;
-    `width` is the layer's part of the model's widest, 0..1; `level` that of the network, 0 the finest. `attn` is diffusers' layer, whose projections make queries and keys of what
-    a store has kept; without a store nothing asks for it."""
+    """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in
+    force; `width` is the layer's part of the model's widest, 0..1; `level` that of the network, 0 the finest. `attn` is
+    diffusers' layer, whose projections make queries and keys of what a store has kept; without a store nothing asks for
+    it."""
 
     def __init__(self, name: str, kind: str, plan_of, width: float = 1.0, level: int = 0):
         self.name, self.kind, self.plan_of, self.width, self.level = name, kind, plan_of, width, level
@@ -169,15 +184,25 @@ class VideoAttention:
                 fused, mask = stream(out)[injection.target], injection.masks[self.level][:, None, :, None].to(out)
                 stream(out)[injection.target] = mask * own + (1 - mask) * fused
         if plan.tap is not None and plan.tap.self_attention and self.level == plan.tap.level:
-            plan.tap.record_self(torch.stack([self._own_map(stream, row, q, k, q_injected, k_injected, injections) for row in _tapped(plan)]))
+            plan.tap.record_self(
+                torch.stack(
+                    [self._own_map(stream, row, q, k, q_injected, k_injected, injections) for row in _tapped(plan)]
+                )
+            )
         return out
 
     def _own_map(self, stream, row, q, k, q_injected, k_injected, injections):
-        """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads. A frame at a time: maps of all heads are large."""
+        """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads. A frame at a
+        time: maps of all heads are large.
+        """
+
         def of(q, k):
             return torch.stack([_probabilities(*frame).mean(0) for frame in zip(stream(q)[row], stream(k)[row])])
+
         maps = of(q_injected, k_injected)
-        for mask in (i.masks[self.level][..., None].to(maps) for i in injections if i.target == row and i.masks is not None):
+        for mask in (
+            i.masks[self.level][..., None].to(maps) for i in injections if i.target == row and i.masks is not None
+        ):
             maps = mask * of(q, k) + (1 - mask) * maps
         return maps
 
@@ -188,16 +213,27 @@ class VideoAttention:
         if rows == [[i] for i in range(total)]:
             return F.scaled_dot_product_attention(q, k, v)
         q, k, v = (rearrange(x, "(s f) h n c -> s f h n c", f=total) for x in (q, k, v))
-        if all(row == rows[0] for row in rows):            # one set of keys and values for all frames: one long sequence of queries
+        if all(
+            row == rows[0] for row in rows
+        ):  # one set of keys and values for all frames: one long sequence of queries
             k, v = (rearrange(_frames(x, rows[0]), "s k h n c -> s h (k n) c") for x in (k, v))
             parts = q.split(plan.rows_at_once or total, 1)
-            return torch.cat([rearrange(F.scaled_dot_product_attention(rearrange(part, "s f h n c -> s h (f n) c"), k, v), "s h (f n) c -> s f h n c", n=q.shape[3])
-                              for part in parts], 1).flatten(0, 1)
+            return torch.cat(
+                [
+                    rearrange(
+                        F.scaled_dot_product_attention(rearrange(part, "s f h n c -> s h (f n) c"), k, v),
+                        "s h (f n) c -> s f h n c",
+                        n=q.shape[3],
+                    )
+                    for part in parts
+                ],
+                1,
+            ).flatten(0, 1)
         out = torch.empty_like(q)
-        for length in {len(row) for row in rows}:          # the latent prompt may read fewer frames than the clip does
+        for length in {len(row) for row in rows}:  # the latent prompt may read fewer frames than the clip does
             here = [i for i, row in enumerate(rows) if len(row) == length]
             at_once = plan.rows_at_once or len(here)
-            for part in (here[i:i + at_once] for i in range(0, len(here), at_once)):
+            for part in (here[i : i + at_once] for i in range(0, len(here), at_once)):
                 wanted = [j for i in part for j in rows[i]]
                 gathered = (rearrange(_frames(x, wanted), "s (i k) h n c -> (s i) h (k n) c", k=length) for x in (k, v))
                 result = F.scaled_dot_product_attention(_frames(q, part).flatten(0, 1), *gathered)
@@ -208,7 +244,9 @@ class VideoAttention:
 
     def _temporal(self, plan, q, k, v, attn=None):
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
-        parts = [F.scaled_dot_product_attention(*part) for part in zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)))]
+        parts = [
+            F.scaled_dot_product_attention(*part) for part in zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)))
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _cross(self, plan, q, k, v, attn=None):
@@ -219,13 +257,18 @@ class VideoAttention:
         for injection, (q_source, k_source) in zip(words, sources):
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
-            stream(out)[injection.target] = (F.scaled_dot_product_attention(q_source, k_source, mapping @ v_edit)
-                                             + F.scaled_dot_product_attention(stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit))
+            stream(out)[injection.target] = F.scaled_dot_product_attention(
+                q_source, k_source, mapping @ v_edit
+            ) + F.scaled_dot_product_attention(
+                stream(q)[injection.target], stream(k)[injection.target], keep[:, None] * v_edit
+            )
         if plan.tap is not None and self.level == plan.tap.level:
             rows = _tapped(plan)
             before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
             acted = before.clone()
-            for injection, source in ((i, _probabilities(*s).mean(1)) for i, s in zip(words, sources) if i.target in rows):
+            for injection, source in (
+                (i, _probabilities(*s).mean(1)) for i, s in zip(words, sources) if i.target in rows
+            ):
                 target = rows.index(injection.target)
                 acted[target] = source @ injection.mapping.to(source) + acted[target] * injection.keep.to(source)
             plan.tap.record(before, acted)
@@ -268,8 +311,8 @@ def _heads(x: torch.Tensor, attn) -> torch.Tensor:
 
 
 def _frames(x: torch.Tensor, wanted: list[int]) -> torch.Tensor:
-    """Frames `wanted`, which may repeat, of x (s, f, h, n, c). Not by x[:, wanted]: on several CPU threads that adds up the gradients
-    of a repeated frame in whatever order they come, and one seed would give another tuning each time."""
+    """Frames `wanted`, which may repeat, of x (s, f, h, n, c). Not by x[:, wanted]: on several CPU threads that adds up
+    the gradients of a repeated frame in whatever order they come, and one seed would give another tuning each time."""
     return x.index_select(1, torch.tensor(wanted, device=x.device))
 
 

@@ -1,4 +1,7 @@
-"""Pictures to latents and back, a frame at a time; when memory runs out by the CPU, to the same pictures, and at the worst in tiles."""
+"""Pictures to latents and back, a frame at a time; when memory runs out by the CPU, to the same pictures, and at the
+worst in tiles.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from torch import nn
 from .interrupts import heed
 from .memory import Call, Ways, halves, on_cpu, one_run, plainly, with_less
 
-SMALLEST_TILE = 16                                                  # cells; of fewer the networks see too little of the picture
+SMALLEST_TILE = 16  # cells; of fewer the networks see too little of the picture
 
 
 @one_run()
@@ -21,6 +24,7 @@ def encode(vae: nn.Module, frames: torch.Tensor) -> torch.Tensor:
     def mean(picture: torch.Tensor, call: Call) -> torch.Tensor:
         moments = call(vae.encoder, picture)
         return (moments if vae.quant_conv is None else call(vae.quant_conv, moments)).chunk(2, 1)[0]
+
     out = []
     for frame in frames:
         heed()
@@ -38,6 +42,7 @@ def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
 
     def picture(z: torch.Tensor, call: Call) -> torch.Tensor:
         return call(vae.decoder, z if vae.post_quant_conv is None else call(vae.post_quant_conv, z))
+
     frames, _, height, width = latents.shape
     out = torch.empty(frames, height * factor, width * factor, 3)
     for i, z in enumerate(latents):
@@ -48,22 +53,51 @@ def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def _ways(compute: Callable[[torch.Tensor, Call], torch.Tensor], x: torch.Tensor, cells: tuple[int, int], read: int, drawn: int) -> Ways[torch.Tensor]:
-    """`compute` of x whole, by the CPU, and in tiles. `cells`: (h, w); `read`, `drawn`: how many of x and of the result are one cell."""
-    tiles = [(f"in tiles of {n}x{n} cells, whose colours differ, since each is normalised by itself; a smaller size would not need them",
-              lambda n=n: tiled(lambda part: compute(part, plainly), x, cells, n, read, drawn)) for n in halves(max(cells)) if n >= SMALLEST_TILE]
+def _ways(
+    compute: Callable[[torch.Tensor, Call], torch.Tensor],
+    x: torch.Tensor,
+    cells: tuple[int, int],
+    read: int,
+    drawn: int,
+) -> Ways[torch.Tensor]:
+    """`compute` of x whole, by the CPU, and in tiles. `cells`: (h, w); `read`, `drawn`: how many of x and of the result
+    are one cell.
+    """
+    tiles = [
+        (
+            (
+                f"in tiles of {n}x{n} cells, whose colours differ, since each is normalised by itself; a smaller size"
+                " would not need them"
+            ),
+            lambda n=n: tiled(lambda part: compute(part, plainly), x, cells, n, read, drawn),
+        )
+        for n in halves(max(cells))
+        if n >= SMALLEST_TILE
+    ]
     return [("", lambda: compute(x, plainly)), ("on the CPU, to the same pictures", lambda: compute(x, on_cpu)), *tiles]
 
 
-def tiled(compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, cells: tuple[int, int], tile: int, read: int = 1, drawn: int = 1) -> torch.Tensor:
-    """`compute` of overlapping tiles of x (1, c, h read, w read), each of `tile` x `tile` of the `cells` (h, w), joined with soft edges: (1, c', h
-    drawn, w drawn), float32, in main memory. Tiles are all of one size, and the overlap is a quarter of it or more."""
+def tiled(
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    cells: tuple[int, int],
+    tile: int,
+    read: int = 1,
+    drawn: int = 1,
+) -> torch.Tensor:
+    """`compute` of overlapping tiles of x (1, c, h read, w read), each of `tile` x `tile` of the `cells` (h, w), joined
+    with soft edges: (1, c', h drawn, w drawn), float32, in main memory. Tiles are all of one size, and the overlap is a
+    quarter of it or more."""
     sides = [min(tile, size) for size in cells]
     total, weights = None, torch.zeros(cells[0] * drawn, cells[1] * drawn)
     for top in _starts(cells[0], sides[0]):
         for left in _starts(cells[1], sides[1]):
             heed()
-            part = compute(x[..., top * read:(top + sides[0]) * read, left * read:(left + sides[1]) * read]).float().cpu()
+            part = (
+                compute(x[..., top * read : (top + sides[0]) * read, left * read : (left + sides[1]) * read])
+                .float()
+                .cpu()
+            )
             weight = _ramp(part.shape[-2])[:, None] * _ramp(part.shape[-1])
             here = ..., slice(top * drawn, (top + sides[0]) * drawn), slice(left * drawn, (left + sides[1]) * drawn)
             total = part.new_zeros(*part.shape[:2], *weights.shape) if total is None else total

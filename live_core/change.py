@@ -25,7 +25,6 @@ from .token_edits import (
     word_windows,
 )
 
-
 MOST_WEIGHT = 1000.0  # on a word's attention, either way; prompt-to-prompt's notebooks use 2 to 8
 
 

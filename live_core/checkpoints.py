@@ -1,8 +1,10 @@
-"""Single-file checkpoints: one state dict in the original Stable Diffusion layout, as ComfyUI keeps them in models/checkpoints.
+"""Single-file checkpoints: one state dict in the original Stable Diffusion layout, as ComfyUI keeps them in
+models/checkpoints.
 
-What the file is follows from the names and shapes of its tensors; the configurations stand here, so nothing is looked up.
-The renaming to diffusers' layout is diffusers' own.
+What the file is follows from the names and shapes of its tensors; the configurations stand here, so nothing is looked
+up. The renaming to diffusers' layout is diffusers' own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -28,10 +30,13 @@ LAST_NORM_KEY = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 @dataclass(frozen=True)
 class Architecture:
-    """`unet`, `text`: what differs from diffusers' and transformers' own defaults. `padding`: the token that fills a prompt up.
+    """`unet`, `text`: what differs from diffusers' and transformers' own defaults. `padding`: the token that fills a
+    prompt up.
 
-    `last_layer`: the text encoder's last layer that is read, counted from the end as ComfyUI's CLIP Set Last Layer does.
+    `last_layer`: the text encoder's last layer that is read, counted from the end as ComfyUI's CLIP Set Last Layer
+    does.
     """
+
     name: str
     unet: dict
     text: dict
@@ -41,17 +46,57 @@ class Architecture:
 
 # By the width of the text that the U-Net reads. SD 2.x reads OpenCLIP's last layer but one, so its 24th is left out.
 ARCHITECTURES = {
-    768: Architecture("Stable Diffusion 1.x", {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
-                      {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu"}, "<|endoftext|>", -1),
-    1024: Architecture("Stable Diffusion 2.x", {"sample_size": 64, "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
-                       {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"}, "!", -2),
+    768: Architecture(
+        "Stable Diffusion 1.x",
+        {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
+        {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "hidden_act": "quick_gelu",
+        },
+        "<|endoftext|>",
+        -1,
+    ),
+    1024: Architecture(
+        "Stable Diffusion 2.x",
+        {
+            "sample_size": 64,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+        },
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+        },
+        "!",
+        -2,
+    ),
 }
-VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
-       "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 512,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 # Tensors that only another model has, and what it is.
-OTHERS = {"double_blocks.": "a Flux model", "joint_blocks.": "a Stable Diffusion 3 model", "noise_augmentor.": "an unCLIP model",
-          ".time_stack.": "a Stable Video Diffusion model", f"{UNET}label_emb.": "a Stable Diffusion XL model",
-          "conditioner.embedders.1.": "a Stable Diffusion XL model", "control_model.": "a ControlNet", "lora_unet_": "a LoRA"}
+OTHERS = {
+    "double_blocks.": "a Flux model",
+    "joint_blocks.": "a Stable Diffusion 3 model",
+    "noise_augmentor.": "an unCLIP model",
+    ".time_stack.": "a Stable Video Diffusion model",
+    f"{UNET}label_emb.": "a Stable Diffusion XL model",
+    "conditioner.embedders.1.": "a Stable Diffusion XL model",
+    "control_model.": "a ControlNet",
+    "lora_unet_": "a LoRA",
+}
 
 
 def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Architecture:
@@ -63,7 +108,10 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
         raise LiveError(f"model: {name!r} holds no U-Net of Stable Diffusion; {TAKES}")
     kernel, context = shapes.get(f"{UNET}input_blocks.0.0.weight", ()), shapes[CONTEXT_KEY]
     if len(kernel) != 4 or len(context) != 2:
-        raise LiveError(f"model: {name!r} has no whole U-Net of Stable Diffusion (its first layers are of shape {kernel} and {context}); {TAKES}")
+        raise LiveError(
+            f"model: {name!r} has no whole U-Net of Stable Diffusion (its first layers are of shape {kernel} and"
+            f" {context}); {TAKES}"
+        )
     check_channels(kernel[1], name)
     width = context[1]
     if width not in ARCHITECTURES:
@@ -77,27 +125,41 @@ def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch
 
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise LiveError(f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew with ComfyUI's Save Checkpoint")
+        raise LiveError(
+            f"model: {path.name!r} is not a .safetensors file, and other formats can run code when read; save it anew"
+            " with ComfyUI's Save Checkpoint"
+        )
     with reading(f"model: {path.name!r:.100}", "it is cut short or no safetensors file, so fetch it again"):
         with safe_open(path, "pt") as file:
             shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
             architecture = architecture_of(shapes, path.name)
             for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
                 if not any(key.startswith(part) for key in shapes):
-                    raise LiveError(f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that takes MODEL, CLIP and VAE")
+                    raise LiveError(
+                        f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that"
+                        " takes MODEL, CLIP and VAE"
+                    )
             state = {_older_name(key): file.get_tensor(key) for key in file.keys()}
     schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
 
 
 def _older_name(key: str) -> str:
-    """Newer Stable Diffusion 2.x files, SD-Turbo's among them, call the text encoder as Stable Diffusion XL calls its first."""
+    """Newer Stable Diffusion 2.x files, SD-Turbo's among them, call the text encoder as Stable Diffusion XL calls its
+    first.
+    """
     newer = "conditioner.embedders.0."
     return "cond_stage_model." + key.removeprefix(newer) if key.startswith(newer) else key
 
 
-def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenizer_folder: Path | str, name: str, dtype: torch.dtype = torch.float32,
-                    last_layer: int | None = None) -> LiveModel:
+def load_state_dict(
+    state: dict[str, torch.Tensor],
+    schedule: Schedule,
+    tokenizer_folder: Path | str,
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    last_layer: int | None = None,
+) -> LiveModel:
     """A model on the CPU from the tensors of a single-file checkpoint, which are copied.
 
     `last_layer` of the text encoder to read, -1 being the last ("CLIP skip"); None means the architecture's own.
@@ -107,18 +169,31 @@ def load_state_dict(state: dict[str, torch.Tensor], schedule: Schedule, tokenize
 
     architecture = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
     with torch.inference_mode(False), torch.no_grad():
-        text_encoder, text_tensors = _text_encoder(state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer)
-        with torch.device("meta"):                                         # its random start would take longer than all the rest
+        text_encoder, text_tensors = _text_encoder(
+            state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer
+        )
+        with torch.device("meta"):  # its random start would take longer than all the rest
             unet = UNet2DConditionModel(**architecture.unet)
             vae = AutoencoderKL(**VAE)
-        for network, convert, what in ((vae, convert_ldm_vae_checkpoint, "autoencoder"), (unet, convert_ldm_unet_checkpoint, "U-Net")):
+        for network, convert, what in (
+            (vae, convert_ldm_vae_checkpoint, "autoencoder"),
+            (unet, convert_ldm_unet_checkpoint, "U-Net"),
+        ):
             complaint = f"model: the {what} of {name!r} is not that of {architecture.name}"
             tensors = _renamed(lambda: convert(dict(state), dict(network.config)), complaint)
             fill(network, tensors, complaint, vae_dtype(dtype) if network is vae else dtype)
         for module in (unet, vae, text_encoder):
             module.eval().requires_grad_(False)
         tokenizer = load_tokenizer(tokenizer_folder, 77, architecture.padding)
-        return LiveModel(VideoUNet(unet).requires_grad_(False), vae, text_encoder, tokenizer, schedule, name, base_fingerprint(tensors, text_tensors))
+        return LiveModel(
+            VideoUNet(unet).requires_grad_(False),
+            vae,
+            text_encoder,
+            tokenizer,
+            schedule,
+            name,
+            base_fingerprint(tensors, text_tensors),
+        )
 
 
 def _renamed(convert: Callable[[], dict[str, torch.Tensor]], complaint: str) -> dict[str, torch.Tensor]:
@@ -126,17 +201,27 @@ def _renamed(convert: Callable[[], dict[str, torch.Tensor]], complaint: str) -> 
     try:
         return convert()
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise LiveError(f"{complaint} (diffusers cannot rename its tensors: {type(error).__name__} {error}); {TAKES}") from error
+        raise LiveError(
+            f"{complaint} (diffusers cannot rename its tensors: {type(error).__name__} {error}); {TAKES}"
+        ) from error
 
 
 def predicts_v(state: dict[str, torch.Tensor], architecture: Architecture) -> bool:
-    """Whether the U-Net predicts v. ComfyUI marks the files that it saves; otherwise its own test tells SD 2.x models apart."""
+    """Whether the U-Net predicts v. ComfyUI marks the files that it saves; otherwise its own test tells SD 2.x models
+    apart.
+    """
     if "v_pred" in state:
         return True
-    return architecture is ARCHITECTURES[1024] and LAST_NORM_KEY in state and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
+    return (
+        architecture is ARCHITECTURES[1024]
+        and LAST_NORM_KEY in state
+        and float(state[LAST_NORM_KEY].float().std(unbiased=False)) > 0.09
+    )
 
 
-def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+def _text_encoder(
+    state: dict[str, torch.Tensor], architecture: Architecture, name: str, dtype: torch.dtype, last_layer: int
+) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """The text encoder as far as it is read, and its tensors as the file has them."""
     from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, convert_open_clip_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -144,13 +229,31 @@ def _text_encoder(state: dict[str, torch.Tensor], architecture: Architecture, na
     deepest = architecture.text["num_hidden_layers"]
     layers = deepest + last_layer - architecture.last_layer
     if not 1 <= layers <= deepest:
-        raise LiveError(f"clip: it stops at layer {last_layer}; {architecture.name} takes {architecture.last_layer - deepest + 1} to {architecture.last_layer}")
+        raise LiveError(
+            f"clip: it stops at layer {last_layer}; {architecture.name} takes {architecture.last_layer - deepest + 1}"
+            f" to {architecture.last_layer}"
+        )
     config = {**architecture.text, "num_hidden_layers": layers}
 
     def configure() -> CLIPTextConfig:
-        return CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407, attn_implementation="sdpa", **config)
+        return CLIPTextConfig(
+            vocab_size=49408,
+            max_position_embeddings=77,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            attn_implementation="sdpa",
+            **config,
+        )
+
     is_open_clip = architecture is ARCHITECTURES[1024]
     complaint = f"model: the text encoder of {name!r} is not that of {architecture.name}"
-    converted = _renamed(lambda: convert_open_clip_checkpoint(SimpleNamespace(config=configure()), state) if is_open_clip else convert_ldm_clip_checkpoint(state), complaint)
+    converted = _renamed(
+        lambda: (
+            convert_open_clip_checkpoint(SimpleNamespace(config=configure()), state)
+            if is_open_clip
+            else convert_ldm_clip_checkpoint(state)
+        ),
+        complaint,
+    )
     # Left out: layers after the last that is read, and projections that the U-Net does not see.
     return of_transformers(CLIPTextModel, configure, converted, complaint, dtype, others=True)

@@ -1,4 +1,5 @@
 """A clip of any size, length and rate made one that can be edited: smaller, of fewer frames, its sound in step."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,14 +12,15 @@ from . import LiveError
 from .notes import note
 from .pictures import cover
 
-BYTES_AT_ONCE = 2 ** 29                 # of a clip's own frames, decoded at once
-HDR = {16: "PQ", 18: "HLG"}             # transfer functions of ITU-T H.273, Table 3
+BYTES_AT_ONCE = 2**29  # of a clip's own frames, decoded at once
+HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273, Table 3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """`longest`: pixels of the longer side at most; 0: as it is. `frames`: at most so many; 0: all. `every`: 1 for each frame,
-    2 for every other. Width and height become multiples of `multiple`."""
+    """`longest`: pixels of the longer side at most; 0: as it is. `frames`: at most so many; 0: all. `every`: 1 for each
+    frame, 2 for every other. Width and height become multiples of `multiple`."""
+
     longest: int = 512
     frames: int = 24
     every: int = 1
@@ -27,8 +29,9 @@ class Fit:
 
 @dataclass(frozen=True)
 class Times:
-    """When a clip's frames are shown: `starts`, seconds from its first, in order; `end`, when its last goes; `rate`, frames a second,
-    the nominal one or the average; `first`, the second of its file at which the first is shown."""
+    """When a clip's frames are shown: `starts`, seconds from its first, in order; `end`, when its last goes; `rate`,
+    frames a second, the nominal one or the average; `first`, the second of its file at which the first is shown."""
+
     starts: tuple[float, ...]
     end: float
     rate: float
@@ -45,7 +48,8 @@ class Times:
 
 
 def fitted_size(width: int, height: int, fit: Fit) -> tuple[int, int]:
-    """(width, height), about as wide to high, that `fit` asks for. Never larger, but for a clip smaller than one multiple.
+    """(width, height), about as wide to high, that `fit` asks for. Never larger, but for a clip smaller than one
+    multiple.
 
     >>> fitted_size(134, 102, Fit())
     (128, 96)
@@ -57,29 +61,41 @@ def fitted_size(width: int, height: int, fit: Fit) -> tuple[int, int]:
 
 
 def chosen(times: Times, fit: Fit) -> tuple[list[int], float]:
-    """Which frames are taken, and how many a second they are. Of unevenly spaced frames those on show at even moments are."""
+    """Which frames are taken, and how many a second they are. Of unevenly spaced frames those on show at even moments
+    are.
+    """
     count = len(times.starts)
     moments = range(0, count, fit.every)
     if fit.frames:
-        moments = moments[:fit.frames]
+        moments = moments[: fit.frames]
     if times.is_even:
         return list(moments), times.rate / fit.every
-    shown = torch.searchsorted(torch.tensor(times.starts, dtype=torch.float64),
-                               torch.tensor([i / times.rate + 1e-6 for i in moments], dtype=torch.float64), right=True) - 1
+    shown = (
+        torch.searchsorted(
+            torch.tensor(times.starts, dtype=torch.float64),
+            torch.tensor([i / times.rate + 1e-6 for i in moments], dtype=torch.float64),
+            right=True,
+        )
+        - 1
+    )
     return shown.clamp(min=0).tolist(), times.rate / fit.every
 
 
-def fit_frames(read: Callable[[int, int], torch.Tensor], indices: list[int], size: tuple[int, int], fit: Fit) -> torch.Tensor:
-    """(f, H, W, 3), 0..1: the frames `indices` of a clip, in order, as `fit` asks. `read(first, end)` gives the clip's own of that
-    range, of about `size` (width, height), and is asked for as many as memory bears."""
+def fit_frames(
+    read: Callable[[int, int], torch.Tensor], indices: list[int], size: tuple[int, int], fit: Fit
+) -> torch.Tensor:
+    """(f, H, W, 3), 0..1: the frames `indices` of a clip, in order, as `fit` asks. `read(first, end)` gives the clip's
+    own of that range, of about `size` (width, height), and is asked for as many as memory bears."""
     at_once = max(BYTES_AT_ONCE // max(size[0] * size[1] * 12, 1), 1)
     pictures: list[torch.Tensor] = []
     for _, group in groupby(indices, lambda i: i // at_once):
         part = list(group)
         frames = read(part[0], part[-1] + 1)
         if not len(frames):
-            raise LiveError(f"video: frame {part[0]} and what follows cannot be read; save the clip anew as mp4, and open an animated picture "
-                            "(WebP, GIF) with Load Image, whose frames go straight to images")
+            raise LiveError(
+                f"video: frame {part[0]} and what follows cannot be read; save the clip anew as mp4, and open an"
+                " animated picture (WebP, GIF) with Load Image, whose frames go straight to images"
+            )
         width, height = fitted_size(frames.shape[2], frames.shape[1], fit)
         for i in part:
             frame = frames[min(i - part[0], len(frames) - 1)][None, ..., :3]
@@ -91,25 +107,38 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
     """Notes on what of a clip does not come through."""
     count = len(range(0, len(times.starts), fit.every))
     if taken < count:
-        note(f"frames: {fit.frames}, so the first {taken} of {count} are taken; 0 takes all, every_nth spreads them over the clip")
+        note(
+            f"frames: {fit.frames}, so the first {taken} of {count} are taken; 0 takes all, every_nth spreads them over"
+            " the clip"
+        )
     if not times.is_even:
         gaps = [b - a for a, b in zip(times.starts, (*times.starts[1:], times.end))]
-        note(f"video: its frames are unevenly spaced, {min(gaps) * 1000:.0f} to {max(gaps) * 1000:.0f} ms apart; they are shown at an even "
-             f"{times.rate / fit.every:.4g} a second, each moment as it was, so sound stays in step and motion may be less smooth")
+        note(
+            f"video: its frames are unevenly spaced, {min(gaps) * 1000:.0f} to {max(gaps) * 1000:.0f} ms apart; they"
+            f" are shown at an even {times.rate / fit.every:.4g} a second, each moment as it was, so sound stays in"
+            " step and motion may be less smooth"
+        )
     if bits > 8:
-        note(f"video: {bits} bits a colour; the result has 8 unless Create Video's bit_depth is set to 10, which not every player shows")
+        note(
+            f"video: {bits} bits a colour; the result has 8 unless Create Video's bit_depth is set to 10, which not"
+            " every player shows"
+        )
     if transfer in HDR:
-        note(f"video: its colours are HDR ({HDR[transfer]}) and are read as they stand, so they come out flat; save the clip as SDR first")
+        note(
+            f"video: its colours are HDR ({HDR[transfer]}) and are read as they stand, so they come out flat; save the"
+            " clip as SDR first"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ files
 def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, int]:
-    """When the frames of a video file are shown, from `start` seconds on, for `duration` or to the end (0), and its transfer
-    function's number. Nothing is decoded.
+    """When the frames of a video file are shown, from `start` seconds on, for `duration` or to the end (0), and its
+    transfer function's number. Nothing is decoded.
 
     LiveError for a file without a frame there.
     """
     import av
+
     shown = {}
     try:
         with av.open(file) as container:
@@ -123,7 +152,10 @@ def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, 
         raise LiveError(f"video: the file has no video that can be read ({error}); save it anew as mp4") from error
     starts = sorted(t for t in shown if t >= start - 1e-6 and (not duration or t < start + duration - 1e-6))
     if not starts:
-        raise LiveError(f"video: no frame from {start:g} s on; give a clip that has some there; an animated picture is for Load Image")
+        raise LiveError(
+            f"video: no frame from {start:g} s on; give a clip that has some there; an animated picture is for Load"
+            " Image"
+        )
     gaps = sorted(b - a for a, b in zip(starts, starts[1:]))
     end = starts[-1] - starts[0] + (shown[starts[-1]] or (gaps[len(gaps) // 2] if gaps else 1 / usual))
     times = Times(tuple(t - starts[0] for t in starts), end, usual, starts[0])
@@ -131,9 +163,10 @@ def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, 
 
 
 def read_sound(file, first: float, length: float) -> tuple[torch.Tensor, int] | None:
-    """(channels, samples), -1..1, and samples a second, of a file's sound from second `first` on, silent where it has none: what lasts
-    `length` seconds. None without a sound track."""
+    """(channels, samples), -1..1, and samples a second, of a file's sound from second `first` on, silent where it has
+    none: what lasts `length` seconds. None without a sound track."""
     import av
+
     with av.open(file) as container:
         stream = next((s for s in reversed(container.streams.audio) if s.codec_context is not None), None)
         if stream is None:

@@ -1,8 +1,9 @@
 """A concept: a placeholder token bound to what one photo shows (textual inversion, Gal et al. 2022).
 
-Neither the tokenizer nor the text encoder is edited: a placeholder has a negative id in `prompts.Prompt`, and its learned
-vector takes its place in the text encoder's input for the length of one call.
+Neither the tokenizer nor the text encoder is edited: a placeholder has a negative id in `prompts.Prompt`, and its
+learned vector takes its place in the text encoder's input for the length of one call.
 """
+
 from __future__ import annotations
 
 import re
@@ -20,69 +21,103 @@ TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}"
 
 @dataclass(frozen=True)
 class Concept:
-    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's until tuned.
+    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's
+    until tuned.
 
-    `mask` (1, 1, h, w), 0..1: how much of the photo counts while it is learned; None: all. Files of tunings do not keep it.
+    `mask` (1, 1, h, w), 0..1: how much of the photo counts while it is learned; None: all. Files of tunings do not keep
+    it.
     """
+
     placeholder: str
     initial_word: str
     reference: torch.Tensor
     vector: torch.Tensor
     mask: torch.Tensor | None = None
-    base: str = ""                                  # fingerprint of the model it was bound with; "" where that is not known
+    base: str = ""  # fingerprint of the model it was bound with; "" where that is not known
 
     def __post_init__(self):
         if self.reference.ndim != 4 or len(self.reference) != 1 or self.vector.ndim != 1:
-            raise LiveError(f"concept: {self.placeholder!r} has a photo of shape {tuple(self.reference.shape)} and a vector of {tuple(self.vector.shape)}, where (1, c, h, w) "
-                            "and (d,) are expected; bind its photo again")
+            raise LiveError(
+                f"concept: {self.placeholder!r} has a photo of shape {tuple(self.reference.shape)} and a vector of"
+                f" {tuple(self.vector.shape)}, where (1, c, h, w) and (d,) are expected; bind its photo again"
+            )
 
 
-def bind(placeholder: str, initial_word: str, reference: torch.Tensor, tokenizer, text_encoder, others: tuple[Concept, ...] = (),
-         mask: torch.Tensor | None = None, base: str = "") -> tuple[Concept, ...]:
-    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot serve.
+def bind(
+    placeholder: str,
+    initial_word: str,
+    reference: torch.Tensor,
+    tokenizer,
+    text_encoder,
+    others: tuple[Concept, ...] = (),
+    mask: torch.Tensor | None = None,
+    base: str = "",
+) -> tuple[Concept, ...]:
+    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot
+    serve.
 
     `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents. `base`: the model's fingerprint.
     """
     check_placeholder(placeholder, tokenizer)
     taken = next((other.placeholder for other in others if other.placeholder.lower() == placeholder.lower()), None)
     if taken is not None:
-        raise LiveError(f"placeholder: {taken!r} already stands for another photo, and prompts do not tell {placeholder!r} from it; give each photo one of its own, "
-                        f"such as \"<thing{len(others) + 1}*>\"")
+        raise LiveError(
+            f"placeholder: {taken!r} already stands for another photo, and prompts do not tell {placeholder!r} from it;"
+            " give each photo one of its own, "
+            f'such as "<thing{len(others) + 1}*>"'
+        )
     ids = tokenizer(initial_word.strip(), add_special_tokens=False).input_ids
     if len(ids) != 1:
         tokens = ", ".join(tokenizer.convert_ids_to_tokens(ids)) or "nothing"
-        raise LiveError(f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such as \"thing\" or \"cat\"")
+        raise LiveError(
+            f"initial word: {initial_word!r} is {len(ids)} tokens ({tokens}); choose one common word of one token, such"
+            ' as "thing" or "cat"'
+        )
     if not initial_word.strip().isalnum():
-        raise LiveError(f"initial word: {initial_word!r} is a sign and no word; choose one common word for what the photo shows, such as \"thing\" or \"cat\"")
+        raise LiveError(
+            f"initial word: {initial_word!r} is a sign and no word; choose one common word for what the photo shows,"
+            ' such as "thing" or "cat"'
+        )
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
     if mask is not None:
         mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], reference.shape[-2:])
     return (*others, Concept(placeholder, initial_word, reference, vector, mask, base))
 
 
-MEANT = (",", "(", ")", "\\", "{", "}", "|")          # to lists of words, to weights, to the page's choices
+MEANT = (",", "(", ")", "\\", "{", "}", "|")  # to lists of words, to weights, to the page's choices
 
 
 def check_placeholder(placeholder: str, tokenizer) -> None:
-    """A placeholder is one new string without spaces: not a word the tokenizer knows, nor one word or one run of signs, and nothing that
-    prompts or lists of words take for something else."""
+    """A placeholder is one new string without spaces: not a word the tokenizer knows, nor one word or one run of signs,
+    and nothing that prompts or lists of words take for something else."""
     if not placeholder.strip() or len(placeholder.split()) != 1 or placeholder != placeholder.strip():
-        raise LiveError(f"placeholder: {placeholder!r} must be one string without spaces, such as \"<thing*>\"")
+        raise LiveError(f'placeholder: {placeholder!r} must be one string without spaces, such as "<thing*>"')
     vocabulary = tokenizer.get_vocab()
     if placeholder.lower() in vocabulary or placeholder.lower() + "</w>" in vocabulary:
-        raise LiveError(f"placeholder: {placeholder!r} is already a token of this model; choose a string it does not know, such as \"<{placeholder}*>\"")
-    meant = [sign for sign in MEANT if sign in placeholder] or [part for part in re.findall(f"{EMBEDDING}|{EXTRA_NETWORK}", placeholder, re.IGNORECASE)]
+        raise LiveError(
+            f"placeholder: {placeholder!r} is already a token of this model; choose a string it does not know, such as"
+            f' "<{placeholder}*>"'
+        )
+    meant = [sign for sign in MEANT if sign in placeholder] or [
+        part for part in re.findall(f"{EMBEDDING}|{EXTRA_NETWORK}", placeholder, re.IGNORECASE)
+    ]
     if meant:
-        raise LiveError(f"placeholder: {placeholder!r} has {meant[0]!r} in it, which means something else in prompts or lists of words; "
-                        "choose a string without, such as \"<thing*>\"")
+        raise LiveError(
+            f"placeholder: {placeholder!r} has {meant[0]!r} in it, which means something else in prompts or lists of"
+            ' words; choose a string without, such as "<thing*>"'
+        )
     if len(split_words(placeholder)) == 1:
-        raise LiveError(f"placeholder: {placeholder!r} is an ordinary word, which a prompt could contain by chance; "
-                        f"wrap it in signs, such as \"<{placeholder.strip('<>*') or 'thing'}*>\"")
+        raise LiveError(
+            f"placeholder: {placeholder!r} is an ordinary word, which a prompt could contain by chance; "
+            f'wrap it in signs, such as "<{placeholder.strip("<>*") or "thing"}*>"'
+        )
 
 
 def check_reference(concept: Concept, clip: torch.Tensor) -> None:
     """LiveError unless the photo's latents have the size of `clip` (f, c, h, w)."""
     if concept.reference.shape[1:] != clip.shape[1:]:
         sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (concept.reference.shape, clip.shape)]
-        raise LiveError(f"concept: the photo of {concept.placeholder!r} was fitted to latents of {sizes[0]} and the clip's are {sizes[1]}; "
-                        "give Bind Photo the clip's own frames as images")
+        raise LiveError(
+            f"concept: the photo of {concept.placeholder!r} was fitted to latents of {sizes[0]} and the clip's are"
+            f" {sizes[1]}; give Bind Photo the clip's own frames as images"
+        )

@@ -1,7 +1,9 @@
 """The noise schedule and the deterministic DDIM steps, forward and backward (Song et al. 2020).
 
-``a_t`` is the paper's cumulative product of alphas at timestep t; step s of N runs from timestep t_s down to t_s - 1000/N.
+``a_t`` is the paper's cumulative product of alphas at timestep t; step s of N runs from timestep t_s down to t_s -
+1000/N.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,13 +19,16 @@ Callback = Callable[[int, int, torch.Tensor], None]
 
 def scaled_linear(start: float = 0.00085, end: float = 0.012, length: int = 1000) -> torch.Tensor:
     """(length,) a_t of Stable Diffusion's schedule: betas whose square roots are evenly spaced."""
-    betas = torch.linspace(start ** 0.5, end ** 0.5, length) ** 2
+    betas = torch.linspace(start**0.5, end**0.5, length) ** 2
     return (1 - betas).cumprod(0)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`alphas_cumprod` (T,) float32 on the CPU; `prediction` "epsilon" or "v_prediction"; `offset` is SD's steps_offset (1)."""
+    """`alphas_cumprod` (T,) float32 on the CPU; `prediction` "epsilon" or "v_prediction"; `offset` is SD's steps_offset
+    (1).
+    """
+
     alphas_cumprod: torch.Tensor
     prediction: str = "epsilon"
     offset: int = 1
@@ -45,32 +50,34 @@ class Schedule:
 
     def add_noise(self, x0: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
         a = self.alpha(t)
-        return a ** 0.5 * x0 + (1 - a) ** 0.5 * noise
+        return a**0.5 * x0 + (1 - a) ** 0.5 * noise
 
     def target(self, x0: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
         """What the network is to predict at timestep t."""
         a = self.alpha(t)
-        return noise if self.prediction == "epsilon" else a ** 0.5 * noise - (1 - a) ** 0.5 * x0
+        return noise if self.prediction == "epsilon" else a**0.5 * noise - (1 - a) ** 0.5 * x0
 
     def noise(self, x: torch.Tensor, prediction: torch.Tensor, t: int) -> torch.Tensor:
         """The noise that the network, by its output at (x, t), sees in x."""
         a = self.alpha(t)
-        return prediction if self.prediction == "epsilon" else a ** 0.5 * prediction + (1 - a) ** 0.5 * x
+        return prediction if self.prediction == "epsilon" else a**0.5 * prediction + (1 - a) ** 0.5 * x
 
     def clean(self, x: torch.Tensor, noise: torch.Tensor, t: int) -> torch.Tensor:
         """x0, what is left of x at timestep t when `noise` is taken out."""
         a = self.alpha(t)
-        return (x - (1 - a) ** 0.5 * noise) / a ** 0.5
+        return (x - (1 - a) ** 0.5 * noise) / a**0.5
 
     def move(self, x: torch.Tensor, prediction: torch.Tensor, t_model: int, t_from: int, t_to: int) -> torch.Tensor:
         """The DDIM step from t_from to t_to, in either direction, with the network's output at timestep `t_model`."""
         noise, a_to = self.noise(x, prediction, t_model), self.alpha(t_to)
-        return a_to ** 0.5 * self.clean(x, noise, t_from) + (1 - a_to) ** 0.5 * noise
+        return a_to**0.5 * self.clean(x, noise, t_from) + (1 - a_to) ** 0.5 * noise
 
     def denoise(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
         """x at timestep t to x at the next cleaner one."""
         return self.move(x, prediction, t, t, t - self.length // steps)
 
     def invert(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
-        """x at the next cleaner timestep to x at t; `prediction` is the network's at (x, t), as Tune-A-Video's `next_step` has it."""
+        """x at the next cleaner timestep to x at t; `prediction` is the network's at (x, t), as Tune-A-Video's
+        `next_step` has it.
+        """
         return self.move(x, prediction, t, t - self.length // steps, t)

@@ -1,4 +1,5 @@
 """The one edit loop: from a clip's inverted noise to the edited clip, under whatever a `Method` asks for."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,14 +23,17 @@ from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder, Step, merge
 from .streams import Chain, Stream, common_length, guided, predict
 
-NEARLY_ALL = 0.99                                # part of the pixels above which a mask is as good as full
+NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
 
 
 @dataclass(frozen=True)
 class Edited:
-    """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local blend. It is not
-    grown: a cell of its map is many pixels, and the compositor grows it in pixels. `records`: what attention did, for `inspect.py`.
-    `looked_for`: the words of the clip's prompt and of the edit's whose places masks were read from, "" where none were."""
+    """`latents` (f, c, h, w); `mask` (f, H, W), 0 or 1, at pixel size: the final word mask, all ones without local
+    blend. It is not grown: a cell of its map is many pixels, and the compositor grows it in pixels. `records`: what
+    attention did, for `inspect.py`. `looked_for`: the words of the clip's prompt and of the edit's whose places masks
+    were read from, "" where none were.
+    """
+
     latents: torch.Tensor
     mask: torch.Tensor
     records: Records
@@ -38,14 +42,21 @@ class Edited:
 
 @one_run()
 @torch.no_grad()
-def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | None = None,
-         callback: Callback = lambda step, total, latents: None, mask: torch.Tensor | None = None) -> Edited:
+def edit(
+    model: LiveModel,
+    inversion: Inversion,
+    change: Edit,
+    method: Method | None = None,
+    callback: Callback = lambda step, total, latents: None,
+    mask: torch.Tensor | None = None,
+) -> Edited:
     """Run `method` (by default the one the clip was inverted for) from the inverted noise.
 
-    Rows of the batch: the source where it is reconstructed beside the edit (`sources.Beside`), then the edit's, from the unconditional to
-    the conditional one (`edit_streams`). `mask` (f or 1, H, W), 0..1, at pixel size: where the edit may change the clip, besides what local
-    blend finds. A mask that ends empty is noted: the clip then stays as it is.
-    Raises LiveError for words that are not in their prompt, whatever the method does with them, and for an inversion by another base.
+    Rows of the batch: the source where it is reconstructed beside the edit (`sources.Beside`), then the edit's, from
+    the unconditional to the conditional one (`edit_streams`). `mask` (f or 1, H, W), 0..1, at pixel size: where the
+    edit may change the clip, besides what local blend finds. A mask that ends empty is noted: the clip then stays as it
+    is. Raises LiveError for words that are not in their prompt, whatever the method does with them, and for an
+    inversion by another base.
     """
     method = method or inversion.method
     check_inversion(model, inversion, method)
@@ -65,15 +76,32 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
-    tap = WordTap(unet.map_level, before_injection=method.source == "inversion", rows=(target,) if source.row is None else (target, source.row))
+    tap = WordTap(
+        unet.map_level,
+        before_injection=method.source == "inversion",
+        rows=(target,) if source.row is None else (target, source.row),
+    )
     sought = words_to_find(asked, method, given, total)
-    found = tuple([t for i in words for t in prompt.tokens[i]] for prompt, words in zip((asked.source, asked.edit), sought))
-    finder = Finder(method, lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]), model.map_size(x), found, asked.spared(), given)
+    found = tuple(
+        [t for i in words for t in prompt.tokens[i]] for prompt, words in zip((asked.source, asked.edit), sought)
+    )
+    finder = Finder(
+        method,
+        lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]),
+        model.map_size(x),
+        found,
+        asked.spared(),
+        given,
+    )
     tokens = common_length(streams)
-    words = InjectWords(method, unet, token_edits, target, source.row, (len(asked.source.ids) if source.row is None else tokens, tokens))
+    words = InjectWords(
+        method, unet, token_edits, target, source.row, (len(asked.source.ids) if source.row is None else tokens, tokens)
+    )
     selves = InjectSelf(method, unet, target, source.row, lambda: finder.own_queries(unet.sizes(*x.shape[-2:])))
     blending = LocalBlend(method, finder, lambda: source.latents)
-    recorder = Recorder(tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap))
+    recorder = Recorder(
+        tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap)
+    )
     parts: list[Part] = [recorder, source, words, selves, *([blending] if blends else [])]
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
@@ -83,14 +111,30 @@ def edit(model: LiveModel, inversion: Inversion, change: Edit, method: Method | 
             x = model.schedule.denoise(x, guided(noise, chain), step.t, total)
             for part in parts:
                 x = part.after(step, x, noise)
-            check_step("edit", step.index + 1, total, x, f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}")
+            check_step(
+                "edit",
+                step.index + 1,
+                total,
+                x,
+                f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}",
+            )
             callback(step.index + 1, total, x)
 
     final = _final_mask(finder, pixels_of(model, x)) if blends else torch.ones(len(x), *pixels_of(model, x))
     note_extremes(final, method.blend_threshold is not None)
-    fused = {i: masks[0][int(method.latent_prompt):].unflatten(-1, x.shape[-2:]).bool().cpu() for i, masks in selves.masks.items()}
-    records = Records(method.name, total, first, model.map_size(x), *recorder.sides(source.self_maps(tap)), {LOCAL_BLEND: blending.masks, FUSION: fused},
-                      pixels_of(model, x))
+    fused = {
+        i: masks[0][int(method.latent_prompt) :].unflatten(-1, x.shape[-2:]).bool().cpu()
+        for i, masks in selves.masks.items()
+    }
+    records = Records(
+        method.name,
+        total,
+        first,
+        model.map_size(x),
+        *recorder.sides(source.self_maps(tap)),
+        {LOCAL_BLEND: blending.masks, FUSION: fused},
+        pixels_of(model, x),
+    )
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
 
@@ -99,30 +143,47 @@ def note_extremes(mask: torch.Tensor, spares: bool) -> None:
     if not mask.any():
         note("mask: it is empty, so the clip stays as it is; subtract fewer words, or draw a larger mask")
     elif spares and mask.mean() >= NEARLY_ALL:
-        note("mask: it covers the whole picture, so nothing of the clip's background is kept; raise the blend threshold, name source words and edit words of a "
-             "smaller thing, or draw a smaller mask")
+        note(
+            "mask: it covers the whole picture, so nothing of the clip's background is kept; raise the blend threshold,"
+            " name source words and edit words of a smaller thing, or draw a smaller mask"
+        )
 
 
 def _final_mask(finder: Finder, size: tuple[int, int]) -> torch.Tensor:
     """(f, *size), 0 or 1, in main memory."""
-    return with_less("the mask", [("", lambda: finder.mask(size, 0, smooth=True).cpu()), ("on the CPU", lambda: finder.mask(size, 0, smooth=True, device="cpu"))])
+    return with_less(
+        "the mask",
+        [
+            ("", lambda: finder.mask(size, 0, smooth=True).cpu()),
+            ("on the CPU", lambda: finder.mask(size, 0, smooth=True, device="cpu")),
+        ],
+    )
 
 
-def edit_streams(model: LiveModel, inversion: Inversion, asked: Asked, method: Method, x: torch.Tensor) -> tuple[list[Stream], Chain]:
-    """The edit's rows of the batch, and the chain that guides it: "unconditional" (no words, the unconditional latent prompt), "wordless" (no
-    words, the edit's latent prompt) and "conditional"; one of the first two that would cancel out is not run. "No words" are a negative
-    prompt's, where there is one. The photo is that of the first concept that the prompt names."""
+def edit_streams(
+    model: LiveModel, inversion: Inversion, asked: Asked, method: Method, x: torch.Tensor
+) -> tuple[list[Stream], Chain]:
+    """The edit's rows of the batch, and the chain that guides it: "unconditional" (no words, the unconditional latent
+    prompt), "wordless" (no words, the edit's latent prompt) and "conditional"; one of the first two that would cancel
+    out is not run. "No words" are a negative prompt's, where there is one. The photo is that of the first concept that
+    the prompt names."""
     concepts = model.tuning.concepts if model.tuning else ()
     seat = latent_prompt_of(model, method, inversion.at(inversion.steps).to(x))
-    photo = next((concept for concept in concepts if asked.edit.find(concept.placeholder)), None) if method.latent_prompt else None
+    photo = (
+        next((concept for concept in concepts if asked.edit.find(concept.placeholder)), None)
+        if method.latent_prompt
+        else None
+    )
     if photo is not None:
         check_reference(photo, x)
     seats = {"trained": seat, "reference": seat if photo is None else photo.reference[0].to(x)}
     takes_null_text = inversion.null_text is not None and not method.decoupled_guidance
     negative = asked.change.negative_prompt.strip()
     if negative and takes_null_text:
-        raise LiveError(f"negative prompt: {negative!r}, but the inversion's null text takes its place; leave it empty, give Invert Video's inversion, or choose "
-                        "decoupled guidance, by which null text guides the clip alone")
+        raise LiveError(
+            f"negative prompt: {negative!r}, but the inversion's null text takes its place; leave it empty, give Invert"
+            " Video's inversion, or choose decoupled guidance, by which null text guides the clip alone"
+        )
     without = model.encode_text(negative, concepts)
     if takes_null_text:
         without = inversion.null_text.to(without)
@@ -132,7 +193,11 @@ def edit_streams(model: LiveModel, inversion: Inversion, asked: Asked, method: M
     chain = [*([("unconditional", 1.0)] if s != 1 else []), *([("wordless", s)] if s != w else []), ("conditional", w)]
     if negative and chain[0][0] == "conditional":
         note(f"negative prompt: {negative!r} is not read at a guidance scale of 1; give more")
-    edits = {"unconditional": (without, other), "wordless": (without, own), "conditional": (model.encode_text(asked.edit.text, concepts), own)}
+    edits = {
+        "unconditional": (without, other),
+        "wordless": (without, own),
+        "conditional": (model.encode_text(asked.edit.text, concepts), own),
+    }
     return [Stream(name, "edit", *edits[name]) for name, _ in chain], chain
 
 
@@ -148,8 +213,10 @@ def words_to_find(asked: Asked, method: Method, given: torch.Tensor | None, step
         source = []
     looked_at = {"both": source + edit, "source": source, "edit": edit}[method.mask_from]
     if method.blend_threshold is not None and given is None and not looked_at:
-        raise LiveError(f"mask from: {method.mask_from!r}, whose prompt has no changed word to find, so the mask would be empty; "
-                        f"name {method.mask_from} words, or take the mask from 'both'")
+        raise LiveError(
+            f"mask from: {method.mask_from!r}, whose prompt has no changed word to find, so the mask would be empty; "
+            f"name {method.mask_from} words, or take the mask from 'both'"
+        )
     return source, edit
 
 
@@ -160,14 +227,23 @@ def pixels_of(model: LiveModel, latents: torch.Tensor) -> tuple[int, int]:
 
 
 def check_inversion(model: LiveModel, inversion: Inversion, method: Method) -> None:
-    """LiveError for an inversion by another base, or for a method that sees other frames; a note for one by another tuning, or with null text of another guidance scale."""
+    """LiveError for an inversion by another base, or for a method that sees other frames; a note for one by another
+    tuning, or with null text of another guidance scale.
+    """
     if not method.sees_as(inversion.method):
-        raise LiveError(f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted for; invert it again")
+        raise LiveError(
+            f"method: {method.name!r} sees other frames than {inversion.method.name!r}, which the clip was inverted"
+            " for; invert it again"
+        )
     check_made_by(model, inversion, "Edit Video")
     note_other_frames(model.tuning, method)
     if inversion.null_text is not None and inversion.null_tuning != model.tuning_fingerprint:
-        note("inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back under it; give Null-Text Inversion and "
-             "Edit Video the same model")
+        note(
+            "inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back"
+            " under it; give Null-Text Inversion and Edit Video the same model"
+        )
     if inversion.null_text is not None and inversion.null_guidance != method.guidance_scale:
-        note(f"guidance scale: {method.guidance_scale:g}, but null text was found at {inversion.null_guidance:g}, so the clip does not come back under it; "
-             "use one for both")
+        note(
+            f"guidance scale: {method.guidance_scale:g}, but null text was found at {inversion.null_guidance:g}, so the"
+            " clip does not come back under it; use one for both"
+        )

@@ -1,5 +1,6 @@
-"""The parts of a model in folders, as diffusers and transformers lay them out. Configurations are read by rules and tensors are all accounted
-for: nothing in a folder chooses code, and nothing is downloaded."""
+"""The parts of a model in folders, as diffusers and transformers lay them out. Configurations are read by rules and
+tensors are all accounted for: nothing in a folder chooses code, and nothing is downloaded."""
+
 from __future__ import annotations
 
 import inspect
@@ -26,50 +27,116 @@ AGAIN = "a file in it is missing or cut short, so fetch it again"
 
 # By these rules a configuration says what a network is. What diffusers' own classes can do besides, LIVE does not.
 _WIDTH = whole(1, 16384)
-_LAYERS = {"block_out_channels": list_of(_WIDTH, 8), "layers_per_block": whole(1, 16), "act_fn": one_of("silu", "swish"), "norm_num_groups": whole(1, 1024),
-           "sample_size": either(whole(1, 16384), list_of(whole(1, 16384), 2))}
-UNET = {**_LAYERS, "_class_name": one_of("UNet2DConditionModel"), "in_channels": _WIDTH, "out_channels": one_of(4), "cross_attention_dim": _WIDTH,
-        "attention_head_dim": either(_WIDTH, list_of(_WIDTH, 8)), "down_block_types": list_of(one_of("CrossAttnDownBlock2D", "DownBlock2D"), 8),
-        "up_block_types": list_of(one_of("CrossAttnUpBlock2D", "UpBlock2D"), 8), "mid_block_type": one_of("UNetMidBlock2DCrossAttn"),
-        "transformer_layers_per_block": either(whole(1, 16), list_of(whole(1, 16), 8)), "use_linear_projection": FLAG, "upcast_attention": FLAG, "flip_sin_to_cos": FLAG,
-        "freq_shift": one_of(0, 1), "norm_eps": number(1e-12, 1), "mid_block_scale_factor": number(1e-3, 1e3), "downsample_padding": one_of(1)}
-AUTOENCODER = {**_LAYERS, "_class_name": one_of("AutoencoderKL"), "in_channels": one_of(3), "out_channels": one_of(3), "latent_channels": one_of(4),
-               "down_block_types": list_of(one_of("DownEncoderBlock2D"), 8), "up_block_types": list_of(one_of("UpDecoderBlock2D"), 8), "scaling_factor": number(1e-6, 1e6),
-               "force_upcast": FLAG, "use_quant_conv": FLAG, "use_post_quant_conv": FLAG, "mid_block_add_attention": FLAG}
-_TOWER = {"hidden_size": _WIDTH, "intermediate_size": whole(1, 65536), "num_hidden_layers": whole(1, 128), "num_attention_heads": whole(1, 1024),
-          "hidden_act": one_of("quick_gelu", "gelu"), "layer_norm_eps": number(1e-12, 1), "projection_dim": _WIDTH}
-_TOKEN = whole(0, 2 ** 20)
-TEXT = {**_TOWER, "model_type": one_of("clip_text_model"), "vocab_size": whole(3, 2 ** 20), "max_position_embeddings": whole(3, 1024),
-        "bos_token_id": _TOKEN, "eos_token_id": _TOKEN, "pad_token_id": _TOKEN}
-VISION = {**_TOWER, "model_type": one_of("clip_vision_model"), "image_size": whole(1, 4096), "patch_size": whole(1, 1024), "num_channels": one_of(3)}
+_LAYERS = {
+    "block_out_channels": list_of(_WIDTH, 8),
+    "layers_per_block": whole(1, 16),
+    "act_fn": one_of("silu", "swish"),
+    "norm_num_groups": whole(1, 1024),
+    "sample_size": either(whole(1, 16384), list_of(whole(1, 16384), 2)),
+}
+UNET = {
+    **_LAYERS,
+    "_class_name": one_of("UNet2DConditionModel"),
+    "in_channels": _WIDTH,
+    "out_channels": one_of(4),
+    "cross_attention_dim": _WIDTH,
+    "attention_head_dim": either(_WIDTH, list_of(_WIDTH, 8)),
+    "down_block_types": list_of(one_of("CrossAttnDownBlock2D", "DownBlock2D"), 8),
+    "up_block_types": list_of(one_of("CrossAttnUpBlock2D", "UpBlock2D"), 8),
+    "mid_block_type": one_of("UNetMidBlock2DCrossAttn"),
+    "transformer_layers_per_block": either(whole(1, 16), list_of(whole(1, 16), 8)),
+    "use_linear_projection": FLAG,
+    "upcast_attention": FLAG,
+    "flip_sin_to_cos": FLAG,
+    "freq_shift": one_of(0, 1),
+    "norm_eps": number(1e-12, 1),
+    "mid_block_scale_factor": number(1e-3, 1e3),
+    "downsample_padding": one_of(1),
+}
+AUTOENCODER = {
+    **_LAYERS,
+    "_class_name": one_of("AutoencoderKL"),
+    "in_channels": one_of(3),
+    "out_channels": one_of(3),
+    "latent_channels": one_of(4),
+    "down_block_types": list_of(one_of("DownEncoderBlock2D"), 8),
+    "up_block_types": list_of(one_of("UpDecoderBlock2D"), 8),
+    "scaling_factor": number(1e-6, 1e6),
+    "force_upcast": FLAG,
+    "use_quant_conv": FLAG,
+    "use_post_quant_conv": FLAG,
+    "mid_block_add_attention": FLAG,
+}
+_TOWER = {
+    "hidden_size": _WIDTH,
+    "intermediate_size": whole(1, 65536),
+    "num_hidden_layers": whole(1, 128),
+    "num_attention_heads": whole(1, 1024),
+    "hidden_act": one_of("quick_gelu", "gelu"),
+    "layer_norm_eps": number(1e-12, 1),
+    "projection_dim": _WIDTH,
+}
+_TOKEN = whole(0, 2**20)
+TEXT = {
+    **_TOWER,
+    "model_type": one_of("clip_text_model"),
+    "vocab_size": whole(3, 2**20),
+    "max_position_embeddings": whole(3, 1024),
+    "bos_token_id": _TOKEN,
+    "eos_token_id": _TOKEN,
+    "pad_token_id": _TOKEN,
+}
+VISION = {
+    **_TOWER,
+    "model_type": one_of("clip_vision_model"),
+    "image_size": whole(1, 4096),
+    "patch_size": whole(1, 1024),
+    "num_channels": one_of(3),
+}
 _TOWERS = Kind("a tower's own names with values", lambda value: isinstance(value, dict))
-CLIP = {"model_type": one_of("clip"), "text_config": _TOWERS, "text_config_dict": _TOWERS, "vision_config": _TOWERS, "vision_config_dict": _TOWERS, "projection_dim": _WIDTH}
-# Keys that say nothing of what a network computes here: where a file comes from, how it was trained, and what transformers wrote into
-# every configuration, whatever the model: settings of text generation and of labels.
-DIFFUSERS_NOTES = frozenset("_diffusers_version _name_or_path _use_default_values decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup "
-                            "dropout SparseCausalAttention_index least_sc_channel".split())
-TRANSFORMERS_NOTES = frozenset("""_name_or_path _commit_hash architectures transformers_version torch_dtype dtype initializer_factor initializer_range attention_dropout dropout
+CLIP = {
+    "model_type": one_of("clip"),
+    "text_config": _TOWERS,
+    "text_config_dict": _TOWERS,
+    "vision_config": _TOWERS,
+    "vision_config_dict": _TOWERS,
+    "projection_dim": _WIDTH,
+}
+# Keys that say nothing of what a network computes here: where a file comes from, how it was trained, and what
+# transformers wrote into every configuration, whatever the model: settings of text generation and of labels.
+DIFFUSERS_NOTES = frozenset(
+    "_diffusers_version _name_or_path _use_default_values decay inv_gamma min_decay optimization_step power"
+    " update_after_step use_ema_warmup dropout SparseCausalAttention_index least_sc_channel".split()
+)
+TRANSFORMERS_NOTES = frozenset(
+    """_name_or_path _commit_hash architectures transformers_version torch_dtype dtype initializer_factor initializer_range attention_dropout dropout
     logit_scale_init_value return_dict output_hidden_states output_attentions torchscript use_bfloat16 tf_legacy_loss pruned_heads tie_word_embeddings use_cache
     chunk_size_feed_forward is_encoder_decoder is_decoder cross_attention_hidden_size add_cross_attention tie_encoder_decoder max_length min_length do_sample early_stopping
     num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size
     bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values suppress_tokens
     begin_suppress_tokens exponential_decay_length_penalty finetuning_task id2label label2id tokenizer_class prefix sep_token_id decoder_start_token_id
-    task_specific_params problem_type name_or_path""".split())
+    task_specific_params problem_type name_or_path""".split()
+)
 
 
 def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
-    """The U-Net of a model's folder, inflated, and its tensors as the file has them, under diffusers' names or, if temporal, ours."""
+    """The U-Net of a model's folder, inflated, and its tensors as the file has them, under diffusers' names or, if
+    temporal, ours.
+    """
     unet, tensors, temporal = read_picture_unet(folder, dtype)
     with reading(_what(folder), "its config.json is not that of Stable Diffusion, so fetch it again"):
         video_unet = VideoUNet(unet)
     if temporal:
-        check_tensors({key: tensor for key, tensor in unet.state_dict().items() if "_temp." in key}, temporal, _unlike(folder))
+        check_tensors(
+            {key: tensor for key, tensor in unet.state_dict().items() if "_temp." in key}, temporal, _unlike(folder)
+        )
         unet.load_state_dict(temporal, strict=False)
     return video_unet.requires_grad_(False), {**tensors, **temporal}
 
 
 def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tensors, Tensors]:
-    """The 2-D U-Net of a model's folder, its tensors, and the temporal ones that a Tune-A-Video checkpoint has beside them.
+    """The 2-D U-Net of a model's folder, its tensors, and the temporal ones that a Tune-A-Video checkpoint has beside
+    them.
 
     It calls them attn_temp and norm_temp, FateZero attn_temporal and norm_temporal.
     """
@@ -77,19 +144,27 @@ def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
 
     name = folder.parent.name
     config = _config(folder)
-    for option, what in (("addition_embed_type", "a Stable Diffusion XL model"), ("class_embed_type", "an unCLIP model")):
+    for option, what in (
+        ("addition_embed_type", "a Stable Diffusion XL model"),
+        ("class_embed_type", "an unCLIP model"),
+    ):
         if config.get(option):
             raise LiveError(f"model: {name!r:.100} is {what}; {TAKES}")
     if _WIDTH.fits(config.get("in_channels")):
         check_channels(config["in_channels"], name)
     is_video = any("3D" in json.dumps(config.get(key)) for key in ("_class_name", "down_block_types"))
-    tensors = {key.replace("_temporal.", "_temp."): tensor for key, tensor in _tensors(folder, "diffusion_pytorch_model").items()}
+    tensors = {
+        key.replace("_temporal.", "_temp."): tensor
+        for key, tensor in _tensors(folder, "diffusion_pytorch_model").items()
+    }
     extra = sorted(key for key in tensors if "conv_temp" in key or "lora" in key)
     if is_video and extra:
-        raise LiveError(f"model folder: the U-Net of {name!r:.100} has temporal convolutions ({extra[0]!r:.100}), which LIVE does not have; "
-                        "choose a Tune-A-Video checkpoint with temporal attention alone")
+        raise LiveError(
+            f"model folder: the U-Net of {name!r:.100} has temporal convolutions ({extra[0]!r:.100}), which LIVE does"
+            " not have; choose a Tune-A-Video checkpoint with temporal attention alone"
+        )
     temporal = {key: tensors.pop(key) for key in list(tensors) if is_video and "_temp." in key}
-    with torch.device("meta"):                                                  # its random start would take longer than all the rest
+    with torch.device("meta"):  # its random start would take longer than all the rest
         unet = _of_diffusers(UNet2DConditionModel, _of_pictures(config) if is_video else config, UNET, folder)
     fill(unet, tensors, _unlike(folder), dtype)
     return unet.eval().requires_grad_(False), tensors, temporal
@@ -97,8 +172,16 @@ def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
 
 def _of_pictures(config: dict) -> dict:
     """A video U-Net's configuration as that of the 2-D one it was inflated from."""
+
     def older(value):
-        return [older(part) for part in value] if isinstance(value, list) else value.replace("Pseudo3D", "2D").replace("3D", "2D") if isinstance(value, str) else value
+        return (
+            [older(part) for part in value]
+            if isinstance(value, list)
+            else value.replace("Pseudo3D", "2D").replace("3D", "2D")
+            if isinstance(value, str)
+            else value
+        )
+
     return {key: older(value) for key, value in config.items()}
 
 
@@ -123,35 +206,61 @@ def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = take(_config(folder), TEXT, TRANSFORMERS_NOTES, _what(folder))
-    tensors = {key: tensor for key, tensor in _tensors(folder, "model").items() if not key.endswith(".position_ids") and key != "text_projection.weight"}
-    return of_transformers(CLIPTextModel, lambda: CLIPTextConfig(**config, attn_implementation="sdpa"), tensors, _unlike(folder), dtype)
+    tensors = {
+        key: tensor
+        for key, tensor in _tensors(folder, "model").items()
+        if not key.endswith(".position_ids") and key != "text_projection.weight"
+    }
+    return of_transformers(
+        CLIPTextModel, lambda: CLIPTextConfig(**config, attn_implementation="sdpa"), tensors, _unlike(folder), dtype
+    )
 
 
 def read_clip(folder: Path) -> tuple[nn.Module, object]:
-    """(model, tokenizer) of a whole CLIP in transformers layout: config.json, model.safetensors and the tokenizer's files."""
+    """(model, tokenizer) of a whole CLIP in transformers layout: config.json, model.safetensors and the tokenizer's
+    files.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     config = take(_config(folder), CLIP, TRANSFORMERS_NOTES, _what(folder))
     towers = {}
     for tower, rules in (("text_config", TEXT), ("vision_config", VISION)):
-        both = {**config.get(tower, {}), **config.get(f"{tower}_dict", {})}     # the second is an older name, which wins, as in transformers
+        both = {
+            **config.get(tower, {}),
+            **config.get(f"{tower}_dict", {}),
+        }  # the second is an older name, which wins, as in transformers
         towers[tower] = take(both, rules, TRANSFORMERS_NOTES, f"{_what(folder)}: {tower}")
     tensors = {key: tensor for key, tensor in _tensors(folder, "model").items() if not key.endswith(".position_ids")}
     width = {key: value for key, value in config.items() if key == "projection_dim"}
-    model, _ = of_transformers(CLIPModel, lambda: CLIPConfig(**towers, **width, attn_implementation="sdpa"), tensors, _unlike(folder), torch.float32)
+    model, _ = of_transformers(
+        CLIPModel,
+        lambda: CLIPConfig(**towers, **width, attn_implementation="sdpa"),
+        tensors,
+        _unlike(folder),
+        torch.float32,
+    )
     tokenizer = load_tokenizer(folder, model.config.text_config.max_position_embeddings, owner=folder.name)
     if len(tokenizer) > model.config.text_config.vocab_size:
-        raise LiveError(f"clip folder: {folder.name!r:.100} has a tokenizer of {len(tokenizer)} tokens, and its model {model.config.text_config.vocab_size}; "
-                        "put the files of one model together")
+        raise LiveError(
+            f"clip folder: {folder.name!r:.100} has a tokenizer of {len(tokenizer)} tokens, and its model"
+            f" {model.config.text_config.vocab_size}; put the files of one model together"
+        )
     return model, tokenizer
 
 
-def of_transformers(kind: Callable[..., Network], configure: Callable[[], object], tensors: Tensors, complaint: str, dtype: torch.dtype,
-                    others: bool = False) -> tuple[Network, Tensors]:
-    """A network of transformers on the CPU, and the tensors that it was given; LiveError beginning with `complaint` when they are not its own.
+def of_transformers(
+    kind: Callable[..., Network],
+    configure: Callable[[], object],
+    tensors: Tensors,
+    complaint: str,
+    dtype: torch.dtype,
+    others: bool = False,
+) -> tuple[Network, Tensors]:
+    """A network of transformers on the CPU, and the tensors that it was given; LiveError beginning with `complaint`
+    when they are not its own.
 
-    They may have one level of names more, or less, than this version's: it dropped `text_model` in version 5. `others`: there may be more
-    of them, which are left out. Sizes are compared before memory is taken for them.
+    They may have one level of names more, or less, than this version's: it dropped `text_model` in version 5. `others`:
+    there may be more of them, which are left out. Sizes are compared before memory is taken for them.
     """
     with torch.device("meta"):
         own = built(lambda: kind(configure()), complaint).state_dict()
@@ -161,7 +270,7 @@ def of_transformers(kind: Callable[..., Network], configure: Callable[[], object
         tensors = {named + key.removeprefix(level): tensor for key, tensor in tensors.items()}
     tensors = {key: tensor for key, tensor in tensors.items() if key in own or not others}
     check_tensors(own, tensors, complaint)
-    network = kind(configure())                                                 # not on the meta device, which would lose what no file keeps
+    network = kind(configure())  # not on the meta device, which would lose what no file keeps
     fill(network, tensors, complaint, dtype)
     return network.eval().requires_grad_(False), tensors
 
@@ -169,14 +278,31 @@ def of_transformers(kind: Callable[..., Network], configure: Callable[[], object
 def read_schedule(file: Path) -> Schedule:
     """The schedule of a scheduler_config.json. LiveError for one that LIVE would read as another."""
     config = read_json(file, _what(file.parent), AGAIN)
-    config = {"prediction_type": "epsilon", "trained_betas": None, "rescale_betas_zero_snr": False, "num_train_timesteps": 1000, "steps_offset": 1, **config}
-    taken = {"beta_schedule": ["scaled_linear"], "prediction_type": ["epsilon", "v_prediction"], "trained_betas": [None], "rescale_betas_zero_snr": [False]}
+    config = {
+        "prediction_type": "epsilon",
+        "trained_betas": None,
+        "rescale_betas_zero_snr": False,
+        "num_train_timesteps": 1000,
+        "steps_offset": 1,
+        **config,
+    }
+    taken = {
+        "beta_schedule": ["scaled_linear"],
+        "prediction_type": ["epsilon", "v_prediction"],
+        "trained_betas": [None],
+        "rescale_betas_zero_snr": [False],
+    }
     for option, values in taken.items():
         if not one_of(*values).fits(config.get(option)):
-            raise LiveError(f"scheduler: {option} {told(config.get(option))}; LIVE takes models with {one_of(*values).words}")
+            raise LiveError(
+                f"scheduler: {option} {told(config.get(option))}; LIVE takes models with {one_of(*values).words}"
+            )
     for option, usual in (("beta_start", 0.00085), ("beta_end", 0.012)):
         if not number(1e-9, 1 - 1e-9).fits(config.get(option)):
-            raise LiveError(f"scheduler: {option} {told(config.get(option))}; it must be a number, {usual} in Stable Diffusion 1.x and 2.x")
+            raise LiveError(
+                f"scheduler: {option} {told(config.get(option))}; it must be a number, {usual} in Stable Diffusion 1.x"
+                " and 2.x"
+            )
     for option, kind in (("num_train_timesteps", whole(1, 100_000)), ("steps_offset", whole(0, 100))):
         if not kind.fits(config[option]):
             raise LiveError(f"scheduler: {option} {told(config[option])}; LIVE takes {kind.words}")
@@ -186,7 +312,11 @@ def read_schedule(file: Path) -> Schedule:
 
 def _what(folder: Path) -> str:
     """What messages call a part of a model's folder, or a folder that has one part."""
-    return f"model folder: {folder.name} of {folder.parent.name!r:.100}" if folder.name in PARTS else f"clip folder: {folder.name!r:.100}"
+    return (
+        f"model folder: {folder.name} of {folder.parent.name!r:.100}"
+        if folder.name in PARTS
+        else f"clip folder: {folder.name!r:.100}"
+    )
 
 
 def _unlike(folder: Path) -> str:
@@ -206,7 +336,9 @@ def _of_diffusers(kind: Callable[..., Network], config: dict, rules: dict[str, K
 
 
 def built(build: Callable[[], Network], complaint: str) -> Network:
-    """The network of a configuration that is right value by value. Together they may be none: then each library has errors of its own."""
+    """The network of a configuration that is right value by value. Together they may be none: then each library has
+    errors of its own.
+    """
     try:
         return build()
     except Exception as error:
@@ -218,11 +350,14 @@ def _tensors(folder: Path, stem: str) -> Tensors:
     names = [f"{stem}.safetensors", f"{stem}.fp16.safetensors"]
     file = next((folder / name for name in names if (folder / name).is_file()), None)
     if file is None and any(folder.glob("*-of-*.safetensors")):
-        raise LiveError(f"model folder: {folder.parent.name!r:.100} has {folder.name} in several .safetensors files; LIVE reads one file a part, so save the model anew with "
-                        "diffusers' save_pretrained(folder, max_shard_size=\"20GB\")")
+        raise LiveError(
+            f"model folder: {folder.parent.name!r:.100} has {folder.name} in several .safetensors files; LIVE reads one"
+            ' file a part, so save the model anew with diffusers\' save_pretrained(folder, max_shard_size="20GB")'
+        )
     if file is None:
-        raise LiveError(f"model folder: {folder.parent.name!r:.100} has no .safetensors file in {folder.name}; other formats can run code when read, so convert it to safetensors")
+        raise LiveError(
+            f"model folder: {folder.parent.name!r:.100} has no .safetensors file in {folder.name}; other formats can"
+            " run code when read, so convert it to safetensors"
+        )
     with reading(_what(folder), AGAIN):
-        return map_safetensors(file)                                            # `fill` copies them
-
-
+        return map_safetensors(file)  # `fill` copies them

@@ -1,4 +1,7 @@
-"""What a frame sees of the others while the U-Net runs: whose keys and values it reads, what norms pool, temporal attention."""
+"""What a frame sees of the others while the U-Net runs: whose keys and values it reads, what norms pool, temporal
+attention.
+"""
+
 from __future__ import annotations
 
 import re
@@ -9,7 +12,7 @@ from .checks import check_number
 
 LATENT_PROMPT = "latent_prompt"
 SLOTS = ("self", "first", "previous", "middle", "last", "all", LATENT_PROMPT)
-RELATIVE = r"[+-]\d+"                                   # a slot too: "-2" is two frames back, "+1" the next
+RELATIVE = r"[+-]\d+"  # a slot too: "-2" is two frames back, "+1" the next
 NORMS = ("frame", "clip", "clip and latent prompt")
 
 
@@ -17,17 +20,23 @@ NORMS = ("frame", "clip", "clip and latent prompt")
 class FramePlan:
     """One setting for tuning, inversion and edit: a model learned, or noise found, under one plan does not fit another.
 
-    Tune-A-Video is ``FramePlan(("first", "previous"))``, LIVE ``("latent_prompt", "first", "previous")``; `ALONE` is the 2-D model, frame by frame.
+    Tune-A-Video is ``FramePlan(("first", "previous"))``, LIVE ``("latent_prompt", "first", "previous")``; `ALONE` is
+    the 2-D model, frame by frame.
     """
-    # Which frames give keys and values to frame i: names of `SLOTS`, or steps from i such as "-1". Beyond either end is the frame at that end.
+
+    # Which frames give keys and values to frame i: names of `SLOTS`, or steps from i such as "-1". Beyond either end is
+    # the frame at that end.
     slots: tuple[str, ...]
-    # Layers narrower than this part of the model's widest, 0..1, read only the frame itself (FateZero's least_sc_channel).
+    # Layers narrower than this part of the model's widest, 0..1, read only the frame itself (FateZero's
+    # least_sc_channel).
     min_width: float = 0.0
-    # Names, or beginnings of names, of blocks whose self-attention reads all frames, whatever the slots say (vid2vid-zero).
+    # Names, or beginnings of names, of blocks whose self-attention reads all frames, whatever the slots say
+    # (vid2vid-zero).
     dense_blocks: tuple[str, ...] = ()
-    # What group norm's statistics pool over: each frame by itself, as in the 2-D model; the clip's frames, as in Tune-A-Video's 5-D tensors; or these
-    # and the latent prompt. In an edit that frame may be a photo of another place, and then it washes out what the clip's frames are to show
-    # (bench/RESULTS.md); so "clip" gives it statistics of its own.
+    # What group norm's statistics pool over: each frame by itself, as in the 2-D model; the clip's frames, as in
+    # Tune-A-Video's 5-D tensors; or these and the latent prompt. In an edit that frame may be a photo of another place,
+    # and then it washes out what the clip's frames are to show (bench/RESULTS.md); so "clip" gives it statistics of its
+    # own.
     norm: str = "clip"
     # Whether temporal attention acts. It is nothing in a model that has learned none.
     temporal: bool = True
@@ -35,7 +44,10 @@ class FramePlan:
     def __post_init__(self):
         unknown = [slot for slot in self.slots if slot not in SLOTS and not re.fullmatch(RELATIVE, slot)]
         if unknown or not self.slots:
-            raise LiveError(f"frame plan: {', '.join(self.slots)!r}; each slot must be one of {', '.join(SLOTS)}, or a step such as -2 or +1")
+            raise LiveError(
+                f"frame plan: {', '.join(self.slots)!r}; each slot must be one of {', '.join(SLOTS)}, or a step such as"
+                " -2 or +1"
+            )
         check_number("min width", self.min_width, 0, 1)
         if self.norm not in NORMS:
             raise LiveError(f"norm: {self.norm!r}; choose {', '.join(NORMS)}")
@@ -45,14 +57,20 @@ class FramePlan:
         return replace(self, slots=tuple(sorted(self.slots))) == replace(other, slots=tuple(sorted(other.slots)))
 
     def __str__(self) -> str:
-        more = [f"{name.replace('_', ' ')} {getattr(self, name)}" for name in ("min_width", "dense_blocks", "norm") if getattr(self, name)]
+        more = [
+            f"{name.replace('_', ' ')} {getattr(self, name)}"
+            for name in ("min_width", "dense_blocks", "norm")
+            if getattr(self, name)
+        ]
         return ", ".join([*self.slots, *more, *([] if self.temporal else ["no temporal attention"])])
 
     def sources(self, frames: int, latent_prompt: bool, width: float = 1.0, block: str = "") -> list[list[int]]:
-        """For each of the F frames the U-Net sees, the frames whose keys and values it reads in a layer of that `width`, 0..1, in `block`.
+        """For each of the F frames the U-Net sees, the frames whose keys and values it reads in a layer of that
+        `width`, 0..1, in `block`.
 
-        With a latent prompt it is frame 0 and the clip follows; it reads itself and the clip's first frame, of which LIVE (Electronics
-        2024, section 3.2) says nothing. A plan that names the latent prompt where there is none simply reads the others.
+        With a latent prompt it is frame 0 and the clip follows; it reads itself and the clip's first frame, of which
+        LIVE (Electronics 2024, section 3.2) says nothing. A plan that names the latent prompt where there is none
+        simply reads the others.
         """
         shift = int(latent_prompt)
         if width < self.min_width:
@@ -62,11 +80,20 @@ class FramePlan:
             slots = [*(slot for slot in slots if slot == LATENT_PROMPT), "all"]
         if not slots:
             raise LiveError(f"frame plan: {', '.join(self.slots)!r} needs a latent prompt, and this stream has none")
-        rows = [[j for slot in slots for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in _frames(slot, i, frames)])] for i in range(frames)]
+        rows = [
+            [
+                j
+                for slot in slots
+                for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in _frames(slot, i, frames)])
+            ]
+            for i in range(frames)
+        ]
         return [[0, 1]] + rows if latent_prompt else rows
 
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
-        """How many successive frames of those the U-Net sees share group norm's statistics: ``(1, f)`` is the latent prompt, then the clip."""
+        """How many successive frames of those the U-Net sees share group norm's statistics: ``(1, f)`` is the latent
+        prompt, then the clip.
+        """
         if self.norm == "frame":
             return (1,) * (frames + latent_prompt)
         return (1, frames) if latent_prompt and self.norm == "clip" else (frames + latent_prompt,)

@@ -1,6 +1,7 @@
 """How a long computation hears that it shall stop.
 
-Whoever starts the work says for its length what `heed` does; every loop that may take more than a second calls `heed()` in each round.
+Whoever starts the work says for its length what `heed` does; every loop that may take more than a second calls `heed()`
+in each round.
 
 >>> def stop():
 ...     raise KeyboardInterrupt
@@ -10,6 +11,7 @@ Traceback (most recent call last):
 KeyboardInterrupt
 >>> heed()                                        # nobody asks to be heard
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

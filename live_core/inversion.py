@@ -1,4 +1,5 @@
 """DDIM inversion of a clip under its own prompt, and the attention store that a later edit may read."""
+
 from __future__ import annotations
 
 import math
@@ -26,20 +27,22 @@ NARROW = "load the model with precision float32 or bfloat16"
 
 @dataclass(frozen=True)
 class Inversion:
-    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries and keys are made
-    of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when `attention` is "ram" or "disk"; with
-    "recompute" it is None and 0 bytes are kept. `base`, `tuning`: what `LiveModel.fingerprint` and `tuning_fingerprint` were. `null_text`
-    (N, L, d): the unconditional text of every step of the edit, once optimised for `null_guidance` by a model whose `tuning_fingerprint` was
-    `null_tuning`.
+    """`latents` (N + 1, f, c, h, w): from the clip's own latents to its noise. `store` holds what the source's queries
+    and keys are made of, its word maps, and its latents, when they are a reconstruction's, by step of the edit when
+    `attention` is "ram" or "disk"; with "recompute" it is None and 0 bytes are kept. `base`, `tuning`: what
+    `LiveModel.fingerprint` and `tuning_fingerprint` were. `null_text` (N, L, d): the unconditional text of every step
+    of the edit, once optimised for `null_guidance` by a model whose `tuning_fingerprint` was `null_tuning`.
 
-    Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept step and each
-    layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers within `cross_max_tokens`,
-    and spatial self-attention (within `self_max_tokens`), temporal attention (always), or both; ``L d b`` once for each such
-    cross-attention layer; ``4 F m L`` for every step, m being the cells of the word maps (256 at 512 x 512); ``4 f c h w`` for every step of
-    a reconstruction. Stable Diffusion 1.x, 8 x 512 x 512, half precision, 50 steps: 8.03 GB for FateZero's rows, 4.00 for self- and as much
-    for cross-attention, and for the part r of the steps r times that; 13.3 for vid2vid-zero and 15.0 for LIVE (9 frames), which inject
-    words into layers of 4,096 tokens too.
+    Bytes kept for attention, with b bytes a value, F frames, the latent prompt's among them: ``F n d b`` for each kept
+    step and each layer that the method injects, of n tokens and width d: cross-attention if it injects words, in layers
+    within `cross_max_tokens`, and spatial self-attention (within `self_max_tokens`), temporal attention (always), or
+    both; ``L d b`` once for each such cross-attention layer; ``4 F m L`` for every step, m being the cells of the word
+    maps (256 at 512 x 512); ``4 f c h w`` for every step of a reconstruction. Stable Diffusion 1.x, 8 x 512 x 512, half
+    precision, 50 steps: 8.03 GB for FateZero's rows, 4.00 for self- and as much for cross-attention, and for the part r
+    of the steps r times that; 13.3 for vid2vid-zero and 15.0 for LIVE (9 frames), which inject words into layers of
+    4,096 tokens too.
     """
+
     latents: torch.Tensor
     prompt: str
     method: Method
@@ -61,31 +64,44 @@ class Inversion:
 
     def describe(self) -> str:
         kept = self.store.nbytes() if self.store else 0
-        return (f"{self.steps} steps, {self.latents.shape[1]} frames; latents {self.latents.nbytes / 1e6:.1f} MB, "
-                f"attention ({self.attention}) {kept / 1e6:.1f} MB ({kept} bytes)")
+        return (
+            f"{self.steps} steps, {self.latents.shape[1]} frames; latents {self.latents.nbytes / 1e6:.1f} MB, "
+            f"attention ({self.attention}) {kept / 1e6:.1f} MB ({kept} bytes)"
+        )
 
 
 def check_made_by(model: LiveModel, inversion: Inversion, node: str) -> None:
-    """LiveError unless `model`, which the node of that name was given, has the base that the inversion was made with; a note if it has another
-    tuning."""
+    """LiveError unless `model`, which the node of that name was given, has the base that the inversion was made with; a
+    note if it has another tuning."""
     if inversion.base != model.fingerprint:
-        raise LiveError(f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r} (fingerprint {model.fingerprint}); "
-                        f"give Invert Video and {node} the same model")
+        raise LiveError(
+            f"inversion: it was made with a base of fingerprint {inversion.base}, and this model is {model.name!r}"
+            f" (fingerprint {model.fingerprint}); give Invert Video and {node} the same model"
+        )
     if inversion.tuning != model.tuning_fingerprint:
-        note(f"inversion: the clip was inverted with another tuning than {node} has, so it may not come back where nothing changes; give both the same model")
+        note(
+            f"inversion: the clip was inverted with another tuning than {node} has, so it may not come back where"
+            " nothing changes; give both the same model"
+        )
 
 
 def note_other_frames(tuning: Tuning | None, method: Method) -> None:
     """A note for a method that shows frames what they did not see while the clip was learned."""
     learned = tuning.frame_plan if tuning else None
     if learned is not None and not method.frame_plan.like(learned):
-        note(f"method: {method.name!r} sees other frames ({method.frame_plan}) than the clip was tuned with ({learned}); tune for the method of the edit")
+        note(
+            f"method: {method.name!r} sees other frames ({method.frame_plan}) than the clip was tuned with ({learned});"
+            " tune for the method of the edit"
+        )
 
 
 def note_other_prompt(tuning: Tuning | None, prompt: str) -> None:
     """A note for a clip's prompt that it was not learned with."""
     if tuning is not None and prompt.strip() != tuning.prompt.strip():
-        note(f"prompt: {quoted(prompt)} is not what the model was tuned with, so the clip may not come back; give {quoted(tuning.prompt)}")
+        note(
+            f"prompt: {quoted(prompt)} is not what the model was tuned with, so the clip may not come back; give"
+            f" {quoted(tuning.prompt)}"
+        )
 
 
 def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> torch.Tensor | None:
@@ -94,7 +110,10 @@ def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> to
         return None
     trained = model.tuning.latent_prompt if model.tuning else None
     if trained is not None and trained.shape != clip.shape[1:]:
-        raise LiveError(f"tuning: its latent prompt is {tuple(trained.shape)} and the clip's latents are {tuple(clip.shape[1:])}; tune on a clip of this size")
+        raise LiveError(
+            f"tuning: its latent prompt is {tuple(trained.shape)} and the clip's latents are {tuple(clip.shape[1:])};"
+            " tune on a clip of this size"
+        )
     return clip[0] if trained is None else trained.to(clip)
 
 
@@ -105,13 +124,22 @@ def source_stream(model: LiveModel, method: Method, prompt: str, clip: torch.Ten
 
 @one_run()
 @torch.no_grad()
-def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, steps: int = 50, attention: str = "recompute",
-           folder: Path | None = None, callback: Callback = lambda step, total, latents: None, kept_steps: float = 1.0) -> Inversion:
+def invert(
+    model: LiveModel,
+    clip: torch.Tensor,
+    prompt: str,
+    method: Method,
+    steps: int = 50,
+    attention: str = "recompute",
+    folder: Path | None = None,
+    callback: Callback = lambda step, total, latents: None,
+    kept_steps: float = 1.0,
+) -> Inversion:
     """Walk `clip` (f, c, h, w), scaled latents, to noise in `steps` DDIM steps at guidance 1.
 
-    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's attention, so that edits need
-    not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more pass from the
-    noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
+    `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's attention, so that edits
+    need not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more
+    pass from the noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
     """
     model.check_clip_prompt(prompt, model.tuning.concepts if model.tuning else ())
     if attention not in STORES:
@@ -131,10 +159,19 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
     def noise_of(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
         """The noise at step i of the edit, its attention kept."""
         if not keep:
-            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan))["source"]
+            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan))[
+                "source"
+            ]
         tap = WordTap(model.unet.map_level)
         record = record_of(method, model.unet, store) if i < kept_steps * steps else None
-        noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan, tap=tap, record=record, step=i))["source"]
+        noise = predict(
+            model.unet,
+            [stream],
+            {"source": x},
+            timesteps[i],
+            i,
+            AttentionPlan(method.frame_plan, tap=tap, record=record, step=i),
+        )["source"]
         store.write(f"{i:04d}/maps", tap.maps[0])
         return noise
 
@@ -151,52 +188,74 @@ def invert(model: LiveModel, clip: torch.Tensor, prompt: str, method: Method, st
 
 
 def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore, words: bool | None = None) -> Record:
-    """What an edit by `method` will want to read; how far its ratios reach aside. `words`: whether it injects any word's attention, which
-    a word's own window may ask for; None, before the edit is known: whether the method does."""
+    """What an edit by `method` will want to read; how far its ratios reach aside. `words`: whether it injects any
+    word's attention, which a word's own window may ask for; None, before the edit is known: whether the method does."""
     selves = method.self_ratio > 0
-    return Record(store, cross=method.cross_ratio > 0 if words is None else words, spatial=selves and method.self_target != "temporal", temporal=selves and method.self_target != "spatial",
-                  cross_level=unet.level_within(method.cross_max_tokens), self_level=unet.level_within(method.self_max_tokens))
+    return Record(
+        store,
+        cross=method.cross_ratio > 0 if words is None else words,
+        spatial=selves and method.self_target != "temporal",
+        temporal=selves and method.self_target != "spatial",
+        cross_level=unet.level_within(method.cross_max_tokens),
+        self_level=unet.level_within(method.self_max_tokens),
+    )
 
 
 @one_run()
 @torch.no_grad()
-def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float = 7.5, inner_steps: int = 10,
-                   callback: Callback = lambda step, total, latents: None) -> Inversion:
-    """Null-text inversion (Mokady et al. 2022): the inversion with an unconditional text for every step, under which guided
-    sampling follows the inversion's own path. One embedding for all frames.
+def find_null_text(
+    model: LiveModel,
+    inversion: Inversion,
+    guidance_scale: float = 7.5,
+    inner_steps: int = 10,
+    callback: Callback = lambda step, total, latents: None,
+) -> Inversion:
+    """Null-text inversion (Mokady et al. 2022): the inversion with an unconditional text for every step, under which
+    guided sampling follows the inversion's own path. One embedding for all frames.
 
-    Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N), until the
-    squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
+    Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N),
+    until the squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
     """
     check_made_by(model, inversion, "Null-Text Inversion")
     if inversion.store is not None and inversion.method.source == "reconstruction":
-        raise LiveError(f"inversion: attention {inversion.attention!r} has kept an unguided reconstruction, which null text would no longer give; invert with \"recompute\"")
+        raise LiveError(
+            f"inversion: attention {inversion.attention!r} has kept an unguided reconstruction, which null text would"
+            ' no longer give; invert with "recompute"'
+        )
     check_number("guidance scale", guidance_scale)
     check_whole("inner steps", inner_steps, 1)
     if guidance_scale <= 1:
-        raise LiveError(f"guidance scale: {guidance_scale}; null text acts on guidance only, so give more than 1, such as 7.5")
+        raise LiveError(
+            f"guidance scale: {guidance_scale}; null text acts on guidance only, so give more than 1, such as 7.5"
+        )
     method, steps = inversion.method, inversion.steps
     timesteps = model.schedule.timesteps(steps)
     with torch.inference_mode(False):
         x = inversion.at(0).to(model.unet.device, copy=True)
         conditional = source_stream(model, method, inversion.prompt, inversion.at(steps).to(x, copy=True))
-        if conditional.latent_prompt is not None:                                           # of a tuning that was loaded under inference mode
+        if conditional.latent_prompt is not None:  # of a tuning that was loaded under inference mode
             conditional = replace(conditional, latent_prompt=conditional.latent_prompt.clone())
         null = model.encode_text("").clone()
         plan = AttentionPlan(method.frame_plan)
-        scale = 2.0 ** 16 if model.unet.dtype == torch.float16 else 1.0                     # keeps small half-precision gradients from vanishing
+        scale = (
+            2.0**16 if model.unet.dtype == torch.float16 else 1.0
+        )  # keeps small half-precision gradients from vanishing
         found = []
         with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
             for i, t in enumerate(timesteps):
-                target = inversion.at(i + 1).to(x, copy=True)                               # what the host hands on is made under inference mode
+                target = inversion.at(i + 1).to(x, copy=True)  # what the host hands on is made under inference mode
                 told = predict(model.unet, [conditional], {"source": x}, t, i, plan)
                 null = null.detach().clone().requires_grad_()
-                optimizer = torch.optim.AdamW([null], lr=1e-2 * (1 - i / (2 * steps)), weight_decay=0.0)      # which is Adam
+                optimizer = torch.optim.AdamW(
+                    [null], lr=1e-2 * (1 - i / (2 * steps)), weight_decay=0.0
+                )  # which is Adam
 
                 def stepped(null: torch.Tensor) -> torch.Tensor:
                     unconditional = replace(conditional, name="unconditional", text=null)
                     noise = told | predict(model.unet, [unconditional], {"source": x}, t, i, plan)
-                    return model.schedule.denoise(x, guided(noise, [("unconditional", 1.0), ("source", guidance_scale)]), t, steps)
+                    return model.schedule.denoise(
+                        x, guided(noise, [("unconditional", 1.0), ("source", guidance_scale)]), t, steps
+                    )
 
                 def compared() -> tuple[float, torch.Tensor]:
                     loss = torch.nn.functional.mse_loss(stepped(null), target)
@@ -207,19 +266,35 @@ def find_null_text(model: LiveModel, inversion: Inversion, guidance_scale: float
                         loss, gradient = model.unet.retried(compared, len(x))
                     if loss < 1e-5 + 2e-5 * i or not math.isfinite(loss):
                         break
-                    if not is_finite(gradient):                                        # an optimiser never forgets a NaN
-                        note(f"precision: a gradient overflowed in step {i + 1} of {steps}, so its null text is as far as it came; {NARROW}")
+                    if not is_finite(gradient):  # an optimiser never forgets a NaN
+                        note(
+                            f"precision: a gradient overflowed in step {i + 1} of {steps}, so its null text is as far"
+                            f" as it came; {NARROW}"
+                        )
                         break
                     descend(optimizer, [null], [gradient])
                 found.append(null.detach().cpu())
-                x = check_step("null text", i + 1, steps, stepped(null.detach()), f"give less than {guidance_scale:g} as guidance scale, or {NARROW}")
+                x = check_step(
+                    "null text",
+                    i + 1,
+                    steps,
+                    stepped(null.detach()),
+                    f"give less than {guidance_scale:g} as guidance scale, or {NARROW}",
+                )
                 callback(i + 1, steps, x)
-    return replace(inversion, null_text=torch.stack(found), null_guidance=guidance_scale, null_tuning=model.tuning_fingerprint)
+    return replace(
+        inversion, null_text=torch.stack(found), null_guidance=guidance_scale, null_tuning=model.tuning_fingerprint
+    )
 
 
 @one_run()
 @torch.no_grad()
-def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lambda step, total, latents: None, guidance_scale: float = 1.0) -> torch.Tensor:
+def reconstruct(
+    model: LiveModel,
+    inversion: Inversion,
+    callback: Callback = lambda step, total, latents: None,
+    guidance_scale: float = 1.0,
+) -> torch.Tensor:
     """Sample from the inverted noise with the source prompt: (f, c, h, w), the inversion's own check.
 
     At `guidance_scale` 1 by the conditional prediction alone; above, guided, by the null text if there is one.
@@ -236,6 +311,8 @@ def reconstruct(model: LiveModel, inversion: Inversion, callback: Callback = lam
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i, t in enumerate(model.schedule.timesteps(steps)):
             noise = predict(model.unet, streams, {"source": x}, t, i, plan)
-            x = check_step("reconstruction", i + 1, steps, model.schedule.denoise(x, guided(noise, chain), t, steps), NARROW)
+            x = check_step(
+                "reconstruction", i + 1, steps, model.schedule.denoise(x, guided(noise, chain), t, steps), NARROW
+            )
             callback(i + 1, steps, x)
     return x

@@ -1,9 +1,10 @@
 """Doing with less when memory runs out, for the length of one run.
 
-A stage is written as several ways to compute the same thing, each with less memory than the one before. The first is taken until memory runs
-out; then the next, and by every later call of that stage in the same run (`one_run`), which would only run out again. The next run
-starts with the first way: what another needed is no concern of its.
+A stage is written as several ways to compute the same thing, each with less memory than the one before. The first is
+taken until memory runs out; then the next, and by every later call of that stage in the same run (`one_run`), which
+would only run out again. The next run starts with the first way: what another needed is no concern of its.
 """
+
 from __future__ import annotations
 
 import gc
@@ -19,9 +20,11 @@ from .interrupts import heed
 from .notes import note
 
 T = TypeVar("T")
-Ways = Sequence[tuple[str, Callable[[], T]]]                    # (how, compute); the first one's how is not read
+Ways = Sequence[tuple[str, Callable[[], T]]]  # (how, compute); the first one's how is not read
 
-_reached: ContextVar[dict[str, int] | None] = ContextVar("reached", default=None)      # stage -> the way that it has come to in this run
+_reached: ContextVar[dict[str, int] | None] = ContextVar(
+    "reached", default=None
+)  # stage -> the way that it has come to in this run
 
 
 class NotEnoughMemory(torch.OutOfMemoryError):
@@ -30,7 +33,9 @@ class NotEnoughMemory(torch.OutOfMemoryError):
 
 @contextmanager
 def one_run(apart: bool = False) -> Iterator[None]:
-    """What runs short of memory goes on with less to the end of the outermost of these blocks, or, `apart`, of this one. Also a decorator."""
+    """What runs short of memory goes on with less to the end of the outermost of these blocks, or, `apart`, of this
+    one. Also a decorator.
+    """
     if _reached.get() is not None and not apart:
         yield
         return
@@ -42,8 +47,10 @@ def one_run(apart: bool = False) -> Iterator[None]:
 
 
 def with_less(stage: str, ways: Ways[T]) -> T:
-    """What the first of `ways` gives for which there is memory. Those that ran out are over for this run, and a note says `how` the `stage`
-    went on. A way may be computed twice, once in part: it must leave nothing half done. NotEnoughMemory when the last runs out."""
+    """What the first of `ways` gives for which there is memory. Those that ran out are over for this run, and a note
+    says `how` the `stage` went on. A way may be computed twice, once in part: it must leave nothing half done.
+    NotEnoughMemory when the last runs out.
+    """
     with one_run():
         reached = _reached.get()
         while True:
@@ -54,8 +61,14 @@ def with_less(stage: str, ways: Ways[T]) -> T:
                 if not is_out_of_memory(error):
                     raise
                 if way + 1 == len(ways):
-                    raise error if isinstance(error, NotEnoughMemory) else NotEnoughMemory(
-                        f"memory: not enough for {stage} ({error}); give fewer frames or a smaller size, or close what else uses it") from error
+                    raise (
+                        error
+                        if isinstance(error, NotEnoughMemory)
+                        else NotEnoughMemory(
+                            f"memory: not enough for {stage} ({error}); give fewer frames or a smaller size, or close"
+                            " what else uses it"
+                        )
+                    ) from error
             reached[stage] = way + 1
             gc.collect()
             if torch.cuda.is_available():
@@ -65,23 +78,41 @@ def with_less(stage: str, ways: Ways[T]) -> T:
 
 @one_run()
 def in_parts(stage: str, compute: Callable[[slice], torch.Tensor], count: int, most: int) -> torch.Tensor:
-    """What `compute` gives for `most` of `count` frames at a time, joined. Where memory runs out for half as many, and half of those, to one."""
+    """What `compute` gives for `most` of `count` frames at a time, joined. Where memory runs out for half as many, and
+    half of those, to one.
+    """
     done: list[torch.Tensor] = []
     start = 0
     while start < count or not done:
         heed()
-        done.append(with_less(stage, [(f"with {n} frame{'s' * (n > 1)} at a time", lambda n=n: compute(slice(start, start + n))) for n in (most, *halves(most))]))
+        done.append(
+            with_less(
+                stage,
+                [
+                    (f"with {n} frame{'s' * (n > 1)} at a time", lambda n=n: compute(slice(start, start + n)))
+                    for n in (most, *halves(most))
+                ],
+            )
+        )
         start += len(done[-1])
     return torch.cat(done)
 
 
 @one_run()
 def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.Tensor) -> torch.Tensor:
-    """What `compute` gives for every frame of `clips`, (f, ...) each, in main memory. Where the frames' device has no room, by the CPU."""
+    """What `compute` gives for every frame of `clips`, (f, ...) each, in main memory. Where the frames' device has no
+    room, by the CPU.
+    """
     out = None
     for i, frames in enumerate(zip(*clips)):
         heed()
-        result = with_less(stage, [("", lambda: compute(*frames)), ("on the CPU, to the same result", lambda: compute(*(frame.cpu() for frame in frames)))])
+        result = with_less(
+            stage,
+            [
+                ("", lambda: compute(*frames)),
+                ("on the CPU, to the same result", lambda: compute(*(frame.cpu() for frame in frames))),
+            ],
+        )
         out = torch.empty(len(clips[0]), *result.shape, dtype=result.dtype) if out is None else out
         out[i] = result
     return out
@@ -89,8 +120,10 @@ def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.T
 
 def copies(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
     """A copy of each, of `dtype` if given, without gradients: where it lies, or in main memory when there is no room."""
+
     def copied(device: str | None) -> dict[str, torch.Tensor]:
         return {name: t.detach().to(device or t.device, dtype or t.dtype, copy=True) for name, t in tensors.items()}
+
     return with_less("the copy of the weights", [("", lambda: copied(None)), ("in main memory", lambda: copied("cpu"))])
 
 
@@ -107,7 +140,7 @@ def halves(count: int) -> list[int]:
     return found
 
 
-Call = Callable[..., Any]                                       # `plainly` or `on_cpu`
+Call = Callable[..., Any]  # `plainly` or `on_cpu`
 
 
 def plainly(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
@@ -117,13 +150,19 @@ def plainly(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
 
 def on_cpu(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
     """`network(*inputs, **options)` by the CPU in float32; its own weights stay where and as they are."""
+
     def moved(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to("cpu", torch.float32) if tensor.is_floating_point() else tensor.cpu()
+
     tensors = {name: moved(t) for name, t in (*network.named_parameters(), *network.named_buffers())}
-    return torch.func.functional_call(network, tensors, tuple(map(moved, inputs)), {name: moved(x) for name, x in options.items()})
+    return torch.func.functional_call(
+        network, tensors, tuple(map(moved, inputs)), {name: moved(x) for name, x in options.items()}
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """PyTorch's allocator and Python have errors of their own; kernels, cuBLAS and the CPU's allocator that find no room say so only in words."""
+    """PyTorch's allocator and Python have errors of their own; kernels, cuBLAS and the CPU's allocator that find no
+    room say so only in words.
+    """
     words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in str(error) for said in words)

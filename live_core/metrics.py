@@ -2,6 +2,7 @@
 
 Frames are (f, H, W, 3), 0..1. CLIP is a transformers `CLIPModel` of any size; the papers use ViT-B/32.
 """
+
 from __future__ import annotations
 
 import re
@@ -16,14 +17,22 @@ from .notes import note
 from .prompts import PLACEHOLDER
 from .syntax import EMBEDDING, check_syntax, pieces
 
-FRAMES_AT_ONCE = 4                                                                         # of what CLIP sees: an interrupt waits for no more
-WINDOW = 11                                                                                # SSIM's, in pixels
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)      # CLIP's, of its training pictures
+FRAMES_AT_ONCE = 4  # of what CLIP sees: an interrupt waits for no more
+WINDOW = 11  # SSIM's, in pixels
+MEAN, STD = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (
+        0.26862954,
+        0.26130258,
+        0.27577711,
+    ),
+)  # CLIP's, of its training pictures
 
 
 @dataclass(frozen=True)
 class CLIP:
     """CLIP's two towers, which end in one space. `tokenizer` may be anything that turns a text into its model's inputs."""
+
     model: torch.nn.Module
     tokenizer: object
 
@@ -36,9 +45,13 @@ class CLIP:
         size = self.model.config.vision_config.image_size
         scale = size / min(frames.shape[1:3])
         shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]
-        x = F.interpolate(frames[..., :3].permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(0, 1)
+        x = F.interpolate(frames[..., :3].permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(
+            0, 1
+        )
         top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-        x = (x[..., top:top + size, left:left + size] - torch.tensor(MEAN)[:, None, None].to(x)) / torch.tensor(STD)[:, None, None].to(x)
+        x = (x[..., top : top + size, left : left + size] - torch.tensor(MEAN)[:, None, None].to(x)) / torch.tensor(
+            STD
+        )[:, None, None].to(x)
         pooled = self.model.vision_model(pixel_values=x).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
@@ -53,13 +66,18 @@ class CLIP:
 
 
 def note_cut(text: str, longest: int) -> None:
-    """Say that CLIP compares with the beginning of a text alone, the part that fits into its context of `longest` tokens."""
-    note(f"prompt: CLIP reads no more than the first {longest - 2} tokens of {text!r:.60}; write a shorter one to have all of it counted")
+    """Say that CLIP compares with the beginning of a text alone, the part that fits into its context of `longest`
+    tokens.
+    """
+    note(
+        f"prompt: CLIP reads no more than the first {longest - 2} tokens of {text!r:.60}; write a shorter one to have"
+        " all of it counted"
+    )
 
 
 def words_to_judge(prompt: str, name: str) -> str:
-    """What CLIP shall compare with, of a prompt in ComfyUI's syntax: its words, whatever they weigh. `name`: the input it
-    came from. A placeholder or an embedding, which only an editing model knows, is noted."""
+    """What CLIP shall compare with, of a prompt in ComfyUI's syntax: its words, whatever they weigh. `name`: the input
+    it came from. A placeholder or an embedding, which only an editing model knows, is noted."""
     check_syntax(prompt, name)
     for found in re.findall(rf"{PLACEHOLDER}|{EMBEDDING}\S+", prompt, re.IGNORECASE):
         note(f"{name}: CLIP does not know what {found!r} stands for; say in words what the frames should show")
@@ -67,13 +85,18 @@ def words_to_judge(prompt: str, name: str) -> str:
 
 
 def load_clip_model(folder: Path | str) -> CLIP:
-    """From a folder in transformers layout: config.json, model.safetensors and the tokenizer's files. Nothing is downloaded."""
+    """From a folder in transformers layout: config.json, model.safetensors and the tokenizer's files. Nothing is
+    downloaded.
+    """
     from .folders import read_clip
+
     return CLIP(*read_clip(Path(folder)))
 
 
 def clip_score(images: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    """(f,) 100 times the cosine of each frame with the prompt, 0 where that is negative (CLIPScore, Hessel et al. 2021)."""
+    """(f,) 100 times the cosine of each frame with the prompt, 0 where that is negative (CLIPScore, Hessel et al.
+    2021).
+    """
     return 100 * (images @ text).clamp(min=0)
 
 
@@ -83,7 +106,9 @@ def temporal_consistency(images: torch.Tensor) -> torch.Tensor:
 
 
 def frame_accuracy(images: torch.Tensor, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """(f,) bool: nearer to the target prompt than to the source prompt. Frame-Acc is the share of True (FateZero, section 4.2)."""
+    """(f,) bool: nearer to the target prompt than to the source prompt. Frame-Acc is the share of True (FateZero,
+    section 4.2).
+    """
     return images @ target >= images @ source
 
 
@@ -92,24 +117,30 @@ def psnr(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -
 
     NaN for a frame in which none does.
     """
+
     def of(a: torch.Tensor, b: torch.Tensor, *weight: torch.Tensor) -> torch.Tensor:
         return -10 * _weighted_mean(((a.float() - b.float()) ** 2).mean(-1), *weight).log10()
+
     return each_frame("PSNR", of, a, b, *_of_each(weight, a))
 
 
 def ssim(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """(f,) structural similarity, window of 11 pixels (Wang et al. 2004), up to 1; `weight` as for `psnr`. NaN, with a note, in pictures that
-    the window does not fit."""
+    """(f,) structural similarity, window of 11 pixels (Wang et al. 2004), up to 1; `weight` as for `psnr`. NaN, with a
+    note, in pictures that the window does not fit."""
     import kornia
 
     height, width = a.shape[1:3]
     if min(height, width) <= WINDOW // 2:
-        note(f"SSIM: not measured in pictures of {width}x{height}, which its window of {WINDOW} pixels does not fit; give larger ones")
+        note(
+            f"SSIM: not measured in pictures of {width}x{height}, which its window of {WINDOW} pixels does not fit;"
+            " give larger ones"
+        )
         return torch.full((len(a),), float("nan"))
 
     def of(a: torch.Tensor, b: torch.Tensor, *weight: torch.Tensor) -> torch.Tensor:
         x, y = (frame.permute(2, 0, 1)[None].float() for frame in (a, b))
         return _weighted_mean(kornia.metrics.ssim(x, y, WINDOW)[0].mean(0), *weight)
+
     return each_frame("SSIM", of, a, b, *_of_each(weight, a))
 
 

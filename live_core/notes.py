@@ -7,6 +7,7 @@ An error stops; a note does not. Every note is logged, and a caller that can sho
 >>> notes
 ['mask: it covers the whole picture, so nothing of the clip is kept']
 """
+
 from __future__ import annotations
 
 import logging

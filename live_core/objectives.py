@@ -4,6 +4,7 @@ Objective 1 learns the latent prompt, the attention queries and temporal attenti
 inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. What they learn is disjoint,
 and each has its own optimiser; but in the ablation in which both learn temporal attention that stays with the clip's.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
 
-Loss = tuple[torch.Tensor, torch.Tensor]          # the error, and the latents less the noise that the model saw in them
+Loss = tuple[torch.Tensor, torch.Tensor]  # the error, and the latents less the noise that the model saw in them
 PHOTO_LOSSES = ("log", "square")
 
 
@@ -29,15 +30,18 @@ PHOTO_LOSSES = ("log", "square")
 class TuneSettings:
     """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
 
-    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first. `latent_prompt`
-    False is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video; `temporal_in_photo_steps` True is
-    that of Fig. 7: temporal attention acts while the photo is learned, and learns from it too, by the mean squared error at the clip's rate.
-    `photo_latent_prompt` True puts the photo's own latent into the latent prompt's seat while it is learned, as the papers have it:
-    then the seat shows what the vector should learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of
-    the mean squared error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
-    small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the cleanest. The logarithm's, the
-    gradient over the error, is within a factor of 3 at all timesteps. Weights learned for each noise level end close to it (Karras et al. 2024).
+    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first.
+    `latent_prompt` False is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video;
+    `temporal_in_photo_steps` True is that of Fig. 7: temporal attention acts while the photo is learned, and learns
+    from it too, by the mean squared error at the clip's rate. `photo_latent_prompt` True puts the photo's own latent
+    into the latent prompt's seat while it is learned, as the papers have it: then the seat shows what the vector should
+    learn, and it learns less (bench/RESULTS.md). `photo_loss`: the vector descends the "log" of the mean squared error,
+    or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
+    small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the
+    cleanest. The logarithm's, the gradient over the error, is within a factor of 3 at all timesteps. Weights learned
+    for each noise level end close to it (Karras et al. 2024).
     """
+
     clip_steps: int = 500
     photo_steps: int = 500
     clip_rate: float = 3e-5
@@ -56,11 +60,13 @@ class TuneSettings:
             check_whole(name.replace("_", " "), getattr(self, name), 0)
         for name in ("clip_rate", "latent_prompt_rate", "photo_rate"):
             check_number(name.replace("_", " "), getattr(self, name), 0, 1)
-        check_whole("seed", self.seed, 0, 2 ** 64 - 1)
+        check_whole("seed", self.seed, 0, 2**64 - 1)
 
 
 class Learned:
-    """Everything that a tuning learns, and its optimisers. `weights`: masters, in float32 or wider, of the U-Net's trainable parameters."""
+    """Everything that a tuning learns, and its optimisers. `weights`: masters, in float32 or wider, of the U-Net's
+    trainable parameters.
+    """
 
     def __init__(self, model: LiveModel, clip: torch.Tensor, concepts: Sequence[Concept], settings: TuneSettings):
         unet = model.unet
@@ -70,10 +76,14 @@ class Learned:
         self.latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
         self.vectors = [c.vector.clone().to(clip.device).requires_grad_() for c in concepts]
         seats = [] if self.latent_prompt is None else [self.latent_prompt]
-        groups = [{"params": list(self.weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2},
-                  *({"params": [seat], "lr": settings.latent_prompt_rate, "weight_decay": 0.0} for seat in seats)]
+        groups = [
+            {"params": list(self.weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2},
+            *({"params": [seat], "lr": settings.latent_prompt_rate, "weight_decay": 0.0} for seat in seats),
+        ]
         self.clip_optimizer = torch.optim.AdamW(groups)
-        self.photo_optimizer = torch.optim.AdamW(self.vectors, lr=settings.photo_rate, weight_decay=0.0) if self.vectors else None
+        self.photo_optimizer = (
+            torch.optim.AdamW(self.vectors, lr=settings.photo_rate, weight_decay=0.0) if self.vectors else None
+        )
 
     @property
     def optimizers(self) -> list[torch.optim.AdamW]:
@@ -86,7 +96,9 @@ class Learned:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The U-Net's parameters take gradients within the `with` block; the base's weights are back after it, whatever happens."""
+        """The U-Net's parameters take gradients within the `with` block; the base's weights are back after it, whatever
+        happens.
+        """
         try:
             for p in self.parameters.values():
                 p.requires_grad_(True)
@@ -105,6 +117,7 @@ class Learned:
 @dataclass(frozen=True)
 class Learner:
     """Tensors that one optimiser steps down an error, or down its logarithm."""
+
     optimizer: torch.optim.AdamW
     # What the error is differentiated by, and the optimiser's own tensors for that, one each.
     learned: Sequence[torch.Tensor]
@@ -123,7 +136,9 @@ class ClipObjective:
     def learners(self, _turn: int) -> list[Learner]:
         learned = self.learned
         seats = [] if learned.latent_prompt is None else [learned.latent_prompt]
-        return [Learner(learned.clip_optimizer, [*learned.parameters.values(), *seats], [*learned.weights.values(), *seats])]
+        return [
+            Learner(learned.clip_optimizer, [*learned.parameters.values(), *seats], [*learned.weights.values(), *seats])
+        ]
 
     def shown(self, _turn: int) -> int:
         """Which of the callback's latents a turn renews: the clip comes before the photos."""
@@ -131,7 +146,9 @@ class ClipObjective:
 
     def loss(self, _turn: int, generator: torch.Generator) -> Loss:
         t = int(torch.randint(self.model.schedule.length, (), generator=generator))
-        return noise_error(self.model, self.clip, t, self.text, self.learned.latent_prompt, AttentionPlan(self.frame_plan), generator)
+        return noise_error(
+            self.model, self.clip, t, self.text, self.learned.latent_prompt, AttentionPlan(self.frame_plan), generator
+        )
 
 
 class PhotoObjective:
@@ -145,9 +162,19 @@ class PhotoObjective:
     def learners(self, turn: int) -> list[Learner]:
         learned, vector = self.learned, self.learned.vectors[turn % len(self.concepts)]
         found = [Learner(learned.photo_optimizer, [vector], [vector], log=self.settings.photo_loss == "log")]
-        temporal = [name for name in learned.parameters if ".attn_temp." in name] if self.settings.temporal_in_photo_steps else []
+        temporal = (
+            [name for name in learned.parameters if ".attn_temp." in name]
+            if self.settings.temporal_in_photo_steps
+            else []
+        )
         if temporal:
-            found.append(Learner(learned.clip_optimizer, [learned.parameters[name] for name in temporal], [learned.weights[name] for name in temporal]))
+            found.append(
+                Learner(
+                    learned.clip_optimizer,
+                    [learned.parameters[name] for name in temporal],
+                    [learned.weights[name] for name in temporal],
+                )
+            )
         return found
 
     def shown(self, turn: int) -> int:
@@ -160,20 +187,35 @@ class PhotoObjective:
         prompt = self.model.read(template.format(self.concepts[which].placeholder), tuple(self.concepts))
         text = encode(prompt, self.model.text_encoder, tuple(self.learned.vectors))[None]
         seat = self.references[which][0] if self.settings.latent_prompt and self.settings.photo_latent_prompt else None
-        return noise_error(self.model, self.references[which], t, text, seat, self.plan, generator, self.concepts[which].mask)
+        return noise_error(
+            self.model, self.references[which], t, text, seat, self.plan, generator, self.concepts[which].mask
+        )
 
 
-def noise_error(model: LiveModel, latents: torch.Tensor, t: int, text: torch.Tensor, latent_prompt: torch.Tensor | None, plan: AttentionPlan,
-                generator: torch.Generator, mask: torch.Tensor | None = None) -> Loss:
-    """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t under `text` (1, L, d), where `mask` (1, 1, h, w) counts."""
+def noise_error(
+    model: LiveModel,
+    latents: torch.Tensor,
+    t: int,
+    text: torch.Tensor,
+    latent_prompt: torch.Tensor | None,
+    plan: AttentionPlan,
+    generator: torch.Generator,
+    mask: torch.Tensor | None = None,
+) -> Loss:
+    """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t under `text` (1, L, d), where
+    `mask` (1, 1, h, w) counts.
+    """
     schedule = model.schedule
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     noisy = schedule.add_noise(latents, noise, t)
     predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
-    target, clean = schedule.target(latents, noise, t), schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
+    target, clean = (
+        schedule.target(latents, noise, t),
+        schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t),
+    )
     if mask is None:
         return F.mse_loss(predicted, target), clean
-    weight = mask.clone().to(latents).expand_as(latents)        # a clone is no inference tensor
+    weight = mask.clone().to(latents).expand_as(latents)  # a clone is no inference tensor
     return (weight * (predicted - target) ** 2).sum() / weight.sum(), clean
 
 

@@ -1,4 +1,5 @@
 """Pictures brought to a size, and a photo cut down to what counts in it."""
+
 from __future__ import annotations
 
 import torch
@@ -8,7 +9,7 @@ from . import LiveError
 from .checks import check_frames, quoted
 from .notes import note
 
-NEUTRAL = 0.5                           # what stands where a photo does not count: mid-grey
+NEUTRAL = 0.5  # what stands where a photo does not count: mid-grey
 
 
 def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -17,37 +18,51 @@ def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
     size = max(height, round(pictures.shape[1] * scale)), max(width, round(pictures.shape[2] * scale))
     scaled = F.interpolate(pictures.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top:top + height, left:left + width]
+    return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top : top + height, left : left + width]
 
 
 def check_pictures(name: str, pictures: torch.Tensor) -> None:
-    """LiveError unless `pictures` of the input `name` are (f, H, W, c) floats with at least one frame and a pixel in each."""
+    """LiveError unless `pictures` of the input `name` are (f, H, W, c) floats with at least one frame and a pixel in
+    each.
+    """
     if pictures.ndim != 4 or 0 in pictures.shape:
-        raise LiveError(f"{name}: shape {tuple(pictures.shape)}; expected (frames, height, width, 3) with at least one frame. ComfyUI reads "
-                        "none of an animated WebP with Load Video: open it with Load Image, or save it as mp4")
+        raise LiveError(
+            f"{name}: shape {tuple(pictures.shape)}; expected (frames, height, width, 3) with at least one frame."
+            " ComfyUI reads none of an animated WebP with Load Video: open it with Load Image, or save it as mp4"
+        )
     if not pictures.is_floating_point():
         raise LiveError(f"{name}: {quoted(pictures)}; expected floats from 0 to 1, so divide 8-bit values by 255")
 
 
 def check_clip(frames: torch.Tensor, multiple: int, side: int | None = None) -> None:
-    """LiveError unless `frames` is a clip (f, H, W, 3) of at least one frame whose sides are multiples of `multiple`; a note where it
-    is far larger or smaller than what a model made for `side` x `side` pixels edits well."""
+    """LiveError unless `frames` is a clip (f, H, W, 3) of at least one frame whose sides are multiples of `multiple`; a
+    note where it is far larger or smaller than what a model made for `side` x `side` pixels edits well."""
     check_pictures("images", frames)
     count, height, width, channels = frames.shape
     if channels != 3:
-        raise LiveError(f"images: {channels} channels; expected 3 (RGB), so put a picture with transparency on a background first")
+        raise LiveError(
+            f"images: {channels} channels; expected 3 (RGB), so put a picture with transparency on a background first"
+        )
     if height % multiple or width % multiple:
         fitting = "x".join(str(max(length // multiple, 1) * multiple) for length in (width, height))
-        raise LiveError(f"images: {width}x{height} pixels; width and height must be multiples of {multiple}, such as {fitting}: put Fit Clip in the "
-                        "place of Get Video Components, or Resize Image/Mask before this")
+        raise LiveError(
+            f"images: {width}x{height} pixels; width and height must be multiples of {multiple}, such as {fitting}: put"
+            " Fit Clip in the place of Get Video Components, or Resize Image/Mask before this"
+        )
     if side is None:
         return
-    area = width * height / side ** 2
+    area = width * height / side**2
     if area > 4 or count * area > 48:
-        note(f"images: {count} frames of {width}x{height}, {count * area:.0f} times the pixels of one picture of the {side}x{side} this model was made "
-             "for; 8 to 24 times are usual, and memory and time grow faster than pixels. Fit Clip makes a clip smaller")
+        note(
+            f"images: {count} frames of {width}x{height}, {count * area:.0f} times the pixels of one picture of the"
+            f" {side}x{side} this model was made for; 8 to 24 times are usual, and memory and time grow faster than"
+            " pixels. Fit Clip makes a clip smaller"
+        )
     elif area < 1 / 8:
-        note(f"images: {width}x{height} pixels, and this model was made for {side}x{side}; in so few it draws little. Raise longest_side of Fit Clip, or scale up")
+        note(
+            f"images: {width}x{height} pixels, and this model was made for {side}x{side}; in so few it draws little."
+            " Raise longest_side of Fit Clip, or scale up"
+        )
 
 
 def check_photo(photo: torch.Tensor) -> None:
@@ -59,28 +74,41 @@ def check_photo(photo: torch.Tensor) -> None:
     check_frames("photo", photo)
 
 
-def cut_out(photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
-            ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A photo at a clip's size, and what counts in it: (1, height, width, 3) and (1, height, width), 0..1, or None where all does.
+def cut_out(
+    photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A photo at a clip's size, and what counts in it: (1, height, width, 3) and (1, height, width), 0..1, or None
+    where all does.
 
     `photo` (1, H, W, 3 or 4), a fourth channel being opacity; `mask` (1, H, W), 1 where the photo counts. What does not
-    count is mid-grey. LiveError for a mask of another size than the photo, or that leaves nothing of what is in the picture.
+    count is mid-grey. LiveError for a mask of another size than the photo, or that leaves nothing of what is in the
+    picture.
     """
     check_photo(photo)
     if (scale := max(height / photo.shape[1], width / photo.shape[2])) > 2:
-        note(f"photo: {photo.shape[2]}x{photo.shape[1]} pixels, which is scaled up {scale:.3g} times, so it shows little; give a larger one")
+        note(
+            f"photo: {photo.shape[2]}x{photo.shape[1]} pixels, which is scaled up {scale:.3g} times, so it shows"
+            " little; give a larger one"
+        )
     counts = _counts(photo, mask)
     if counts is None:
         return cover(photo[..., :3], height, width), None
     kept = photo[..., :3][counts > 0.5]
     if len(kept) and (kept.amax(0) - kept.amin(0)).max() < 1e-3:
-        note("mask: what it leaves of the photo is of one colour; white is what counts, and Load Image's mask is white where the photo is "
-             "transparent, so put Invert Mask between them")
+        note(
+            "mask: what it leaves of the photo is of one colour; white is what counts, and Load Image's mask is white"
+            " where the photo is transparent, so put Invert Mask between them"
+        )
     counts = counts.to(photo)[..., None]
-    fitted = cover(torch.cat([photo[..., :3] * counts, counts], -1), height, width)       # multiplied first: nothing of the rest seeps in
+    fitted = cover(
+        torch.cat([photo[..., :3] * counts, counts], -1), height, width
+    )  # multiplied first: nothing of the rest seeps in
     colours, counts = fitted[..., :3], fitted[..., 3]
     if counts.max() < 0.5:
-        raise LiveError(f"mask: it leaves nothing of the photo once that is cropped to {width}x{height}; give a photo with the thing in the middle")
+        raise LiveError(
+            f"mask: it leaves nothing of the photo once that is cropped to {width}x{height}; give a photo with the"
+            " thing in the middle"
+        )
     return (colours + NEUTRAL * (1 - counts[..., None])).clamp(0, 1), counts
 
 
@@ -92,15 +120,23 @@ def _counts(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | No
             raise LiveError(f"mask: {mask.shape[0]} frames; give one, for the one photo")
         check_frames("mask", mask)
         if not mask.max() > 0:
-            raise LiveError("mask: it is black, so nothing of the photo counts; white is what counts. Load Image's mask is black where "
-                            "the photo is opaque, so put Invert Mask between them")
+            raise LiveError(
+                "mask: it is black, so nothing of the photo counts; white is what counts. Load Image's mask is black"
+                " where the photo is opaque, so put Invert Mask between them"
+            )
         if mask.min() == 1:
-            mask = None                                     # of any size: Load Image's of an opaque photo is 64x64
+            mask = None  # of any size: Load Image's of an opaque photo is 64x64
         elif tuple(mask.shape[1:]) != size:
-            raise LiveError(f"mask: {mask.shape[2]}x{mask.shape[1]} pixels, and the photo has {size[1]}x{size[0]}; give a mask of the photo's size")
+            raise LiveError(
+                f"mask: {mask.shape[2]}x{mask.shape[1]} pixels, and the photo has {size[1]}x{size[0]}; give a mask of"
+                " the photo's size"
+            )
     opaque = photo[..., 3] if photo.shape[-1] == 4 and photo[..., 3].min() < 1 else None
     if opaque is None or mask is None:
         if opaque is not None:
-            note(f"photo: {1 - float(opaque.mean()):.0%} of it is transparent, and only the rest is learned; connect a mask to choose otherwise")
+            note(
+                f"photo: {1 - float(opaque.mean()):.0%} of it is transparent, and only the rest is learned; connect a"
+                " mask to choose otherwise"
+            )
         return mask if opaque is None else opaque
     return mask.to(opaque) * opaque

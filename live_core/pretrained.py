@@ -1,4 +1,5 @@
 """What a model is: its networks, its fingerprint, and how networks are given a file's tensors."""
+
 from __future__ import annotations
 
 import hashlib
@@ -31,9 +32,10 @@ OVERFLOW = "load the model with precision float32; if it has that, its weights a
 class LiveModel:
     """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
 
-    `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base. `embeddings` lists the files that
-    `embedding:name` may name in a prompt (`text.Embeddings`).
+    `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base. `embeddings`
+    lists the files that `embedding:name` may name in a prompt (`text.Embeddings`).
     """
+
     unet: VideoUNet
     vae: nn.Module
     text_encoder: nn.Module
@@ -46,25 +48,39 @@ class LiveModel:
 
     def with_tuning(self, tuning: Tuning | None) -> LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
-            raise LiveError(f"tuning: it was trained on {tuning.base_name!r} (fingerprint {tuning.base}), and this model is {self.name!r} (fingerprint "
-                            f"{self.fingerprint}); load the base model it was trained on")
+            raise LiveError(
+                f"tuning: it was trained on {tuning.base_name!r} (fingerprint {tuning.base}), and this model is"
+                f" {self.name!r} (fingerprint {self.fingerprint}); load the base model it was trained on"
+            )
         if tuning is not None:
-            tuning.check_fit(self.name, self.unet.trainable(), self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim)
+            tuning.check_fit(
+                self.name,
+                self.unet.trainable(),
+                self.unet.unet.config.in_channels,
+                token_table(self.text_encoder).embedding_dim,
+            )
         return replace(self, tuning=tuning)
 
     def check_concepts(self, concepts: Iterable[Concept]) -> None:
-        """LiveError for what was bound with another model, or would only fit by accident: its photo's latents and its vector are this model's own."""
+        """LiveError for what was bound with another model, or would only fit by accident: its photo's latents and its
+        vector are this model's own.
+        """
         for concept in concepts:
             channels, width = self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim
             shapes = concept.reference.shape[1], concept.vector.shape[0]
             if concept.base not in ("", self.fingerprint) or shapes != (channels, width):
-                raise LiveError(f"concept: the photo of {concept.placeholder!r} was bound with another model (fingerprint {concept.base or 'unknown'}, {shapes[0]} channels, "
-                                f"a vector of {shapes[1]}) than {self.name!r} (fingerprint {self.fingerprint}, {channels} channels, a vector of {width}); give Bind Photo "
-                                "and Tune Video the same model")
+                raise LiveError(
+                    f"concept: the photo of {concept.placeholder!r} was bound with another model (fingerprint"
+                    f" {concept.base or 'unknown'}, {shapes[0]} channels, a vector of {shapes[1]}) than {self.name!r}"
+                    f" (fingerprint {self.fingerprint}, {channels} channels, a vector of {width}); give Bind Photo and"
+                    " Tune Video the same model"
+                )
 
     @property
     def tuning_fingerprint(self) -> str:
-        """16 hex digits that tell tunings of the clip apart; "" without one. What was learned of a photo is left out: it changes no inversion."""
+        """16 hex digits that tell tunings of the clip apart; "" without one. What was learned of a photo is left out:
+        it changes no inversion.
+        """
         if self.tuning is None:
             return ""
         latent_prompt = {} if self.tuning.latent_prompt is None else {"latent_prompt": self.tuning.latent_prompt}
@@ -76,11 +92,12 @@ class LiveModel:
 
         def encoded(call: Call) -> torch.Tensor:
             return encode(prompt, self.text_encoder, vectors, call).to(self.unet.device, torch.float32)
+
         return with_less("the text encoder", [("", lambda: encoded(plainly)), ("on the CPU", lambda: encoded(on_cpu))])
 
     def read(self, text: str, concepts: tuple[Concept, ...] = ()) -> Prompt:
         """A prompt that may use the concepts' placeholders."""
-        files = self.embeddings() if EMBEDDING in text else {}                    # tuning reads a prompt at every step
+        files = self.embeddings() if EMBEDDING in text else {}  # tuning reads a prompt at every step
         known = Embeddings(files, token_table(self.text_encoder).weight.shape[1])
         return read_prompt(text, self.tokenizer, tuple(c.placeholder for c in concepts), known)
 
@@ -95,7 +112,8 @@ class LiveModel:
 
     @torch.no_grad()
     def encode_frames(self, frames: torch.Tensor, name: str = "images") -> torch.Tensor:
-        """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W: multiples of 8.
+        """Pictures (f, H, W, 3), 0..1, to scaled latents (f, c, h, w), float32, the posterior's mean. H and W:
+        multiples of 8.
 
         LiveError for pictures of another shape, or, with the input's `name`, with values that are not finite.
         """
@@ -124,13 +142,17 @@ class LiveModel:
 def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
     """A model in diffusers layout (unet, vae, text_encoder, tokenizer, scheduler).
 
-    Weights are ordinary tensors even under inference mode, so that they can be trained. LiveError, naming the part, for files that are
-    missing or damaged, for a configuration that says what LIVE does not take from a file, and for tensors that are not those it describes.
+    Weights are ordinary tensors even under inference mode, so that they can be trained. LiveError, naming the part, for
+    files that are missing or damaged, for a configuration that says what LIVE does not take from a file, and for
+    tensors that are not those it describes.
     """
     folder = Path(folder)
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
-        raise LiveError(f"model folder {folder.name!r:.100} has no {', '.join(missing)}; expected the diffusers layout of Stable Diffusion 1.x or 2.x")
+        raise LiveError(
+            f"model folder {folder.name!r:.100} has no {', '.join(missing)}; expected the diffusers layout of Stable"
+            " Diffusion 1.x or 2.x"
+        )
     with torch.inference_mode(False), torch.no_grad():
         unet, unet_tensors = read_unet(folder / "unet", dtype)
         vae = read_autoencoder(folder / "vae", vae_dtype(dtype))
@@ -138,27 +160,33 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
         tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.max_position_embeddings)
         schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
         if len(tokenizer) > text_encoder.config.vocab_size:
-            raise LiveError(f"model folder: {folder.name!r:.100} has parts of different models: a tokenizer of {len(tokenizer)} tokens, and a text encoder of "
-                            f"{text_encoder.config.vocab_size}; put the parts of one model together")
-        return LiveModel(unet, vae, text_encoder, tokenizer, schedule, folder.name, base_fingerprint(unet_tensors, text_tensors))
+            raise LiveError(
+                f"model folder: {folder.name!r:.100} has parts of different models: a tokenizer of {len(tokenizer)}"
+                f" tokens, and a text encoder of {text_encoder.config.vocab_size}; put the parts of one model together"
+            )
+        return LiveModel(
+            unet, vae, text_encoder, tokenizer, schedule, folder.name, base_fingerprint(unet_tensors, text_tensors)
+        )
 
 
 def base_fingerprint(unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that tell base models apart by what a tuning rests on: the U-Net's tensors, its temporal ones among them, and those of
-    the text encoder as far as it is read. All in diffusers' names and as the file has them."""
+    """16 hex digits that tell base models apart by what a tuning rests on: the U-Net's tensors, its temporal ones among
+    them, and those of the text encoder as far as it is read. All in diffusers' names and as the file has them."""
     tensors = {f"unet.{name}": tensor for name, tensor in unet.items()}
-    tensors |= {"text." + name.removeprefix("text_model."): tensor for name, tensor in text_encoder.items()}          # transformers dropped this level in version 5
+    tensors |= {
+        "text." + name.removeprefix("text_model."): tensor for name, tensor in text_encoder.items()
+    }  # transformers dropped this level in version 5
     return fingerprint_of(tensors)
 
 
 def fingerprint_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that tell tensors apart by their names, their shapes and up to 64 values spread evenly over each. In half precision, so
-    that a file saved at float16 is the same base as the one at float32."""
+    """16 hex digits that tell tensors apart by their names, their shapes and up to 64 values spread evenly over each.
+    In half precision, so that a file saved at float16 is the same base as the one at float32."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         values = tensor.detach().reshape(-1)
         count = min(len(values), 64)
-        spread = torch.arange(count) * (len(values) - 1) // max(count - 1, 1)                # the first value to the last
+        spread = torch.arange(count) * (len(values) - 1) // max(count - 1, 1)  # the first value to the last
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(values[spread.to(values.device)].half().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

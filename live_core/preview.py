@@ -1,4 +1,7 @@
-"""Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, curves over frames, and rows of pictures."""
+"""Pictures to look at: latents by a linear map to RGB, fitted to one decoded frame of the same model, curves over
+frames, and rows of pictures.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -11,7 +14,7 @@ from . import LiveError
 from .interrupts import heed
 from .notes import note
 
-GAP, HIGHEST = 4, 2 ** 15                                            # pixels between a sheet's pictures, and of a sheet: matplotlib draws twice that
+GAP, HIGHEST = 4, 2**15  # pixels between a sheet's pictures, and of a sheet: matplotlib draws twice that
 
 
 def fit_colours(latents: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
@@ -47,11 +50,17 @@ def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 
     return _drawn(figure)
 
 
-def plot_rows(cell: Callable[[int, int, tuple[int, int]], torch.Tensor], shape: tuple[int, int, int, int], labels: Sequence[str], most: int = 8,
-              side: int = 160) -> torch.Tensor:
-    """One picture (1, H', W', 3), 0..1: a row for each of r labels, which stand on the left as they are written, and in it up to `most`
-    evenly chosen of f frames, their numbers on top. `cell` draws frame i of row r at a size (h, w), as (h, w, 3), 0..1; `shape`: (r, f, H, W).
-    A frame is `side` pixels on its longer side, or fewer where the sheet would be too high."""
+def plot_rows(
+    cell: Callable[[int, int, tuple[int, int]], torch.Tensor],
+    shape: tuple[int, int, int, int],
+    labels: Sequence[str],
+    most: int = 8,
+    side: int = 160,
+) -> torch.Tensor:
+    """One picture (1, H', W', 3), 0..1: a row for each of r labels, which stand on the left as they are written, and in
+    it up to `most` evenly chosen of f frames, their numbers on top. `cell` draws frame i of row r at a size (h, w), as
+    (h, w, 3), 0..1; `shape`: (r, f, H, W). A frame is `side` pixels on its longer side, or fewer where the sheet would
+    be too high."""
     from matplotlib.figure import Figure
 
     rows, frames, *picture = shape
@@ -74,12 +83,12 @@ def plot_rows(cell: Callable[[int, int, tuple[int, int]], torch.Tensor], shape: 
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    sheet = _drawn(figure)                                           # without the pictures, of which matplotlib would make many copies
+    sheet = _drawn(figure)  # without the pictures, of which matplotlib would make many copies
     for row in range(rows):
         for column, frame in enumerate(chosen):
             heed()
             x, y = left + column * (width + GAP), top + row * (height + GAP)
-            sheet[0, y:y + height, x:x + width] = cell(row, frame, (height, width)).clamp(0, 1)
+            sheet[0, y : y + height, x : x + width] = cell(row, frame, (height, width)).clamp(0, 1)
     return sheet
 
 
@@ -89,12 +98,13 @@ def _written(text: str) -> str:
 
 
 def _shortened(line: str, most: int = 48) -> str:
-    return line if len(line) <= most else line[:most - 3] + "..."
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
 def _drawn(figure) -> torch.Tensor:
     """(1, H, W, 3), 0..1"""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[None, ..., :3].copy()).float().div_(255)

@@ -1,4 +1,5 @@
 """Where the source of an edit comes from: the clip's latents, word maps, queries and keys at each of the edit's steps."""
+
 from __future__ import annotations
 
 import torch
@@ -15,9 +16,12 @@ from .streams import Stream, guided, predict
 
 
 class Source(Part):
-    """No source at all, and what every kind shares. Its `latents` (f, c, h, w) are the clip's at the step under way, and after it at the next."""
-    streams: tuple[Stream, ...] = ()                 # its rows of the edit's batch, the first of them the clip under its own prompt
-    store: AttentionStore | None = None              # where its queries and keys are read when it has no row
+    """No source at all, and what every kind shares. Its `latents` (f, c, h, w) are the clip's at the step under way,
+    and after it at the next.
+    """
+
+    streams: tuple[Stream, ...] = ()  # its rows of the edit's batch, the first of them the clip under its own prompt
+    store: AttentionStore | None = None  # where its queries and keys are read when it has no row
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
         self.model, self.inversion, self.method = model, inversion, method
@@ -42,13 +46,19 @@ class Source(Part):
 
 
 class Beside(Source):
-    """A reconstruction that runs in the edit's own batch; guided, if there is null text, else by its conditional prediction alone."""
+    """A reconstruction that runs in the edit's own batch; guided, if there is null text, else by its conditional
+    prediction alone.
+    """
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
         super().__init__(model, inversion, method)
         stream = source_stream(model, method, inversion.prompt, inversion.at(inversion.steps).to(self.latents))
         null = inversion.null_text if method.guidance_scale != 1 else None
-        unconditional = () if null is None else (Stream("source unconditional", "source", null.to(stream.text), stream.latent_prompt),)
+        unconditional = (
+            ()
+            if null is None
+            else (Stream("source unconditional", "source", null.to(stream.text), stream.latent_prompt),)
+        )
         self.streams = (stream, *unconditional)
         self.chain = [(each.name, method.guidance_scale) for each in (*unconditional, stream)]
 
@@ -67,8 +77,9 @@ class Beside(Source):
 
 
 class Inverted(Source):
-    """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the step leads to, at the
-    timestep that it starts from, as the inversion saw them; a mask reads the maps of this step alone."""
+    """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the
+    step leads to, at the timestep that it starts from, as the inversion saw them; a mask reads the maps of this step
+    alone."""
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
         super().__init__(model, inversion, method)
@@ -80,9 +91,14 @@ class Inverted(Source):
 
     def before(self, step: Step) -> Piece:
         self.latents = self.inversion.at(step.index + 1).to(self.latents)
-        store = RamStore()                                       # holds one step
+        store = RamStore()  # holds one step
         tap = WordTap(self.model.unet.map_level, self_attention=step.index in self.self_steps, self_maps=self.self_sum)
-        plan = AttentionPlan(self.method.frame_plan, tap=tap, record=record_of(self.method, self.model.unet, store, self.words) if self.injects else None, step=step.index)
+        plan = AttentionPlan(
+            self.method.frame_plan,
+            tap=tap,
+            record=record_of(self.method, self.model.unet, store, self.words) if self.injects else None,
+            step=step.index,
+        )
         predict(self.model.unet, [self.stream], {"source": self.latents}, step.t, step.index, plan)
         self.step_maps, self.self_sum = tap.maps[0], tap.self_maps
         return Piece(store=store)
@@ -98,7 +114,9 @@ class Inverted(Source):
 
 
 class Kept(Source):
-    """A source whose attention and maps were kept when the clip was inverted: the inversion's, or that of a reconstruction."""
+    """A source whose attention and maps were kept when the clip was inverted: the inversion's, or that of a
+    reconstruction.
+    """
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
         super().__init__(model, inversion, method)
@@ -130,18 +148,31 @@ def check_kept(model: LiveModel, inversion: Inversion, method: Method, words: bo
     """LiveError when the edit injects attention that was not kept, because the clip was inverted for other settings."""
     kept = record_of(inversion.method, model.unet, inversion.store)
     wanted = record_of(method, model.unet, inversion.store, words)
-    missing = {"cross-attention (cross_ratio, cross_max_tokens or a word's window)": wanted.cross and (not kept.cross or wanted.cross_level < kept.cross_level),
-               "spatial self-attention (self_ratio, self_target or self_max_tokens)": wanted.spatial and (not kept.spatial or wanted.self_level < kept.self_level),
-               "temporal attention (self_ratio or self_target)": wanted.temporal and not kept.temporal}
+    missing = {
+        "cross-attention (cross_ratio, cross_max_tokens or a word's window)": (
+            wanted.cross and (not kept.cross or wanted.cross_level < kept.cross_level)
+        ),
+        "spatial self-attention (self_ratio, self_target or self_max_tokens)": (
+            wanted.spatial and (not kept.spatial or wanted.self_level < kept.self_level)
+        ),
+        "temporal attention (self_ratio or self_target)": wanted.temporal and not kept.temporal,
+    }
     for what in (what for what, is_missing in missing.items() if is_missing):
-        raise LiveError(f"inversion: attention {inversion.attention!r} was kept for {inversion.method.name!r}, without all the {what} that this edit injects; "
-                        "invert the clip again with attention \"recompute\", or for method \"custom\" with the settings of the edit")
+        raise LiveError(
+            f"inversion: attention {inversion.attention!r} was kept for {inversion.method.name!r}, without all the"
+            f' {what} that this edit injects; invert the clip again with attention "recompute", or for method "custom"'
+            " with the settings of the edit"
+        )
 
 
 def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bool, words: bool) -> Source:
-    """The source that `method` asks for. `needed`: whether anything reads it; `words`: whether any word's attention is injected."""
+    """The source that `method` asks for. `needed`: whether anything reads it; `words`: whether any word's attention is
+    injected.
+    """
     if not needed:
         return Source(model, inversion, method)
     if inversion.store is not None:
         return Kept(model, inversion, method, words)
-    return Inverted(model, inversion, method, words) if method.source == "inversion" else Beside(model, inversion, method)
+    return (
+        Inverted(model, inversion, method, words) if method.source == "inversion" else Beside(model, inversion, method)
+    )

@@ -1,4 +1,7 @@
-"""The parts of a method. Each gives a piece of a step's attention plan before the U-Net runs, and may change the latents after it."""
+"""The parts of a method. Each gives a piece of a step's attention plan before the U-Net runs, and may change the
+latents after it.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ from .video_unet import VideoUNet
 @dataclass(frozen=True)
 class Step:
     """Step `index` of `total`, from the noisiest, at timestep `t`."""
+
     index: int
     total: int
     t: int
@@ -27,6 +31,7 @@ class Step:
 @dataclass(frozen=True)
 class Piece:
     """What one part adds to a step's plan."""
+
     words: tuple[WordInjection, ...] = ()
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
@@ -35,9 +40,14 @@ class Piece:
 
 def merge(frame_plan: FramePlan, step: Step, pieces: Sequence[Piece]) -> AttentionPlan:
     """One plan of all pieces. At most one brings a tap, and one a store."""
-    return AttentionPlan(frame_plan, words=tuple(word for piece in pieces for word in piece.words), selves=tuple(each for piece in pieces for each in piece.selves),
-                         tap=next((piece.tap for piece in pieces if piece.tap is not None), None),
-                         store=next((piece.store for piece in pieces if piece.store is not None), None), step=step.index)
+    return AttentionPlan(
+        frame_plan,
+        words=tuple(word for piece in pieces for word in piece.words),
+        selves=tuple(each for piece in pieces for each in piece.selves),
+        tap=next((piece.tap for piece in pieces if piece.tap is not None), None),
+        store=next((piece.store for piece in pieces if piece.store is not None), None),
+        step=step.index,
+    )
 
 
 class Part:
@@ -53,11 +63,25 @@ class Part:
 
 
 class InjectWords(Part):
-    """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap). `tokens`: how many the texts of source and
-    edit have where they meet, those of a batch repeated to one length."""
+    """Cross-attention of chosen words from the source (prompt-to-prompt, and LIVE's word swap). `tokens`: how many the
+    texts of source and edit have where they meet, those of a batch repeated to one length."""
 
-    def __init__(self, method: Method, unet: VideoUNet, token_edits: Sequence[TokenEdit | None], target: int, source: int | None, tokens: tuple[int, int]):
-        self.token_edits, self.target, self.source, self.tokens, self.level = token_edits, target, source, tokens, unet.level_within(method.cross_max_tokens)
+    def __init__(
+        self,
+        method: Method,
+        unet: VideoUNet,
+        token_edits: Sequence[TokenEdit | None],
+        target: int,
+        source: int | None,
+        tokens: tuple[int, int],
+    ):
+        self.token_edits, self.target, self.source, self.tokens, self.level = (
+            token_edits,
+            target,
+            source,
+            tokens,
+            unet.level_within(method.cross_max_tokens),
+        )
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
@@ -69,9 +93,22 @@ class InjectWords(Part):
 class InjectSelf(Part):
     """Self-attention from the source, everywhere or but for the places that `own` finds (FateZero, section 3.3)."""
 
-    def __init__(self, method: Method, unet: VideoUNet, target: int, source: int | None, own: Callable[[], dict[int, torch.Tensor] | None]):
-        self.method, self.target, self.source, self.own, self.level = method, target, source, own, unet.level_within(method.self_max_tokens)
-        self.masks: dict[int, dict[int, torch.Tensor]] = {}          # step -> the masks it used, by level
+    def __init__(
+        self,
+        method: Method,
+        unet: VideoUNet,
+        target: int,
+        source: int | None,
+        own: Callable[[], dict[int, torch.Tensor] | None],
+    ):
+        self.method, self.target, self.source, self.own, self.level = (
+            method,
+            target,
+            source,
+            own,
+            unet.level_within(method.self_max_tokens),
+        )
+        self.masks: dict[int, dict[int, torch.Tensor]] = {}  # step -> the masks it used, by level
 
     def before(self, step: Step) -> Piece:
         method = self.method
@@ -80,15 +117,28 @@ class InjectSelf(Part):
         masks = self.own()
         if masks is not None:
             self.masks[step.index] = masks
-        return Piece(selves=(SelfInjection(self.target, self.source, method.self_target != "temporal", method.self_target != "spatial", self.level, masks),))
+        return Piece(
+            selves=(
+                SelfInjection(
+                    self.target,
+                    self.source,
+                    method.self_target != "temporal",
+                    method.self_target != "spatial",
+                    self.level,
+                    masks,
+                ),
+            )
+        )
 
 
 class LocalBlend(Part):
-    """The source's latents wherever no changed word points (prompt-to-prompt's local blend; blended latent diffusion's background)."""
+    """The source's latents wherever no changed word points (prompt-to-prompt's local blend; blended latent diffusion's
+    background).
+    """
 
     def __init__(self, method: Method, finder: Finder, latents_of_source: Callable[[], torch.Tensor]):
         self.method, self.finder, self.latents_of_source = method, finder, latents_of_source
-        self.masks: dict[int, torch.Tensor] = {}                     # step -> (f, h, w) bool
+        self.masks: dict[int, torch.Tensor] = {}  # step -> (f, h, w) bool
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if step.index not in self.method.blend_steps(step.total):
@@ -99,10 +149,17 @@ class LocalBlend(Part):
 
 
 class Recorder(Part):
-    """Taps the maps that masks read, and keeps what `inspect.py` shows. `acted_of_source` gives the source's maps of the step, None
-    where it did not run; the frames of maps start at `shift`."""
+    """Taps the maps that masks read, and keeps what `inspect.py` shows. `acted_of_source` gives the source's maps of
+    the step, None where it did not run; the frames of maps start at `shift`."""
 
-    def __init__(self, tap: WordTap, self_steps: Sequence[int], prompts: tuple[Prompt, Prompt], shift: int, acted_of_source: Callable[[], torch.Tensor | None]):
+    def __init__(
+        self,
+        tap: WordTap,
+        self_steps: Sequence[int],
+        prompts: tuple[Prompt, Prompt],
+        shift: int,
+        acted_of_source: Callable[[], torch.Tensor | None],
+    ):
         self.tap, self.self_steps, self.acted_of_source = tap, self_steps, acted_of_source
         self.source, self.edit = (SideRecorder(prompt, shift) for prompt in prompts)
 

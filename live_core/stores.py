@@ -1,8 +1,9 @@
 """Where the source's attention is kept: in memory or in a folder of safetensors files.
 
-`recompute` needs no store: the source runs beside the edit as one more stream. Both stores keep the tensors as they came
-and give them back equal, so the three ways give the same edit.
+`recompute` needs no store: the source runs beside the edit as one more stream. Both stores keep the tensors as they
+came and give them back equal, so the three ways give the same edit.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -21,11 +22,14 @@ STORES = ("recompute", "ram", "disk")
 
 def _missing(key: str) -> LiveError:
     step = int(key.split("/")[0])
-    return LiveError(f"inversion: the attention of step {step + 1} was not kept; invert the clip again with more kept steps, or with attention \"recompute\"")
+    return LiveError(
+        f"inversion: the attention of step {step + 1} was not kept; invert the clip again with more kept steps, or with"
+        ' attention "recompute"'
+    )
 
 
 def _unkept(folder: Path, error: Exception) -> LiveError:
-    return unwritable("attention: 'disk', and the clip's attention", folder, error, "choose attention \"recompute\"")
+    return unwritable("attention: 'disk', and the clip's attention", folder, error, 'choose attention "recompute"')
 
 
 class RamStore:

@@ -1,4 +1,5 @@
 """Streams: the rows of one U-Net batch, how their noise is predicted, and how predictions are combined into guidance."""
+
 from __future__ import annotations
 
 import math
@@ -10,28 +11,38 @@ import torch
 from .attention import AttentionPlan
 from .video_unet import VideoUNet
 
-# Streams by name, each one condition further than the one before, with the weight w of that condition; the first w is not read.
+# Streams by name, each one condition further than the one before, with the weight w of that condition; the first w is
+# not read.
 Chain = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Stream:
     """One row of a batch: a whole clip under its own conditions."""
+
     name: str
-    latents: str                                # whose latents it denoises, a key of `predict`'s
-    text: torch.Tensor                          # (L, d), or (N, L, d) when every step has its own; L may differ between streams
-    latent_prompt: torch.Tensor | None = None   # (c, h, w); all streams of a batch have one, or none
-    picture: torch.Tensor | None = None         # (f, c', h, w), channels joined to the noisy ones; all or none
+    latents: str  # whose latents it denoises, a key of `predict`'s
+    text: torch.Tensor  # (L, d), or (N, L, d) when every step has its own; L may differ between streams
+    latent_prompt: torch.Tensor | None = None  # (c, h, w); all streams of a batch have one, or none
+    picture: torch.Tensor | None = None  # (f, c', h, w), channels joined to the noisy ones; all or none
 
 
-def predict(unet: VideoUNet, streams: Sequence[Stream], latents: Mapping[str, torch.Tensor], t: int, step: int = 0,
-            plan: AttentionPlan = AttentionPlan()) -> dict[str, torch.Tensor]:
-    """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that have steps.
+def predict(
+    unet: VideoUNet,
+    streams: Sequence[Stream],
+    latents: Mapping[str, torch.Tensor],
+    t: int,
+    step: int = 0,
+    plan: AttentionPlan = AttentionPlan(),
+) -> dict[str, torch.Tensor]:
+    """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that
+    have steps.
 
-    `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length (`common_length`), as ComfyUI does: attention
-    to several copies of a token adds up to that to one, so the prediction is the same.
+    `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length
+    (`common_length`), as ComfyUI does: attention to several copies of a token adds up to that to one, so the prediction
+    is the same.
     """
-    x = torch.stack([latents[stream.latents] for stream in streams])                            # streams frames channels height width
+    x = torch.stack([latents[stream.latents] for stream in streams])  # streams frames channels height width
     if any(stream.picture is not None for stream in streams):
         x = torch.cat([x, torch.stack([stream.picture for stream in streams]).to(x)], 2)
     tokens = common_length(streams)
@@ -51,7 +62,8 @@ def common_length(streams: Sequence[Stream]) -> int:
 def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:
     """``e_0 + w_1 (e_1 - e_0) + w_2 (e_2 - e_1) ...`` along a chain of streams.
 
-    One stream is its own prediction, two are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq. 3).
+    One stream is its own prediction, two are classifier-free guidance, three InstructPix2Pix's (Brooks et al. 2023, eq.
+    3).
     """
     told = [noise[name] for name, _ in chain]
     return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told))

@@ -158,8 +158,8 @@ def check_syntax(text: str, name: str, placeholders: tuple[str, ...] = ()) -> No
     depths = list(accumulate({"(": 1, ")": -1}.get(character, 0) for character in hidden))
     if depths and (min(depths) < 0 or depths[-1]):
         note(
-            f"{name}: in {quoted(text)} the parentheses do not pair, so some are read as words and weigh nothing; write "
-            "\\( and \\) for those that are meant as signs"
+            f"{name}: in {quoted(text)} the parentheses do not pair, so some are read as words and weigh nothing; write"
+            " \\( and \\) for those that are meant as signs"
         )
     for inside in _insides(hidden):
         if ":" in inside.rpartition(")")[2] and EMBEDDING not in inside and _weight_of(inside)[1] is None:

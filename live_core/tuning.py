@@ -1,4 +1,5 @@
 """One-clip tuning (LIVE, section 3.3): by turns a step of each objective, until the shorter runs out."""
+
 from __future__ import annotations
 
 import hashlib
@@ -30,57 +31,99 @@ _LESS = "give smaller learning rates, or load the model with precision float32 o
 
 
 @one_run()
-def tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings = TuneSettings(),
-         callback: Callback = lambda step, total, latents: None, unfinished: Path | None = None) -> Tuning:
+def tune(
+    model: LiveModel,
+    clip: torch.Tensor,
+    prompt: str,
+    concepts: tuple[Concept, ...],
+    settings: TuneSettings = TuneSettings(),
+    callback: Callback = lambda step, total, latents: None,
+    unfinished: Path | None = None,
+) -> Tuning:
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
 
-    `callback(step, total, latents)` runs after every step and may raise to stop; the model is then as it was before. Its latents are the
-    clip's and then the photos', each as its last step left it: less the noise that the model saw in it; before its first step, as it is. In the folder
-    `unfinished`, if given, a tuning that was stopped leaves a file named by its `tuning_key`, from which the same call goes on,
-    to the same bits as if it had never stopped; the file goes away with the last step. The folder keeps the newest few. A file
-    that cannot be read or written costs a warning, never the tuning.
+    `callback(step, total, latents)` runs after every step and may raise to stop; the model is then as it was before.
+    Its latents are the clip's and then the photos', each as its last step left it: less the noise that the model saw in
+    it; before its first step, as it is. In the folder `unfinished`, if given, a tuning that was stopped leaves a file
+    named by its `tuning_key`, from which the same call goes on, to the same bits as if it had never stopped; the file
+    goes away with the last step. The folder keeps the newest few. A file that cannot be read or written costs a
+    warning, never the tuning.
     """
     if settings.photo_loss not in PHOTO_LOSSES:
         raise LiveError(f"photo loss: {settings.photo_loss!r}; choose {', '.join(PHOTO_LOSSES)}")
     if settings.clip_steps + settings.photo_steps < 1:
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:
-        raise LiveError(f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0")
+        raise LiveError(
+            f"photo steps: {settings.photo_steps} asked for and no concept given; bind a photo or set photo steps to 0"
+        )
     model.check_clip_prompt(prompt, concepts)
     model.check_concepts(concepts)
     for concept in concepts:
         check_reference(concept, clip)
     if concepts and not settings.photo_steps:
-        note(f"photo steps: 0, so the photo of {concepts[0].placeholder!r} is not learned, and in prompts it means "
-             f"{concepts[0].initial_word!r}; give it steps, or leave the concept out")
+        note(
+            f"photo steps: 0, so the photo of {concepts[0].placeholder!r} is not learned, and in prompts it means "
+            f"{concepts[0].initial_word!r}; give it steps, or leave the concept out"
+        )
     if model.tuning is not None:
-        note("model: it is tuned already, and Tune Video starts again from its base; connect Load LIVE Model, or use the tuning as it is")
+        note(
+            "model: it is tuned already, and Tune Video starts again from its base; connect Load LIVE Model, or use the"
+            " tuning as it is"
+        )
     with torch.inference_mode(False), torch.enable_grad():
         file = unfinished and unfinished / f"{tuning_key(model, clip, prompt, concepts, settings)}.safetensors"
         return _tune(model, clip.clone(), prompt, concepts, settings, callback, file)
 
 
-def tuning_key(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings) -> str:
+def tuning_key(
+    model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings
+) -> str:
     """A hash of everything that a tuning depends on."""
-    facts = [model.fingerprint, str(model.unet.dtype), model.schedule.prediction, prompt, asdict(settings), [c.placeholder for c in concepts]]
+    facts = [
+        model.fingerprint,
+        str(model.unet.dtype),
+        model.schedule.prediction,
+        prompt,
+        asdict(settings),
+        [c.placeholder for c in concepts],
+    ]
     digest = hashlib.sha256(json.dumps(facts).encode())
     with torch.no_grad():
-        text = model.encode_text(prompt)                    # what the prompt is to this text encoder, of which the fingerprint sees samples
-    for tensor in (clip, text, model.schedule.alphas_cumprod, *(t for c in concepts for t in (c.reference, c.vector, c.mask) if t is not None)):
+        text = model.encode_text(
+            prompt
+        )  # what the prompt is to this text encoder, of which the fingerprint sees samples
+    for tensor in (
+        clip,
+        text,
+        model.schedule.alphas_cumprod,
+        *(t for c in concepts for t in (c.reference, c.vector, c.mask) if t is not None),
+    ):
         digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
-def _tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Concept, ...], settings: TuneSettings, callback: Callback, file: Path | None) -> Tuning:
+def _tune(
+    model: LiveModel,
+    clip: torch.Tensor,
+    prompt: str,
+    concepts: tuple[Concept, ...],
+    settings: TuneSettings,
+    callback: Callback,
+    file: Path | None,
+) -> Tuning:
     clip = clip.to(model.unet.device)
     learned = Learned(model, clip, concepts, settings)
-    objectives = ClipObjective(model, clip, prompt, settings.frame_plan, learned), PhotoObjective(model, concepts, settings, learned)
+    objectives = (
+        ClipObjective(model, clip, prompt, settings.frame_plan, learned),
+        PhotoObjective(model, concepts, settings, learned),
+    )
     losses: tuple[list[float], list[float]] = ([], [])
     state = Unfinished(learned.tensors(), learned.optimizers, losses)
     order = _turns(settings)
-    seen = [clip, *objectives[1].references]                                            # what the callback is shown
-    scale = 1024.0 if model.unet.dtype == torch.float16 else 1.0                        # keeps small half-precision gradients from vanishing
-    whole = True                                                                        # False while a step is half done
+    seen = [clip, *objectives[1].references]  # what the callback is shown
+    scale = 1024.0 if model.unet.dtype == torch.float16 else 1.0  # keeps small half-precision gradients from vanishing
+    whole = True  # False while a step is half done
     with learned.in_place():
         try:
             if file is not None and file.exists():
@@ -92,8 +135,11 @@ def _tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Con
                 learners = objective.learners(turn)
                 compute = partial(_gradients, partial(objective.loss, turn), learners, scale, settings.seed, step)
                 loss, seen[objective.shown(turn)], found = model.unet.retried(compute, len(clip))
-                if not math.isfinite(loss):                                             # before the optimisers, which never forget a NaN
-                    raise LiveError(f"tuning: the loss of step {step + 1} of {len(order)} is not finite, so it was stopped before it learned from that; {_LESS}")
+                if not math.isfinite(loss):  # before the optimisers, which never forget a NaN
+                    raise LiveError(
+                        f"tuning: the loss of step {step + 1} of {len(order)} is not finite, so it was stopped before"
+                        f" it learned from that; {_LESS}"
+                    )
                 whole = False
                 for learner, part in zip(learners, found):
                     _descend(part, learner.masters, learner.optimizer, scale)
@@ -111,13 +157,14 @@ def _tune(model: LiveModel, clip: torch.Tensor, prompt: str, concepts: tuple[Con
                 state.save(file)
             raise
     if file is not None:
-        with suppress(OSError):                                                         # one left behind costs only its space
+        with suppress(OSError):  # one left behind costs only its space
             file.unlink()
     return tuning
 
 
-def _gradients(loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int,
-               step: int) -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
+def _gradients(
+    loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int, step: int
+) -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
     """The loss of a step, the latents less the predicted noise, and each learner's gradients, `scale` times too large."""
     loss, clean = loss_of(_generator(seed, step))
     found = []
@@ -127,21 +174,45 @@ def _gradients(loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Le
     return float(loss.detach()), clean, found
 
 
-def _tuning_of(model: LiveModel, learned: Learned, concepts: tuple[Concept, ...], prompt: str, settings: TuneSettings,
-               losses: tuple[list[float], list[float]]) -> Tuning:
-    """What was learned, as it is handed on: in the U-Net's precision, on the CPU. LiveError where a number is not finite."""
+def _tuning_of(
+    model: LiveModel,
+    learned: Learned,
+    concepts: tuple[Concept, ...],
+    prompt: str,
+    settings: TuneSettings,
+    losses: tuple[list[float], list[float]],
+) -> Tuning:
+    """What was learned, as it is handed on: in the U-Net's precision, on the CPU. LiveError where a number is not
+    finite.
+    """
     tensors = {name: w.to(model.unet.dtype).cpu().clone() for name, w in learned.weights.items()}
     seat = None if learned.latent_prompt is None else learned.latent_prompt.detach().cpu().clone()
-    if not all(is_finite(tensor) for tensor in (*tensors.values(), *learned.vectors, *([] if seat is None else [seat]))):
-        raise LiveError(f"tuning: what the last of {len(losses[0]) + len(losses[1])} steps learned is not finite; {_LESS}")
-    vectors = tuple(replace(c, vector=v.detach().cpu().clone(), base=model.fingerprint) for c, v in zip(concepts, learned.vectors))
-    return Tuning(tensors if settings.clip_steps or settings.temporal_in_photo_steps else {}, seat, vectors, prompt, model.fingerprint, asdict(settings),
-                  (tuple(losses[0]), tuple(losses[1])), model.name)
+    if not all(
+        is_finite(tensor) for tensor in (*tensors.values(), *learned.vectors, *([] if seat is None else [seat]))
+    ):
+        raise LiveError(
+            f"tuning: what the last of {len(losses[0]) + len(losses[1])} steps learned is not finite; {_LESS}"
+        )
+    vectors = tuple(
+        replace(c, vector=v.detach().cpu().clone(), base=model.fingerprint) for c, v in zip(concepts, learned.vectors)
+    )
+    return Tuning(
+        tensors if settings.clip_steps or settings.temporal_in_photo_steps else {},
+        seat,
+        vectors,
+        prompt,
+        model.fingerprint,
+        asdict(settings),
+        (tuple(losses[0]), tuple(losses[1])),
+        model.name,
+    )
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
-    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones are mixed in."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2 ** 64)
+    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones
+    are mixed in.
+    """
+    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2**64)
 
 
 def _turns(settings: TuneSettings) -> list[int]:
@@ -152,9 +223,12 @@ def _turns(settings: TuneSettings) -> list[int]:
 
 
 def _descend(gradients, masters, optimizer, scale) -> None:
-    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large; none, with a warning,
-    where half precision overflowed, since an optimiser never forgets a NaN."""
+    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large;
+    none, with a warning, where half precision overflowed, since an optimiser never forgets a NaN."""
     if all(gradient.isfinite().all() for gradient in gradients):
         descend(optimizer, masters, gradients, scale, most=1.0)
     else:
-        note("precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision bfloat16 or float32")
+        note(
+            "precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision"
+            " bfloat16 or float32"
+        )

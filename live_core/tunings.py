@@ -1,4 +1,7 @@
-"""What a tuning of one clip is, and its file: one safetensors file with metadata, of which every part is checked as it comes in."""
+"""What a tuning of one clip is, and its file: one safetensors file with metadata, of which every part is checked as it
+comes in.
+"""
+
 from __future__ import annotations
 
 import json
@@ -22,9 +25,10 @@ FORMAT, VERSION = "live-tuning", "1"
 class Tuning:
     """What one-clip tuning learned: an overlay on the U-Net, the latent prompt, and the concepts' vectors.
 
-    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`, `base_name`: fingerprint and name of the model
-    it belongs to.
+    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`, `base_name`: fingerprint and
+    name of the model it belongs to.
     """
+
     tensors: dict[str, torch.Tensor]
     latent_prompt: torch.Tensor | None
     concepts: tuple[Concept, ...]
@@ -36,11 +40,15 @@ class Tuning:
 
     @property
     def frame_plan(self) -> FramePlan | None:
-        """What frames saw while the clip was learned; None where none was, or a file does not tell. Files of 0.1 have the slots alone."""
+        """What frames saw while the clip was learned; None where none was, or a file does not tell. Files of 0.1 have
+        the slots alone.
+        """
         told = self.settings.get("frame_plan") if self.tensors else None
         try:
             if isinstance(told, dict):
-                return FramePlan(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+                return FramePlan(
+                    **{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+                )
             return None if told is None else FramePlan(tuple(told))
         except (TypeError, LiveError):
             return None
@@ -55,41 +63,67 @@ class Tuning:
         return named
 
     def check_fit(self, model: str, learned: Mapping[str, torch.Tensor], channels: int, width: int) -> None:
-        """LiveError unless every tensor has the very shape that the model of that name has for it: `learned`, its parameters that tuning
-        learns, by name; `channels` of its latents; `width` of its token embeddings. Either all of `learned` were, or none."""
+        """LiveError unless every tensor has the very shape that the model of that name has for it: `learned`, its
+        parameters that tuning learns, by name; `channels` of its latents; `width` of its token embeddings. Either all
+        of `learned` were, or none.
+        """
         for name in self.tensors.keys() ^ learned.keys() if self.tensors else ():
-            raise self._misfit(model, f"unet/{name}", "is missing" if name in learned else "is nothing that tuning learns")
+            raise self._misfit(
+                model, f"unet/{name}", "is missing" if name in learned else "is nothing that tuning learns"
+            )
         for name, tensor in self.tensors.items():
             if tensor.shape != learned[name].shape:
-                raise self._misfit(model, f"unet/{name}", f"has shape {tuple(tensor.shape)}, not {tuple(learned[name].shape)}")
+                raise self._misfit(
+                    model, f"unet/{name}", f"has shape {tuple(tensor.shape)}, not {tuple(learned[name].shape)}"
+                )
         for name, tensor in self.named_tensors().items():
-            wanted = {"vector": (width,), "latent_prompt": (channels, *tensor.shape[1:]), "reference": (1, channels, *tensor.shape[2:])}
+            wanted = {
+                "vector": (width,),
+                "latent_prompt": (channels, *tensor.shape[1:]),
+                "reference": (1, channels, *tensor.shape[2:]),
+            }
             own = wanted.get(name.rpartition("/")[2])
             if own is not None and tensor.shape != own:
                 raise self._misfit(model, name, f"has shape {tuple(tensor.shape)}, not {own}")
 
     def _misfit(self, model: str, name: str, how: str) -> LiveError:
-        return LiveError(f"tuning: it does not fit {model!r}: {name!r:.100} {how}; load the base model it was trained on, {self.base_name!r:.100}")
+        return LiveError(
+            f"tuning: it does not fit {model!r}: {name!r:.100} {how}; load the base model it was trained on,"
+            f" {self.base_name!r:.100}"
+        )
 
 
 def save_tuning(tuning: Tuning, path: Path) -> None:
-    """One safetensors file: tensors, and metadata with prompt, settings, base fingerprint and version. Replaced whole or not at all.
+    """One safetensors file: tensors, and metadata with prompt, settings, base fingerprint and version. Replaced whole
+    or not at all.
 
-    LiveError for a tuning with a value that is not finite, and for a place that cannot be written (`files.write_safetensors`).
+    LiveError for a tuning with a value that is not finite, and for a place that cannot be written
+    (`files.write_safetensors`).
     """
     named = tuning.named_tensors()
     _check_values(named, "tuning: it", "so nothing was saved; tune again with smaller learning rates")
-    metadata = {"format": FORMAT, "version": VERSION, "base": tuning.base, "base_name": tuning.base_name, "prompt": tuning.prompt,
-                "settings": json.dumps(tuning.settings), "losses": json.dumps(tuning.losses),
-                "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts])}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "base": tuning.base,
+        "base_name": tuning.base_name,
+        "prompt": tuning.prompt,
+        "settings": json.dumps(tuning.settings),
+        "losses": json.dumps(tuning.losses),
+        "concepts": json.dumps([[c.placeholder, c.initial_word] for c in tuning.concepts]),
+    }
     for key, text in metadata.items():
         if text.encode(errors="replace").decode() != text:
-            raise LiveError(f"tuning: its {key} {text!r:.100} has characters that no file can hold; tune again without them")
+            raise LiveError(
+                f"tuning: its {key} {text!r:.100} has characters that no file can hold; tune again without them"
+            )
     write_safetensors(named, path, metadata)
 
 
 def save_embedding(concept: Concept, path: Path) -> None:
-    """The learned vector as an embedding file: one tensor ``emb_params`` (1, d), which ComfyUI reads for `embedding:<name>` in a prompt."""
+    """The learned vector as an embedding file: one tensor ``emb_params`` (1, d), which ComfyUI reads for
+    `embedding:<name>` in a prompt.
+    """
     write_safetensors({"emb_params": concept.vector[None]}, path)
 
 
@@ -99,8 +133,13 @@ def load_tuning(path: Path) -> Tuning:
     with reading(f"tuning: {path.name!r:.100}", "it is cut short or no whole tuning, so save the tuning again"):
         tensors, metadata = read_safetensors(path)
         if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-            raise LiveError(f"tuning: {path.name!r:.100} is not a LIVE tuning of version {VERSION}; choose a file written by Save Tuning")
-        _check_values(tensors, f"tuning: {path.name!r:.100}", "so it would spoil all that is made with it; save the tuning again")
+            raise LiveError(
+                f"tuning: {path.name!r:.100} is not a LIVE tuning of version {VERSION}; choose a file written by Save"
+                " Tuning"
+            )
+        _check_values(
+            tensors, f"tuning: {path.name!r:.100}", "so it would spoil all that is made with it; save the tuning again"
+        )
         return _tuning_of(dict(tensors), metadata)
 
 
@@ -114,6 +153,7 @@ def _check_values(tensors: Mapping[str, torch.Tensor], what: str, remedy: str) -
 
 def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> Tuning:
     """ValueError where a part is missing, of another kind or shape, or one too many."""
+
     def told(key: str) -> str:
         if key not in metadata:
             raise ValueError(f"it has no {key!r}")
@@ -124,28 +164,56 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
             raise ValueError(f"it has no {name!r}")
         shape = tuple(tensors[name].shape)
         if len(shape) != dimensions or 0 in shape or dimensions == 4 and shape[0] != 1:
-            raise ValueError(f"{name!r} has shape {shape}, where {dimensions} dimensions are expected{', the first of 1' if dimensions == 4 else ''}")
+            raise ValueError(
+                f"{name!r} has shape {shape}, where {dimensions} dimensions are"
+                f" expected{', the first of 1' if dimensions == 4 else ''}"
+            )
         return tensors.pop(name)
 
-    base, settings, words, losses = told("base"), json.loads(told("settings")), json.loads(told("concepts")), json.loads(told("losses"))
+    base, settings, words, losses = (
+        told("base"),
+        json.loads(told("settings")),
+        json.loads(told("concepts")),
+        json.loads(told("losses")),
+    )
     if not re.fullmatch("[0-9a-f]{16}", base):
         raise ValueError(f"base {base!r:.60} is no fingerprint")
     if not isinstance(settings, dict):
         raise ValueError(f"settings {settings!r:.60} are no names with values")
-    if not _are_lists(words, str) or any(len(pair) != 2 or len(pair[0].split()) != 1 for pair in words) or len({pair[0] for pair in words}) < len(words):
+    if (
+        not _are_lists(words, str)
+        or any(len(pair) != 2 or len(pair[0].split()) != 1 for pair in words)
+        or len({pair[0] for pair in words}) < len(words)
+    ):
         raise ValueError(f"concepts {words!r:.60} are no pairs of a placeholder and a word, each placeholder once")
-    if not _are_lists(losses, (int, float)) or len(losses) != 2 or not all(-GREATEST <= loss <= GREATEST for part in losses for loss in part):
+    if (
+        not _are_lists(losses, (int, float))
+        or len(losses) != 2
+        or not all(-GREATEST <= loss <= GREATEST for part in losses for loss in part)
+    ):
         raise ValueError(f"losses {losses!r:.60} are no two lists of finite numbers")
-    concepts = tuple(Concept(placeholder, word, kept(f"concept/{i}/reference", 4), kept(f"concept/{i}/vector", 1), base=base)
-                     for i, (placeholder, word) in enumerate(words))
+    concepts = tuple(
+        Concept(placeholder, word, kept(f"concept/{i}/reference", 4), kept(f"concept/{i}/vector", 1), base=base)
+        for i, (placeholder, word) in enumerate(words)
+    )
     latent_prompt = kept("latent_prompt", 3) if "latent_prompt" in tensors else None
     strange = sorted(name for name in tensors if not name.startswith("unet/"))
     if strange:
         raise ValueError(f"{strange[0]!r:.100} is nothing that a tuning has")
-    return Tuning({name.removeprefix("unet/"): tensor for name, tensor in tensors.items()}, latent_prompt, concepts, told("prompt"), base, settings,
-                  (tuple(losses[0]), tuple(losses[1])), metadata.get("base_name", ""))
+    return Tuning(
+        {name.removeprefix("unet/"): tensor for name, tensor in tensors.items()},
+        latent_prompt,
+        concepts,
+        told("prompt"),
+        base,
+        settings,
+        (tuple(losses[0]), tuple(losses[1])),
+        metadata.get("base_name", ""),
+    )
 
 
 def _are_lists(value: object, kind: type | tuple[type, ...]) -> bool:
     """Whether `value` is a list of lists of that kind of thing."""
-    return isinstance(value, list) and all(isinstance(part, list) and all(isinstance(item, kind) for item in part) for part in value)
+    return isinstance(value, list) and all(
+        isinstance(part, list) and all(isinstance(item, kind) for item in part) for part in value
+    )

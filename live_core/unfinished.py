@@ -1,4 +1,5 @@
 """A tuning that was stopped, in a file from which it goes on to the same bits."""
+
 from __future__ import annotations
 
 import logging
@@ -13,14 +14,21 @@ from .checks import is_finite
 from .files import read_safetensors, reading, write_safetensors
 from .notes import note
 
-KEPT = 3                                    # files in the folder, the newest; for Stable Diffusion 1.x each is 0.9 GB
+KEPT = 3  # files in the folder, the newest; for Stable Diffusion 1.x each is 0.9 GB
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class Unfinished:
-    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, and the losses, which count the steps."""
+    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, and the losses, which count the
+    steps.
+    """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer], losses: tuple[list[float], list[float]]):
+    def __init__(
+        self,
+        tensors: dict[str, torch.Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+        losses: tuple[list[float], list[float]],
+    ):
         self.tensors, self.optimizers, self.losses = tensors, optimizers, losses
 
     def save(self, file: Path) -> None:
@@ -37,8 +45,8 @@ class Unfinished:
             note(f"{error}. The unfinished tuning cannot be kept so: if it is stopped it will start anew")
 
     def load(self, file: Path, turns: Sequence[int]) -> None:
-        """Take up `file`, of a tuning whose steps are `turns`, 0 for a step of the clip and 1 for one of a photo. One that cannot be read, or
-        that is not whole, is left out of account, with a warning."""
+        """Take up `file`, of a tuning whose steps are `turns`, 0 for a step of the clip and 1 for one of a photo. One
+        that cannot be read, or that is not whole, is left out of account, with a warning."""
         try:
             with reading(f"unfinished tuning: {file.name!r}", "starting anew"):
                 stored = read_safetensors(file)[0]
@@ -46,7 +54,12 @@ class Unfinished:
         except LiveError as error:
             note(str(error))
             return
-        owner = {id(p): optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
+        owner = {
+            id(p): optimizer
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
         with torch.no_grad():
             for name, tensor in self.tensors.items():
                 tensor.copy_(stored[f"value/{name}"])
@@ -70,7 +83,7 @@ class Unfinished:
         for name, kind in kinds.items():
             if (tuple(stored[name].shape), stored[name].dtype) != kind or not is_finite(stored[name]):
                 raise ValueError(f"{name!r:.100} has another shape or type, or values that are not finite")
-        if [list(turns[:sum(lengths)]).count(i) for i in (0, 1)] != lengths:
+        if [list(turns[: sum(lengths)]).count(i) for i in (0, 1)] != lengths:
             raise ValueError(f"it counts {lengths[0]} steps of the clip and {lengths[1]} of photos")
 
 
@@ -79,5 +92,5 @@ def _keep_the_newest(folder: Path) -> None:
         ours = [path for path in folder.iterdir() if re.fullmatch(r"[0-9a-f]{32}\.safetensors(\.draft)?", path.name)]
         for old in sorted(ours, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             old.unlink()
-    except OSError as error:                                                    # costs only its space
+    except OSError as error:  # costs only its space
         logging.info("LIVE: an older unfinished tuning stays in %s: %s", folder, error)

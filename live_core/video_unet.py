@@ -1,9 +1,10 @@
 """A stock diffusers U-Net made to see video: frames folded into the batch, never a fork.
 
 A 1x3x3 inflated convolution *is* a 2-D convolution on folded frames, so inflation adds three things only: group-norm
-statistics joined over frames where Tune-A-Video pools them, temporal attention after each transformer block, and attention
-processors that see other frames.
+statistics joined over frames where Tune-A-Video pools them, temporal attention after each transformer block, and
+attention processors that see other frames.
 """
+
 from __future__ import annotations
 
 import re
@@ -22,13 +23,14 @@ from .interrupts import heed
 from .memory import copies, halves, with_less
 
 T = TypeVar("T")
-MAP_SIDE = 16                                                  # cells of a word map at the model's native size
+MAP_SIDE = 16  # cells of a word map at the model's native size
 QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
 class JointGroupNorm(nn.GroupNorm):
-    """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets; `runs_of` gives how
-    many successive frames pool (`FramePlan.runs`)."""
+    """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets;
+    `runs_of` gives how many successive frames pool (`FramePlan.runs`)."""
+
     runs_of = staticmethod(lambda: (1,))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -36,21 +38,25 @@ class JointGroupNorm(nn.GroupNorm):
         if set(runs) == {1}:
             return norm(x)
         parts = rearrange(x, "(s f) c h w -> s f c h w", f=sum(runs)).split(runs, 1)
-        pooled = [rearrange(norm(rearrange(part, "s f c h w -> s c (f h) w")), "s c (f h) w -> s f c h w", f=part.shape[1]) for part in parts]
+        pooled = [
+            rearrange(norm(rearrange(part, "s f c h w -> s c (f h) w")), "s c (f h) w -> s f c h w", f=part.shape[1])
+            for part in parts
+        ]
         return torch.cat(pooled, 1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
 class _Economy:
-    """How a computation saves memory: `rows_at_once`, how many frames' largest tensors are made at a time, None for all;
-    `checkpointing`, whether the backward pass computes activations again."""
+    """How a computation saves memory: `rows_at_once`, how many frames' largest tensors are made at a time, None for
+    all; `checkpointing`, whether the backward pass computes activations again."""
+
     rows_at_once: int | None = None
     checkpointing: bool = False
 
 
 class VideoUNet(nn.Module):
-    """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other weights are random
-    ones that are always the same, so that a tuning's seed tells all of its outcome.
+    """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other
+    weights are random ones that are always the same, so that a tuning's seed tells all of its outcome.
 
     The U-Net belongs to this object from then on; what a run changes it puts back (`overlay`).
     """
@@ -58,11 +64,11 @@ class VideoUNet(nn.Module):
     def __init__(self, unet: nn.Module):
         super().__init__()
         self.unet = unet
-        self._economy: _Economy | None = None                  # of the computation under way
+        self._economy: _Economy | None = None  # of the computation under way
         self._plan = AttentionPlan()
-        self._blocks = []                                      # transformer blocks
+        self._blocks = []  # transformer blocks
         with torch.random.fork_rng(devices=()):
-            torch.default_generator.manual_seed(0)             # torch.manual_seed would reseed every device's generator too
+            torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed every device's generator too
             self._inflate()
 
     @property
@@ -101,8 +107,14 @@ class VideoUNet(nn.Module):
                 nn.init.zeros_(module.attn_temp.to_out[0].bias)
                 for part in (module.norm_temp, module.attn_temp):
                     part.to(like.to_q.weight)
-                for attention, kind in ((module.attn1, "self"), (module.attn2, "cross"), (module.attn_temp, "temporal")):
-                    attention.set_processor(VideoAttention(name, kind, lambda: self._plan, width / widest, _level_of(name, levels)))
+                for attention, kind in (
+                    (module.attn1, "self"),
+                    (module.attn2, "cross"),
+                    (module.attn_temp, "temporal"),
+                ):
+                    attention.set_processor(
+                        VideoAttention(name, kind, lambda: self._plan, width / widest, _level_of(name, levels))
+                    )
                 module.register_forward_hook(self._temporal_hook)
                 self._blocks.append(module)
 
@@ -118,39 +130,71 @@ class VideoUNet(nn.Module):
         x = x + block.attn_temp(block.norm_temp(x))
         return rearrange(x, "(s n) f c -> (s f) n c", n=tokens)
 
-    def forward(self, latents: torch.Tensor, timestep: int | torch.Tensor, text: torch.Tensor,
-                latent_prompts: torch.Tensor | None = None, plan: AttentionPlan = AttentionPlan()) -> torch.Tensor:
+    def forward(
+        self,
+        latents: torch.Tensor,
+        timestep: int | torch.Tensor,
+        text: torch.Tensor,
+        latent_prompts: torch.Tensor | None = None,
+        plan: AttentionPlan = AttentionPlan(),
+    ) -> torch.Tensor:
         """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
 
-        `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join each stream as one more frame whose output is dropped.
-        Computed in the model's dtype, returned in that of `latents`. When memory runs out it is done again with less (`retried`).
+        `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join
+        each stream as one more frame whose output is dropped. Computed in the model's dtype, returned in that of
+        `latents`. When memory runs out it is done again with less (`retried`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
-            raise LiveError(f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at least one frame")
+            raise LiveError(
+                f"latents of shape {tuple(latents.shape)}: expected (streams, frames, channels, height, width) with at"
+                " least one frame"
+            )
         reads = self.unet.config.in_channels, self.unet.config.cross_attention_dim
         if (latents.shape[2], text.shape[-1]) != reads:
-            raise LiveError(f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given {latents.shape[2]} and "
-                            f"{text.shape[-1]}; put the parts of one model together")
+            raise LiveError(
+                f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given"
+                f" {latents.shape[2]} and {text.shape[-1]}; put the parts of one model together"
+            )
         if torch.is_tensor(timestep) and timestep.ndim and timestep.shape != latents.shape[:1]:
-            raise LiveError(f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each")
+            raise LiveError(
+                f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each"
+            )
         heed()
-        return self._retried("the U-Net", lambda: self._predict(latents, timestep, text, latent_prompts, plan), self._economies(latents.shape[1]))
+        return self._retried(
+            "the U-Net",
+            lambda: self._predict(latents, timestep, text, latent_prompts, plan),
+            self._economies(latents.shape[1]),
+        )
 
     def retried(self, compute: Callable[[], T], frames: int) -> T:
-        """`compute()`, a forward of this U-Net on `frames` frames with its backward pass, done again with less memory when it runs out: first by
-        computing activations again in the backward pass (gradient checkpointing, the same to the bit); then also by making the largest
-        tensors (gathered keys and values, feed-forward) for half as many frames at a time, and half of those, to one (the same but for rounding)."""
+        """`compute()`, a forward of this U-Net on `frames` frames with its backward pass, done again with less memory
+        when it runs out: first by computing activations again in the backward pass (gradient checkpointing, the same to
+        the bit); then also by making the largest tensors (gathered keys and values, feed-forward) for half as many
+        frames at a time, and half of those, to one (the same but for rounding).
+        """
         again = " and activations computed again"
-        return self._retried("training", compute, [("with activations computed again in the backward pass", _Economy(checkpointing=True)),
-                                                   *((how + again, replace(economy, checkpointing=True)) for how, economy in self._economies(frames))])
+        return self._retried(
+            "training",
+            compute,
+            [
+                ("with activations computed again in the backward pass", _Economy(checkpointing=True)),
+                *((how + again, replace(economy, checkpointing=True)) for how, economy in self._economies(frames)),
+            ],
+        )
 
     def _economies(self, frames: int) -> list[tuple[str, _Economy]]:
         return [(f"with {n} frame{'s' * (n > 1)} at a time", _Economy(n)) for n in halves(frames)]
 
     def _retried(self, stage: str, compute: Callable[[], T], economies: list[tuple[str, _Economy]]) -> T:
-        if self._economy is not None:                          # within another, which does all of its work again
+        if self._economy is not None:  # within another, which does all of its work again
             return compute()
-        return with_less(stage, [(how, lambda economy=economy: self._under(economy, compute)) for how, economy in (("", _Economy()), *economies)])
+        return with_less(
+            stage,
+            [
+                (how, lambda economy=economy: self._under(economy, compute))
+                for how, economy in (("", _Economy()), *economies)
+            ],
+        )
 
     def _under(self, economy: _Economy, compute: Callable[[], T]) -> T:
         self._economy = economy
@@ -158,7 +202,7 @@ class VideoUNet(nn.Module):
             self.unet.enable_gradient_checkpointing()
         try:
             return compute()
-        finally:                                               # not before: a backward pass may compute layers again, under the same plan
+        finally:  # not before: a backward pass may compute layers again, under the same plan
             self._economy, self._plan = None, AttentionPlan()
             self._chunk_feed_forward(None)
             if economy.checkpointing:
@@ -168,14 +212,19 @@ class VideoUNet(nn.Module):
         streams, frames = latents.shape[:2]
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
         rows, at_once = streams * x.shape[1], self._economy.rows_at_once
-        self._plan = replace(plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once)
-        if torch.is_tensor(timestep) and timestep.ndim:        # diffusers wants one for each frame
+        self._plan = replace(
+            plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once
+        )
+        if torch.is_tensor(timestep) and timestep.ndim:  # diffusers wants one for each frame
             timestep = timestep.repeat_interleave(x.shape[1])
-        if at_once is not None:                                # diffusers wants chunks of equal size
+        if at_once is not None:  # diffusers wants chunks of equal size
             self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))
         try:
-            noise = self.unet(rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype), timestep,
-                              repeat_for_frames(text.to(self.dtype), x.shape[1])).sample
+            noise = self.unet(
+                rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype),
+                timestep,
+                repeat_for_frames(text.to(self.dtype), x.shape[1]),
+            ).sample
             noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
             if plan.tap is not None:
                 plan.tap.end_of_forward()
@@ -191,17 +240,25 @@ class VideoUNet(nn.Module):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What LIVE and Tune-A-Video train on a clip: self and cross queries, and temporal attention (its norm stays)."""
-        return {name: p for name, p in self.unet.named_parameters() if name.endswith(QUERY_SUFFIXES) or ".attn_temp." in name}
+        return {
+            name: p
+            for name, p in self.unet.named_parameters()
+            if name.endswith(QUERY_SUFFIXES) or ".attn_temp." in name
+        }
 
     @contextmanager
     def overlay(self, tensors: dict[str, torch.Tensor]):
-        """Put a tuning's tensors on for the length of a `with` block; the base weights are back afterwards, whatever happens."""
+        """Put a tuning's tensors on for the length of a `with` block; the base weights are back afterwards, whatever
+        happens.
+        """
         parameters = dict(self.unet.named_parameters())
         unknown = sorted(set(tensors) - set(parameters))
         wrong = [n for n in tensors if n in parameters and tensors[n].shape != parameters[n].shape]
         if unknown or wrong:
-            raise LiveError(f"this tuning does not fit this model: {(unknown + wrong)[0]!r} is {'unknown' if unknown else 'of another shape'} here; "
-                            "load the base model it was trained on")
+            raise LiveError(
+                f"this tuning does not fit this model: {(unknown + wrong)[0]!r} is"
+                f" {'unknown' if unknown else 'of another shape'} here; load the base model it was trained on"
+            )
         base = copies({name: parameters[name] for name in tensors})
         try:
             _copy(parameters, tensors)
@@ -218,15 +275,17 @@ class VideoUNet(nn.Module):
         return out
 
     def level_within(self, tokens: int | None) -> int:
-        """The finest level whose frames have at most `tokens` tokens at the model's native size, 0 for None; one past the coarsest where
-        none has. So a published limit means the same layers at every size: 1024 is Stable Diffusion's level 1, 32x32 cells at 512x512."""
+        """The finest level whose frames have at most `tokens` tokens at the model's native size, 0 for None; one past
+        the coarsest where none has. So a published limit means the same layers at every size: 1024 is Stable
+        Diffusion's level 1, 32x32 cells at 512x512.
+        """
         sides = (side for side, _ in self.sizes(self._native_side, self._native_side))
-        return 0 if tokens is None else sum(side ** 2 > tokens for side in sides)
+        return 0 if tokens is None else sum(side**2 > tokens for side in sides)
 
     @property
     def map_level(self) -> int:
-        """The level that word maps are read from, the coarsest of at least 16x16 cells at the model's native size: five cross-attention layers
-        of Stable Diffusion, as in prompt-to-prompt's local blend."""
+        """The level that word maps are read from, the coarsest of at least 16x16 cells at the model's native size: five
+        cross-attention layers of Stable Diffusion, as in prompt-to-prompt's local blend."""
         return sum(side >= MAP_SIDE for side, _ in self.sizes(self._native_side, self._native_side)[1:])
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
@@ -235,8 +294,8 @@ class VideoUNet(nn.Module):
 
     @property
     def _native_side(self) -> int:
-        """Latent cells on a side of the size the model was made for, at most the 64 of 512x512, from which the papers' counts come: Stable
-        Diffusion 2.x has the same levels at 768x768."""
+        """Latent cells on a side of the size the model was made for, at most the 64 of 512x512, from which the papers'
+        counts come: Stable Diffusion 2.x has the same levels at 768x768."""
         side = self.unet.config.sample_size or 64
         return min(side if isinstance(side, int) else max(side), 64)
 
@@ -246,7 +305,9 @@ def _level_of(name: str, levels: int) -> int:
     block = re.match(r"(down|mid|up)_block(?:s\.(\d+))?", name)
     if block is None:
         return 0
-    return {"down": lambda: int(block[2]), "mid": lambda: levels - 1, "up": lambda: levels - 1 - int(block[2])}[block[1]]()
+    return {"down": lambda: int(block[2]), "mid": lambda: levels - 1, "up": lambda: levels - 1 - int(block[2])}[
+        block[1]
+    ]()
 
 
 @torch.no_grad()

@@ -1,4 +1,5 @@
 """What ComfyUI sees: one file a stage, each a schema and a short execute over `live_core`."""
+
 from comfy_api.v0_0_2 import ComfyExtension
 
 from .artifacts import LoadTuning, SaveTuning
@@ -23,5 +24,24 @@ class LiveExtension(ComfyExtension):
         offer_demo_files()
 
     async def get_node_list(self):
-        return [LoadModel, FromComfy, DemoClip, FitClip, BindConcept, Tune, Invert, NullText, Edit, Composite, Reconstruct, Inspect, Measure, SaveTuning, LoadTuning,
-                MethodFrames, MethodWords, MethodSelf, MethodBlend]
+        return [
+            LoadModel,
+            FromComfy,
+            DemoClip,
+            FitClip,
+            BindConcept,
+            Tune,
+            Invert,
+            NullText,
+            Edit,
+            Composite,
+            Reconstruct,
+            Inspect,
+            Measure,
+            SaveTuning,
+            LoadTuning,
+            MethodFrames,
+            MethodWords,
+            MethodSelf,
+            MethodBlend,
+        ]

@@ -8,24 +8,77 @@ class FitClip(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_FitClip", display_name="Fit Clip", category="LIVE",
-            description="Make a video one that can be edited: its longer side, its number of frames and their spacing, width and height "
-                        "multiples of 8. In the place of Get Video Components; the sound stays in step.",
-            search_aliases=["get video components", "resize video", "frame load cap", "every nth", "force rate", "crop to multiple"],
-            inputs=[io.Video.Input("video", tooltip="From Load Video, or Trim Video for a later part."),
-                    io.Int.Input("longest_side", default=512, min=0, max=16384, step=8, optional=True,
-                                 tooltip="Pixels of the longer side at most: 512 for Stable Diffusion 1.x, 768 for 2.x. 0: as it is."),
-                    io.Int.Input("frames", default=24, min=0, max=100000, optional=True,
-                                 tooltip="How many frames at most, from the first on: 8 to 24 are usual. 0: all."),
-                    io.Int.Input("every_nth", default=1, min=1, max=1000, optional=True,
-                                 tooltip="2 takes every other frame, 3 every third: as many frames then cover more time, less smoothly."),
-                    io.Int.Input("multiple", default=8, min=8, max=256, step=8, optional=True, advanced=True,
-                                 tooltip="Width and height become multiples of it, by scaling and cropping less than one. 8 is the least that works.")],
-            outputs=[io.Image.Output(display_name="images"), io.Audio.Output(display_name="audio"), io.Float.Output(display_name="fps")])
+            node_id="LIVE_FitClip",
+            display_name="Fit Clip",
+            category="LIVE",
+            description=(
+                "Make a video one that can be edited: its longer side, its number of frames and their spacing, width"
+                " and height multiples of 8. In the place of Get Video Components; the sound stays in step."
+            ),
+            search_aliases=[
+                "get video components",
+                "resize video",
+                "frame load cap",
+                "every nth",
+                "force rate",
+                "crop to multiple",
+            ],
+            inputs=[
+                io.Video.Input("video", tooltip="From Load Video, or Trim Video for a later part."),
+                io.Int.Input(
+                    "longest_side",
+                    default=512,
+                    min=0,
+                    max=16384,
+                    step=8,
+                    optional=True,
+                    tooltip=(
+                        "Pixels of the longer side at most: 512 for Stable Diffusion 1.x, 768 for 2.x. 0: as it is."
+                    ),
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=24,
+                    min=0,
+                    max=100000,
+                    optional=True,
+                    tooltip="How many frames at most, from the first on: 8 to 24 are usual. 0: all.",
+                ),
+                io.Int.Input(
+                    "every_nth",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip=(
+                        "2 takes every other frame, 3 every third: as many frames then cover more time, less smoothly."
+                    ),
+                ),
+                io.Int.Input(
+                    "multiple",
+                    default=8,
+                    min=8,
+                    max=256,
+                    step=8,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Width and height become multiples of it, by scaling and cropping less than one. 8 is the least"
+                        " that works."
+                    ),
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Audio.Output(display_name="audio"),
+                io.Float.Output(display_name="fps"),
+            ],
+        )
 
     @classmethod
     def execute(cls, video, longest_side=512, frames=24, every_nth=1, multiple=8) -> io.NodeOutput:
         from ..live_core.clips import Fit, chosen, fit_frames, say_what_is_lost
+
         fit = Fit(longest_side, frames, every_nth, multiple)
         clip = (_File if isinstance(video, InputImpl.VideoFromFile) else _Components)(video)
         indices, rate = chosen(clip.times, fit)
@@ -39,18 +92,26 @@ class _File:
 
     def __init__(self, video):
         from ..live_core.clips import read_times
+
         self.source, self.size, self.bits = video.get_stream_source, video.get_dimensions(), video.get_bit_depth()
         self.times, self.transfer = read_times(self.source(), *video.get_active_trim_window())
 
     def read(self, first: int, end: int):
         host.stop_if_asked()
         starts = self.times.starts
-        start = (starts[first - 1] + starts[first]) / 2 if first else 0.0                # between two frames, which a rounded time cannot miss
+        start = (
+            (starts[first - 1] + starts[first]) / 2 if first else 0.0
+        )  # between two frames, which a rounded time cannot miss
         stop = (starts[end - 1] + starts[end]) / 2 if end < len(starts) else self.times.end
-        return InputImpl.VideoFromFile(self.source(), start_time=self.times.first + start, duration=stop - start).get_components().images
+        return (
+            InputImpl.VideoFromFile(self.source(), start_time=self.times.first + start, duration=stop - start)
+            .get_components()
+            .images
+        )
 
     def sound(self, length: float):
         from ..live_core.clips import read_sound
+
         found = read_sound(self.source(), self.times.first, length)
         return found and {"waveform": found[0][None], "sample_rate": found[1]}
 
@@ -61,6 +122,7 @@ class _Components:
     def __init__(self, video):
         from ..live_core import LiveError
         from ..live_core.clips import Times
+
         self.parts = video.get_components()
         if not len(self.parts.images):
             raise LiveError("video: it has no frames; give a clip with at least one")
@@ -72,4 +134,4 @@ class _Components:
 
     def sound(self, length: float):
         sound = self.parts.audio
-        return sound and {**sound, "waveform": sound["waveform"][..., :round(length * sound["sample_rate"])]}
+        return sound and {**sound, "waveform": sound["waveform"][..., : round(length * sound["sample_rate"])]}

@@ -9,27 +9,65 @@ class Composite(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_Composite", display_name="Composite with Gaussian Blur", category="LIVE",
+            node_id="LIVE_Composite",
+            display_name="Composite with Gaussian Blur",
+            category="LIVE",
             description="Paste the edit over the clip's own pixels through a mask with blurred edges.",
             search_aliases=["paste", "mask blur", "blend"],
             # The first picture is what a bypassed node hands on.
-            inputs=[io.Image.Input("edited", tooltip="The edited frames, of the same size and number."),
-                    io.Image.Input("images", tooltip="The clip's own frames."),
-                    io.Mask.Input("mask", tooltip="Where the edit shows: from Edit Video or any mask maker; one frame, or one for each of the clip's."),
-                    io.Int.Input("dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."),
-                    io.Float.Input("blur", default=3.0, min=0.0, max=200.0, step=0.1, tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels."),
-                    io.Int.Input("edge_radius", default=0, min=0, max=512, advanced=True, **LATER,
-                                 tooltip="Before it grows, the mask's border moves to the edges of what changed, old thing's and new thing's, if they are within so many pixels. As "
-                                         "far as a cell of the mask's map: 8 for the demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."),
-                    io.Image.Input("reconstruction", optional=True, advanced=True,
-                                   tooltip="The clip from Clip through Autoencoder. What the edit changed by no more than the autoencoder errs is then the clip's own, within "
-                                           "the mask too: for a mask much wider than the change, or for none.")],
-            outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")])
+            inputs=[
+                io.Image.Input("edited", tooltip="The edited frames, of the same size and number."),
+                io.Image.Input("images", tooltip="The clip's own frames."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip=(
+                        "Where the edit shows: from Edit Video or any mask maker; one frame, or one for each of the"
+                        " clip's."
+                    ),
+                ),
+                io.Int.Input(
+                    "dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."
+                ),
+                io.Float.Input(
+                    "blur",
+                    default=3.0,
+                    min=0.0,
+                    max=200.0,
+                    step=0.1,
+                    tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.",
+                ),
+                io.Int.Input(
+                    "edge_radius",
+                    default=0,
+                    min=0,
+                    max=512,
+                    advanced=True,
+                    **LATER,
+                    tooltip=(
+                        "Before it grows, the mask's border moves to the edges of what changed, old thing's and new"
+                        " thing's, if they are within so many pixels. As far as a cell of the mask's map: 8 for the"
+                        " demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."
+                    ),
+                ),
+                io.Image.Input(
+                    "reconstruction",
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "The clip from Clip through Autoencoder. What the edit changed by no more than the autoencoder"
+                        " errs is then the clip's own, within the mask too: for a mask much wider than the change, or"
+                        " for none."
+                    ),
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images"), io.Mask.Output(display_name="mask")],
+        )
 
     @classmethod
     def execute(cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None) -> io.NodeOutput:
         from ..live_core.compositing import check_mask, check_pair, composite, soften
         from ..live_core.refining import changed, follow_edges
+
         check_pair(edited, images)
         check_mask(mask, images)
         soft = soften(follow_edges(mask, images, edited, edge_radius), dilation, blur)
@@ -42,12 +80,20 @@ class Reconstruct(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_Reconstruct", display_name="Clip through Autoencoder", category="LIVE",
-            description="The clip encoded and decoded again, nothing edited: what an edit by this model looks like where it changed nothing. For Composite's reconstruction.",
+            node_id="LIVE_Reconstruct",
+            display_name="Clip through Autoencoder",
+            category="LIVE",
+            description=(
+                "The clip encoded and decoded again, nothing edited: what an edit by this model looks like where it"
+                " changed nothing. For Composite's reconstruction."
+            ),
             search_aliases=["vae encode decode", "reconstruction", "round trip"],
-            inputs=[Model.Input("model", tooltip="The model of the edit."),
-                    io.Image.Input("images", tooltip="The clip's frames.")],
-            outputs=[io.Image.Output(display_name="images")])
+            inputs=[
+                Model.Input("model", tooltip="The model of the edit."),
+                io.Image.Input("images", tooltip="The clip's frames."),
+            ],
+            outputs=[io.Image.Output(display_name="images")],
+        )
 
     @classmethod
     def execute(cls, model, images) -> io.NodeOutput:

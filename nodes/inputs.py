@@ -1,5 +1,6 @@
-"""What a node is given, held to its own schema: what comes by a link never meets the limits that ComfyUI sets for a widget, and what a graph
-writes in the place of a link meets none at all."""
+"""What a node is given, held to its own schema: what comes by a link never meets the limits that ComfyUI sets for a
+widget, and what a graph writes in the place of a link meets none at all."""
+
 from __future__ import annotations
 
 import math
@@ -8,19 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from comfy_api.v0_0_2 import io
 
-from . import host
-from .sockets import MAKERS, is_of
 from ..live_core import LiveError
 from ..live_core.checks import check_choice, check_frames, check_number, check_text, check_whole, is_finite, quoted
 from ..live_core.notes import note
 from ..live_core.pictures import check_pictures
+from . import host
+from .sockets import MAKERS, is_of
 
-SLACK = 0.01                                                        # by which pixels may leave 0..1, as scaled pictures do
+SLACK = 0.01  # by which pixels may leave 0..1, as scaled pictures do
 
 
 def checked(fields: Sequence[io.Input], inputs: Mapping, owner: str = "") -> dict:
-    """`inputs` of `fields` as a node's `execute` wants them: whole numbers as int, masks with a frame axis, an optional input that nothing came
-    for left out, or in a choice (`owner`) its default. LiveError, which names the input, for what its schema does not allow."""
+    """`inputs` of `fields` as a node's `execute` wants them: whole numbers as int, masks with a frame axis, an optional
+    input that nothing came for left out, or in a choice (`owner`) its default. LiveError, which names the input, for
+    what its schema does not allow.
+    """
     given = {}
     for field in fields:
         name = f"{owner}.{field.id}" if owner else field.id
@@ -73,7 +76,9 @@ def _frames(kind: str, frames, name: str):
     if kind == "MASK":
         frames = frames[None] if frames.ndim == 2 else frames
         if frames.ndim != 3 or 0 in frames.shape:
-            raise LiveError(f"{name}: shape {tuple(frames.shape)}; expected (frames, height, width) with at least one frame")
+            raise LiveError(
+                f"{name}: shape {tuple(frames.shape)}; expected (frames, height, width) with at least one frame"
+            )
         if not frames.is_floating_point():
             raise LiveError(f"{name}: {quoted(frames)}; expected floats from 0 to 1")
     else:
@@ -82,7 +87,7 @@ def _frames(kind: str, frames, name: str):
             raise LiveError(f"{name}: {frames.shape[-1]} channels; expected 3 (RGB), or 4 with transparency")
     extremes = torch.stack([torch.stack(frame.aminmax()) for frame in frames]).float()
     if not is_finite(extremes):
-        check_frames(name, frames)                                  # says which
+        check_frames(name, frames)  # says which
     low, high = extremes[:, 0].min(), extremes[:, 1].max()
     if low < -SLACK or high > 1 + SLACK:
         note(f"{name}: values from {low:g} to {high:g}, where 0 is black and 1 is white; divide 8-bit values by 255")
@@ -95,11 +100,16 @@ def _wanted(field: io.Input) -> str:
 
 
 def note_unread(fields: Sequence[io.Input], written: Mapping) -> None:
-    """A note for every name in what the graph has `written` for a node that is none of its inputs, as it is set: ComfyUI drops it."""
+    """A note for every name in what the graph has `written` for a node that is none of its inputs, as it is set:
+    ComfyUI drops it.
+    """
     known = set(_names(fields, written))
     for name in written:
         if name not in known:
-            note(f"{name}: as it is set, this node has no such input, so it was not read; correct its name, or take it out")
+            note(
+                f"{name}: as it is set, this node has no such input, so it was not read; correct its name, or take"
+                " it out"
+            )
 
 
 def _names(fields: Iterable[io.Input], written: Mapping, owner: str = "") -> Iterator[str]:

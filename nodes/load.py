@@ -4,24 +4,48 @@ from . import host
 from .node import Node
 from .sockets import Model
 
-WORDS = ("prompt", "edit_prompt", "initial_word")                # of a demo case
+WORDS = ("prompt", "edit_prompt", "initial_word")  # of a demo case
 
 
 class LoadModel(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_LoadModel", display_name="Load LIVE Model", category="LIVE",
-            description="Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this pack, a folder of models/diffusers, or a file of models/checkpoints.",
+            node_id="LIVE_LoadModel",
+            display_name="Load LIVE Model",
+            category="LIVE",
+            description=(
+                "Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this"
+                " pack, a folder of models/diffusers, or a file of models/checkpoints."
+            ),
             search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
-            inputs=[io.Combo.Input("model", options=host.model_names(), tooltip="The shipped demo model, a folder of models/diffusers, or a .safetensors file of models/checkpoints: Stable Diffusion 1.x or 2.x."),
-                    io.Combo.Input("precision", options=host.PRECISIONS, default="auto", advanced=True,
-                                   tooltip="Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it, which halves the memory; float32 on a CPU.")],
-            outputs=[Model.Output(display_name="model")])
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=host.model_names(),
+                    tooltip=(
+                        "The shipped demo model, a folder of models/diffusers, or a .safetensors file of"
+                        " models/checkpoints: Stable Diffusion 1.x or 2.x."
+                    ),
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=host.PRECISIONS,
+                    default="auto",
+                    advanced=True,
+                    tooltip=(
+                        "Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it,"
+                        " which halves the memory; float32 on a CPU."
+                    ),
+                ),
+            ],
+            outputs=[Model.Output(display_name="model")],
+        )
 
     @classmethod
     def execute(cls, model, precision) -> io.NodeOutput:
         from dataclasses import replace
+
         return io.NodeOutput(replace(host.load_model(model, host.dtype_of(precision)), embeddings=host.embedding_files))
 
 
@@ -29,23 +53,43 @@ class FromComfy(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_FromComfy", display_name="LIVE Model from MODEL, CLIP, VAE", category="LIVE",
-            description="Make a LIVE model of what ComfyUI's own loaders give, with LoRAs worked in. Stable Diffusion 1.x or 2.x.",
+            node_id="LIVE_FromComfy",
+            display_name="LIVE Model from MODEL, CLIP, VAE",
+            category="LIVE",
+            description=(
+                "Make a LIVE model of what ComfyUI's own loaders give, with LoRAs worked in. Stable Diffusion 1.x or"
+                " 2.x."
+            ),
             search_aliases=["inflate", "lora", "load checkpoint"],
-            inputs=[io.Model.Input("model", tooltip="From Load Checkpoint, with any LoRAs on it."),
-                    io.Clip.Input("clip", tooltip="The text encoder, with the same LoRAs."),
-                    io.Vae.Input("vae", tooltip="The autoencoder."),
-                    io.Combo.Input("precision", options=host.PRECISIONS, default="auto", advanced=True,
-                                   tooltip="Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it, which halves the memory; float32 on a CPU.")],
-            outputs=[Model.Output(display_name="model")])
+            inputs=[
+                io.Model.Input("model", tooltip="From Load Checkpoint, with any LoRAs on it."),
+                io.Clip.Input("clip", tooltip="The text encoder, with the same LoRAs."),
+                io.Vae.Input("vae", tooltip="The autoencoder."),
+                io.Combo.Input(
+                    "precision",
+                    options=host.PRECISIONS,
+                    default="auto",
+                    advanced=True,
+                    tooltip=(
+                        "Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it,"
+                        " which halves the memory; float32 on a CPU."
+                    ),
+                ),
+            ],
+            outputs=[Model.Output(display_name="model")],
+        )
 
     @classmethod
     def execute(cls, model, clip, vae, precision) -> io.NodeOutput:
         from dataclasses import replace
+
         from ..live_core.checkpoints import load_state_dict
+
         name = "MODEL, CLIP, VAE"
         parts = host.take_apart(model, clip, vae, name)
-        loaded = load_state_dict(**parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision))
+        loaded = load_state_dict(
+            **parts, tokenizer_folder=host.tokenizer_folder(), name=name, dtype=host.dtype_of(precision)
+        )
         return io.NodeOutput(replace(loaded, embeddings=host.embedding_files))
 
 
@@ -53,12 +97,22 @@ class DemoClip(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_DemoClip", display_name="LIVE Demo Clip and Photo", category="LIVE/demo",
-            description="A clip, a photo and their words that ship with this pack. For your own, link Load Video in the place of its video and Load Image in "
-                        "the place of its photo.",
+            node_id="LIVE_DemoClip",
+            display_name="LIVE Demo Clip and Photo",
+            category="LIVE/demo",
+            description=(
+                "A clip, a photo and their words that ship with this pack. For your own, link Load Video in the place"
+                " of its video and Load Image in the place of its photo."
+            ),
             inputs=[io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip, photo and words.")],
-            outputs=[io.Image.Output(display_name="images"), io.Image.Output(display_name="photo"), io.Float.Output(display_name="fps"),
-                     io.Video.Output(display_name="video"), *(io.String.Output(display_name=name) for name in WORDS)])
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Image.Output(display_name="photo"),
+                io.Float.Output(display_name="fps"),
+                io.Video.Output(display_name="video"),
+                *(io.String.Output(display_name=name) for name in WORDS),
+            ],
+        )
 
     @classmethod
     def execute(cls, case) -> io.NodeOutput:
@@ -68,6 +122,7 @@ class DemoClip(Node):
         import torch
         from comfy_api.v0_0_2 import InputImpl
         from PIL import Image
+
         folder = host.PACK / "demo" / "cases" / case
         video = InputImpl.VideoFromFile(str(folder / "clip.mp4"))
         clip = video.get_components()

@@ -1,4 +1,5 @@
 """The base of the pack's nodes: inputs are held to their schema, and what `live_core` notes is shown on the node."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,25 +7,27 @@ from functools import wraps
 
 from comfy_api.v0_0_2 import io
 
-from . import host
-from .inputs import checked, note_unread
 from ..live_core.interrupts import heeding
 from ..live_core.memory import one_run
 from ..live_core.notes import gathered
+from . import host
+from .inputs import checked, note_unread
 
-# What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older graphs as they were;
-# the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
+# What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older
+# graphs as they were; the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
 LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
 
 
 class Node(io.ComfyNode):
-    """A ComfyUI node whose notes (`live_core.notes`) are text on the node on the page and, for clients of the API, the "text" of its
-    output in the history, both after whatever text the node itself returns. A node whose outputs come from ComfyUI's cache keeps its text on the page."""
+    """A ComfyUI node whose notes (`live_core.notes`) are text on the node on the page and, for clients of the API, the
+    "text" of its output in the history, both after whatever text the node itself returns. A node whose outputs come
+    from ComfyUI's cache keeps its text on the page.
+    """
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         own = vars(cls).get("execute")
-        if own is not None and not hasattr(own.__func__, "__wrapped__"):            # ComfyUI clones the class for each run
+        if own is not None and not hasattr(own.__func__, "__wrapped__"):  # ComfyUI clones the class for each run
             cls.execute = classmethod(_noted(own.__func__))
 
 
@@ -42,4 +45,5 @@ def _noted(execute: Callable) -> Callable:
         if own or notes or ui:
             output.ui = {**ui, "text": (*own, *notes)}
         return output
+
     return run

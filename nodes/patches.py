@@ -1,4 +1,5 @@
 """What sits on ComfyUI's MODEL or CLIP beside its weights: LIVE copies weights, so the rest has to be refused or named."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,10 +14,16 @@ def injected(patcher) -> list[str]:
 
 
 def beside_weights(patcher) -> list[str]:
-    """What else was put on a ModelPatcher, each as "<who put it> (<where>)"; sampling settings and number formats left out."""
-    found = [*_leaves(patcher.model_options), *_leaves(patcher.wrappers), *_leaves(patcher.weight_wrapper_patches),
-             *_leaves({name: value for name, value in patcher.object_patches.items() if name not in READ}),
-             *(f"{name} (additional model)" for name in patcher.additional_models)]
+    """What else was put on a ModelPatcher, each as "<who put it> (<where>)"; sampling settings and number formats left
+    out.
+    """
+    found = [
+        *_leaves(patcher.model_options),
+        *_leaves(patcher.wrappers),
+        *_leaves(patcher.weight_wrapper_patches),
+        *_leaves({name: value for name, value in patcher.object_patches.items() if name not in READ}),
+        *(f"{name} (additional model)" for name in patcher.additional_models),
+    ]
     if patcher.hook_patches or patcher.forced_hooks is not None:
         found.append("hooks (Set CLIP Hooks or the like)")
     return list(dict.fromkeys(found))

@@ -1,4 +1,7 @@
-"""Nodes that have been renamed: a graph that names the old one runs with the new one in its place, through the API and on the page."""
+"""Nodes that have been renamed: a graph that names the old one runs with the new one in its place, through the API and
+on the page.
+"""
+
 from comfy_api.v0_0_2 import ComfyAPI, io
 
 from . import host
@@ -10,8 +13,9 @@ RENAMES: dict[str, str] = {}
 async def register_renames(renames: dict[str, str]) -> None:
     """Tell ComfyUI and the page of `renames`, and have graphs that come through the API use the new names.
 
-    ComfyUI replaces nodes itself, but drops every input that the table does not name, on the page those of a choice too, and fails where
-    a graph lacks one that is named or has no `_meta`: so names are changed before it looks. (The page: web/renames.js.)
+    ComfyUI replaces nodes itself, but drops every input that the table does not name, on the page those of a choice
+    too, and fails where a graph lacks one that is named or has no `_meta`: so names are changed before it looks. (The
+    page: web/renames.js.)
     """
     for old, new in renames.items():
         await ComfyAPI().node_replacement.register(io.NodeReplace(new_node_id=new, old_node_id=old))

@@ -1,4 +1,5 @@
 """The pack's own socket types, and what may come through a socket."""
+
 from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
@@ -27,15 +28,24 @@ MAKERS = {
 
 
 def is_of(kind: str, value: object) -> bool:
-    """Whether `value` can have come from a socket of that type. Of ComfyUI's own, whose classes other packs put others in the place of,
-    what a graph may write in the place of a link is known to be none."""
+    """Whether `value` can have come from a socket of that type. Of ComfyUI's own, whose classes other packs put others
+    in the place of, what a graph may write in the place of a link is known to be none."""
     import torch
+
     from ..live_core.concept import Concept
     from ..live_core.inversion import Inversion
     from ..live_core.methods import Method
     from ..live_core.pretrained import LiveModel
     from ..live_core.records import Records
+
     if kind == "LIVE_CONCEPT":
         return isinstance(value, tuple) and bool(value) and all(isinstance(each, Concept) for each in value)
-    classes = {"LIVE_MODEL": LiveModel, "LIVE_INVERSION": Inversion, "LIVE_RECORDS": Records, "LIVE_METHOD": Method, "IMAGE": torch.Tensor, "MASK": torch.Tensor}
+    classes = {
+        "LIVE_MODEL": LiveModel,
+        "LIVE_INVERSION": Inversion,
+        "LIVE_RECORDS": Records,
+        "LIVE_METHOD": Method,
+        "IMAGE": torch.Tensor,
+        "MASK": torch.Tensor,
+    }
     return isinstance(value, classes[kind]) if kind in classes else not isinstance(value, (str, int, float, dict, list))

@@ -10,42 +10,177 @@ class Tune(Node):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="LIVE_Tune", display_name="Tune Video", category="LIVE",
-            description="Learn one clip and one photo by turns: latent prompt, attention queries and temporal attention from the clip; the placeholder's embedding from the photo.",
+            node_id="LIVE_Tune",
+            display_name="Tune Video",
+            category="LIVE",
+            description=(
+                "Learn one clip and one photo by turns: latent prompt, attention queries and temporal attention from"
+                " the clip; the placeholder's embedding from the photo."
+            ),
             search_aliases=["one-shot tuning", "tune-a-video", "latent prompt", "textual inversion"],
-            inputs=[Model.Input("model", tooltip="From Load LIVE Model."),
-                    io.Image.Input("images", tooltip="The clip's frames."),
-                    Concept.Input("concept", optional=True, tooltip="From Bind Photo to Placeholder: one photo, or several bound one after another. Without one set photo steps to 0."),
-                    io.String.Input("prompt", multiline=True, tooltip="What the clip shows, such as \"a man skiing in the snow\"."),
-                    io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
-                    io.Int.Input("photo_steps", default=500, min=0, max=100000, tooltip="Steps that learn the photo, in turn with the clip's."),
-                    io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=io.ControlAfterGenerate.fixed, tooltip="The same seed and inputs give the same tuning."),
-                    io.Combo.Input("method", options=["live", "tav-ddim", "video-p2p"], default="live", advanced=True,
-                                   tooltip="live: with a latent prompt. tav-ddim: Tune-A-Video, without; for fatezero-shape too. video-p2p: the same with frames tied to the first alone."),
-                    io.Float.Input("clip_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the clip's steps."),
-                    io.Float.Input("latent_prompt_rate", default=3e-5, min=0, max=1, step=1e-6, round=1e-7, advanced=True, tooltip="Learning rate of the latent prompt."),
-                    io.Float.Input("photo_rate", default=5e-3, min=0, max=1, step=1e-4, round=1e-6, advanced=True, tooltip="Learning rate of the placeholder's embedding."),
-                    io.Boolean.Input("temporal_in_photo_steps", default=False, advanced=True, tooltip="Let temporal attention act and learn while the photo is learned: the paper's ablation (Fig. 7)."),
-                    io.Boolean.Input("photo_latent_prompt", default=False, advanced=True, optional=True,
-                                     tooltip="Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder learns more without."),
-                    io.Combo.Input("photo_loss", options=["log", "square"], default="log", advanced=True, optional=True,
-                                   tooltip="What the placeholder's embedding descends. log: every noise level counts alike. square: the paper's, in which the low ones outvote the high, where the edit is decided."),
-                    MethodRow.Input("row", optional=True, tooltip="A method of your own, from Method: Frames and Guidance and the nodes after it, in place of method: what its frames "
-                                                                  "see is then the same in tuning, inversion and edit.")],
-            outputs=[Model.Output(display_name="tuned model")], hidden=[io.Hidden.prompt, io.Hidden.unique_id])
+            inputs=[
+                Model.Input("model", tooltip="From Load LIVE Model."),
+                io.Image.Input("images", tooltip="The clip's frames."),
+                Concept.Input(
+                    "concept",
+                    optional=True,
+                    tooltip=(
+                        "From Bind Photo to Placeholder: one photo, or several bound one after another. Without one set"
+                        " photo steps to 0."
+                    ),
+                ),
+                io.String.Input(
+                    "prompt", multiline=True, tooltip='What the clip shows, such as "a man skiing in the snow".'
+                ),
+                io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
+                io.Int.Input(
+                    "photo_steps",
+                    default=500,
+                    min=0,
+                    max=100000,
+                    tooltip="Steps that learn the photo, in turn with the clip's.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="The same seed and inputs give the same tuning.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=["live", "tav-ddim", "video-p2p"],
+                    default="live",
+                    advanced=True,
+                    tooltip=(
+                        "live: with a latent prompt. tav-ddim: Tune-A-Video, without; for fatezero-shape too."
+                        " video-p2p: the same with frames tied to the first alone."
+                    ),
+                ),
+                io.Float.Input(
+                    "clip_rate",
+                    default=3e-5,
+                    min=0,
+                    max=1,
+                    step=1e-6,
+                    round=1e-7,
+                    advanced=True,
+                    tooltip="Learning rate of the clip's steps.",
+                ),
+                io.Float.Input(
+                    "latent_prompt_rate",
+                    default=3e-5,
+                    min=0,
+                    max=1,
+                    step=1e-6,
+                    round=1e-7,
+                    advanced=True,
+                    tooltip="Learning rate of the latent prompt.",
+                ),
+                io.Float.Input(
+                    "photo_rate",
+                    default=5e-3,
+                    min=0,
+                    max=1,
+                    step=1e-4,
+                    round=1e-6,
+                    advanced=True,
+                    tooltip="Learning rate of the placeholder's embedding.",
+                ),
+                io.Boolean.Input(
+                    "temporal_in_photo_steps",
+                    default=False,
+                    advanced=True,
+                    tooltip=(
+                        "Let temporal attention act and learn while the photo is learned: the paper's ablation"
+                        " (Fig. 7)."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "photo_latent_prompt",
+                    default=False,
+                    advanced=True,
+                    optional=True,
+                    tooltip=(
+                        "Show the photo's own latent as the latent prompt while it is learned, as the paper does. The"
+                        " placeholder learns more without."
+                    ),
+                ),
+                io.Combo.Input(
+                    "photo_loss",
+                    options=["log", "square"],
+                    default="log",
+                    advanced=True,
+                    optional=True,
+                    tooltip=(
+                        "What the placeholder's embedding descends. log: every noise level counts alike. square: the"
+                        " paper's, in which the low ones outvote the high, where the edit is decided."
+                    ),
+                ),
+                MethodRow.Input(
+                    "row",
+                    optional=True,
+                    tooltip=(
+                        "A method of your own, from Method: Frames and Guidance and the nodes after it, in place of"
+                        " method: what its frames see is then the same in tuning, inversion and edit."
+                    ),
+                ),
+            ],
+            outputs=[Model.Output(display_name="tuned model")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+        )
 
     @classmethod
-    def execute(cls, model, images, prompt, clip_steps, photo_steps, seed, method, clip_rate, latent_prompt_rate, photo_rate,
-                temporal_in_photo_steps, photo_latent_prompt=False, photo_loss="log", row=None, concept=()) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        images,
+        prompt,
+        clip_steps,
+        photo_steps,
+        seed,
+        method,
+        clip_rate,
+        latent_prompt_rate,
+        photo_rate,
+        temporal_in_photo_steps,
+        photo_latent_prompt=False,
+        photo_loss="log",
+        row=None,
+        concept=(),
+    ) -> io.NodeOutput:
         from ..live_core.change import check_edit_prompt
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
-        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"):        # what will stop an edit is said before the tuning it needs
+
+        for later in prompts_after(
+            cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"
+        ):  # what will stop an edit is said before the tuning it needs
             check_edit_prompt(model, model.read(later, concept), concept)
         row = METHODS[method] if row is None else row
-        settings = TuneSettings(clip_steps, photo_steps, clip_rate, latent_prompt_rate, photo_rate, row.latent_prompt, temporal_in_photo_steps,
-                                photo_latent_prompt=photo_latent_prompt, photo_loss=photo_loss, frame_plan=row.frame_plan, seed=seed)
+        settings = TuneSettings(
+            clip_steps,
+            photo_steps,
+            clip_rate,
+            latent_prompt_rate,
+            photo_rate,
+            row.latent_prompt,
+            temporal_in_photo_steps,
+            photo_latent_prompt=photo_latent_prompt,
+            photo_loss=photo_loss,
+            frame_plan=row.frame_plan,
+            seed=seed,
+        )
         with host.on_device(model):
             clip = model.encode_frames(images)
-            tuning = tune(model, clip, prompt, concept, settings, host.Progress(model, clip_steps + photo_steps, clip), host.unfinished_folder())
+            tuning = tune(
+                model,
+                clip,
+                prompt,
+                concept,
+                settings,
+                host.Progress(model, clip_steps + photo_steps, clip),
+                host.unfinished_folder(),
+            )
             return io.NodeOutput(model.with_tuning(tuning))

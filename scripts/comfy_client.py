@@ -1,4 +1,5 @@
 """A ComfyUI server of one's own, and a client of any: queue a graph in API format, follow it, fetch what it made."""
+
 from __future__ import annotations
 
 import asyncio
@@ -17,8 +18,10 @@ from pathlib import Path
 
 import aiohttp
 
-TEXT = (3).to_bytes(4, "big")                     # how a binary message begins that shows a text on a node
-LIMIT = "start ComfyUI with a larger --max-upload-size (MB), raise the limit of a proxy before it, or give a smaller file"
+TEXT = (3).to_bytes(4, "big")  # how a binary message begins that shows a text on a node
+LIMIT = (
+    "start ComfyUI with a larger --max-upload-size (MB), raise the limit of a proxy before it, or give a smaller file"
+)
 ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 
 
@@ -29,25 +32,49 @@ class Server:
         self.base = Path(tempfile.mkdtemp(prefix="comfy-"))
         for name in ("custom_nodes", "models", "input", "output", "user/default", "temp"):
             (self.base / name).mkdir(parents=True)
-        (self.base / "user/default/comfy.settings.json").write_text(json.dumps({"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}))
+        (self.base / "user/default/comfy.settings.json").write_text(
+            json.dumps({"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False})
+        )
         (self.base / "custom_nodes" / "live-video-editing").symlink_to(pack.resolve(), target_is_directory=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url, self.log = f"http://127.0.0.1:{self.port}", self.base / "server.log"
-        self.command = [os.environ.get("COMFYUI_PYTHON", sys.executable), os.path.join(os.environ["COMFYUI_DIR"], "main.py"), "--cpu", "--listen", "127.0.0.1",
-                        "--port", str(self.port), "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base}/comfyui.db",
-                        "--disable-api-nodes", "--disable-auto-launch", *extra]
+        self.command = [
+            os.environ.get("COMFYUI_PYTHON", sys.executable),
+            os.path.join(os.environ["COMFYUI_DIR"], "main.py"),
+            "--cpu",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            f"sqlite:///{self.base}/comfyui.db",
+            "--disable-api-nodes",
+            "--disable-auto-launch",
+            *extra,
+        ]
 
     def __enter__(self) -> Server:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.process = subprocess.Popen(self.command, stdout=self.log.open("wb"), stderr=subprocess.STDOUT, cwd=self.base, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(
+            self.command,
+            stdout=self.log.open("wb"),
+            stderr=subprocess.STDOUT,
+            cwd=self.base,
+            env=environment,
+            start_new_session=True,
+        )
         deadline = time.time() + 240
         while True:
             if self.process.poll() is not None or time.time() > deadline:
                 self.__exit__(keep=True)
-                raise RuntimeError(f"ComfyUI did not start; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}")
+                raise RuntimeError(
+                    f"ComfyUI did not start; its log ends:\n{self.log.read_text(errors='replace')[-3000:]}"
+                )
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 0.5).close()
                 return self
@@ -95,7 +122,9 @@ class Client:
 
     async def fetch(self, output: dict) -> bytes:
         """The bytes of one saved file, as history lists it."""
-        async with self.http.get(f"{self.url}/view", params={k: output[k] for k in ("filename", "subfolder", "type")}) as answer:
+        async with self.http.get(
+            f"{self.url}/view", params={k: output[k] for k in ("filename", "subfolder", "type")}
+        ) as answer:
             answer.raise_for_status()
             return await answer.read()
 
@@ -103,13 +132,15 @@ class Client:
         """Put a file into the server's input folder: its name there."""
         form = aiohttp.FormData()
         form.add_field("image", path.read_bytes(), filename=path.name)
-        size = f"{path}: {path.stat().st_size / 2 ** 20:.1f} MB"
+        size = f"{path}: {path.stat().st_size / 2**20:.1f} MB"
         try:
             status, answer = await self.json("POST", "/upload/image", data=form)
         except aiohttp.ClientConnectorError:
             raise
-        except aiohttp.ClientError as error:                                    # as a server may do with what it finds too large
-            raise ValueError(f"{size}: the server closed the connection during the upload ({error}); {LIMIT}") from error
+        except aiohttp.ClientError as error:  # as a server may do with what it finds too large
+            raise ValueError(
+                f"{size}: the server closed the connection during the upload ({error}); {LIMIT}"
+            ) from error
         if status == 413:
             raise ValueError(f"{size}: the server says {answer!r} (413); {LIMIT}")
         if status != 200 or not isinstance(answer, dict):
@@ -117,14 +148,19 @@ class Client:
         return "/".join(filter(None, (answer.get("subfolder"), answer["name"])))
 
     async def queue(self, prompt: dict, extra_data: dict | None = None) -> tuple[int, dict]:
-        return await self.json("POST", "/prompt", json={"prompt": prompt, "client_id": self.id, "extra_data": extra_data or {}})
+        return await self.json(
+            "POST", "/prompt", json={"prompt": prompt, "client_id": self.id, "extra_data": extra_data or {}}
+        )
 
-    async def run(self, prompt: dict, on_event=None, timeout: float = 3600, extra_data: dict | None = None) -> tuple[str, list, dict]:
-        """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry). What `extra_data` has
-        under "extra_pnginfo" ComfyUI writes into the files that it saves.
+    async def run(
+        self, prompt: dict, on_event=None, timeout: float = 3600, extra_data: dict | None = None
+    ) -> tuple[str, list, dict]:
+        """Queue and follow to the end: (success | error | interrupted, [(time, type, data)], the history entry). What
+        `extra_data` has under "extra_pnginfo" ComfyUI writes into the files that it saves.
 
-        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of ComfyUI's binary messages the bytes:
-        type "preview", whose tail is a picture file, and "text", whose tail is what a node says of itself.
+        `on_event(type, data)`, a function or coroutine function, is told each event as it comes, and of ComfyUI's
+        binary messages the bytes: type "preview", whose tail is a picture file, and "text", whose tail is what a node
+        says of itself.
         """
         status, answer = await self.queue(prompt, extra_data)
         if status != 200:
@@ -153,7 +189,7 @@ class Client:
         except (asyncio.TimeoutError, asyncio.CancelledError):
             await self.json("POST", f"/api/jobs/{identity}/cancel")
             raise
-        for _ in range(100):                                                   # history is written just after the last event
+        for _ in range(100):  # history is written just after the last event
             _, history = await self.json("GET", f"/history/{identity}")
             if identity in history:
                 break
@@ -163,7 +199,7 @@ class Client:
 
 def text_of(message: bytes) -> str:
     """What a node says of itself, from a binary message of type "text": type, length of the node's id, id, text."""
-    return message[8 + int.from_bytes(message[4:8], "big"):].decode(errors="replace")
+    return message[8 + int.from_bytes(message[4:8], "big") :].decode(errors="replace")
 
 
 def _refusal(answer) -> str:
@@ -171,5 +207,7 @@ def _refusal(answer) -> str:
         return f"the server refused the workflow: {answer}"
     lines = [answer["error"]["message"]]
     for node, report in (answer.get("node_errors") or {}).items():
-        lines += [f"node {node} ({report.get('class_type', '?')}): {e['message']}: {e['details']}" for e in report["errors"]]
+        lines += [
+            f"node {node} ({report.get('class_type', '?')}): {e['message']}: {e['details']}" for e in report["errors"]
+        ]
     return "\n".join(lines)

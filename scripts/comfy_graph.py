@@ -1,16 +1,23 @@
-"""A workflow in API format, changed from outside: values set, the clip and the photos replaced by one's own; and the UI workflow that
-it was exported from, changed alike, so that a result dropped on ComfyUI's page has its layout and its values."""
+"""A workflow in API format, changed from outside: values set, the clip and the photos replaced by one's own; and the UI
+workflow that it was exported from, changed alike, so that a result dropped on ComfyUI's page has its layout and its
+values."""
+
 from __future__ import annotations
 
 import copy
 from pathlib import Path
 
 DEMO = "LIVE_DemoClip"
-FRAMES, PHOTO, FPS, VIDEO, WORDS = 0, 1, 2, 3, (4, 5, 6)                  # the demo node's outputs
+FRAMES, PHOTO, FPS, VIDEO, WORDS = 0, 1, 2, 3, (4, 5, 6)  # the demo node's outputs
 # What may be put into a graph: the node's widgets, other inputs, and outputs, each a name and a type.
 ADDED = {
-    "LoadVideo": ([("file", "COMBO")], [], [("VIDEO", "VIDEO")]), "LoadImage": ([("image", "COMBO")], [], [("IMAGE", "IMAGE"), ("MASK", "MASK")]),
-    "GetVideoComponents": ([], [("video", "VIDEO")], [("images", "IMAGE"), ("audio", "AUDIO"), ("fps", "FLOAT"), ("bit_depth", "INT")]),
+    "LoadVideo": ([("file", "COMBO")], [], [("VIDEO", "VIDEO")]),
+    "LoadImage": ([("image", "COMBO")], [], [("IMAGE", "IMAGE"), ("MASK", "MASK")]),
+    "GetVideoComponents": (
+        [],
+        [("video", "VIDEO")],
+        [("images", "IMAGE"), ("audio", "AUDIO"), ("fps", "FLOAT"), ("bit_depth", "INT")],
+    ),
     "InvertMask": ([], [("mask", "MASK")], [("MASK", "MASK")]),
 }
 
@@ -32,19 +39,24 @@ def find_node(workflow: dict, name: str, flag: str = "--set") -> str:
 
 
 def override(workflow: dict, target: str, value, flag: str = "--set") -> None:
-    """Set `target`, "node.input" by the node's id or title, to `value`. Inputs may have dots in their names, and so may titles."""
-    splits = [(target[:i], target[i + 1:]) for i, letter in enumerate(target) if letter == "."]
+    """Set `target`, "node.input" by the node's id or title, to `value`. Inputs may have dots in their names, and so may
+    titles.
+    """
+    splits = [(target[:i], target[i + 1 :]) for i, letter in enumerate(target) if letter == "."]
     if not splits:
-        raise ValueError(f"{flag}: {target!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
+        raise ValueError(f'{flag}: {target!r}; write NODE.INPUT=VALUE, such as "Tune Video.clip_steps=200"')
     named = {*workflow, *(node.get("_meta", {}).get("title") for node in workflow.values())}
     name, field = next((split for split in splits if split[0] in named), splits[-1])
     node = workflow[find_node(workflow, name, flag)]
     if field not in node["inputs"]:
-        raise ValueError(f"{flag}: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}")
+        raise ValueError(
+            f"{flag}: node {name!r} ({node['class_type']}) has no input {field!r}; it has: {', '.join(node['inputs'])}"
+        )
     node["inputs"][field] = value
 
 
-# ------------------------------------------------------------------------------------------------------------ own material
+# ------------------------------------------------------------------------------------------------------------ own
+# material
 def readers(workflow: dict, link: list) -> list[tuple[str, str]]:
     """(node, input) of all that read an output."""
     return [(i, name) for i, node in workflow.items() for name, value in node["inputs"].items() if value == link]
@@ -64,15 +76,21 @@ def clip_places(workflow: dict) -> list[str]:
 def photo_places(workflow: dict) -> list[str]:
     """The nodes that give the workflow its photos, one each: Load Image, and demo nodes whose photo is read."""
     places = [i for i in of_kind(workflow, DEMO) if readers(workflow, [i, PHOTO])]
-    return places + [i for i in of_kind(workflow, "LoadImage") if any(name == "photo" for _, name in readers(workflow, [i, 0]))]
+    return places + [
+        i for i in of_kind(workflow, "LoadImage") if any(name == "photo" for _, name in readers(workflow, [i, 0]))
+    ]
 
 
 def check_places(workflow: dict, clip: Path | None, photos: list[Path]) -> None:
     """ValueError unless the workflow has a place for the clip and for each photo."""
     if clip and not clip_places(workflow):
-        raise ValueError(f"--clip: neither Load Video nor {DEMO} gives this workflow its clip, so there is nothing to replace")
+        raise ValueError(
+            f"--clip: neither Load Video nor {DEMO} gives this workflow its clip, so there is nothing to replace"
+        )
     if len(photos) > (places := len(photo_places(workflow))):
-        raise ValueError(f"--photo: given {len(photos)} times, and this workflow takes {places}, from Load Image or {DEMO}")
+        raise ValueError(
+            f"--photo: given {len(photos)} times, and this workflow takes {places}, from Load Image or {DEMO}"
+        )
 
 
 def check_words(workflow: dict) -> None:
@@ -81,7 +99,9 @@ def check_words(workflow: dict) -> None:
         for output in WORDS[:2]:
             for node, _ in readers(workflow, [demo, output]):
                 title = workflow[node].get("_meta", {}).get("title", node)
-                raise ValueError(f"--clip: {title!r} would still have the demo's words; give --prompt and --edit-prompt")
+                raise ValueError(
+                    f"--clip: {title!r} would still have the demo's words; give --prompt and --edit-prompt"
+                )
 
 
 def add(workflow: dict, taken: int, kind: str, title: str, **inputs) -> str:
@@ -96,7 +116,9 @@ def _relink(workflow: dict, old: list, new: list) -> None:
 
 
 def put_clip(workflow: dict, file: str, taken: int = 0) -> None:
-    """An uploaded clip in the place of the workflow's: its frames, its rate and its sound. New nodes are numbered above `taken`."""
+    """An uploaded clip in the place of the workflow's: its frames, its rate and its sound. New nodes are numbered above
+    `taken`.
+    """
     for place in clip_places(workflow):
         if workflow[place]["class_type"] == "LoadVideo":
             workflow[place]["inputs"]["file"] = file
@@ -114,15 +136,18 @@ def put_clip(workflow: dict, file: str, taken: int = 0) -> None:
 
 
 def put_photos(workflow: dict, files: list[str], taken: int = 0) -> None:
-    """Uploaded photos in the places of the workflow's, in order; what is transparent in them does not count. New nodes are numbered above
-    `taken`."""
+    """Uploaded photos in the places of the workflow's, in order; what is transparent in them does not count. New nodes
+    are numbered above `taken`."""
     for place, file in zip(photo_places(workflow), files):
         if workflow[place]["class_type"] == "LoadImage":
             photo, workflow[place]["inputs"]["image"] = place, file
         else:
             photo = add(workflow, taken, "LoadImage", "Load Image", image=file)
-        binds = [node for node, name in readers(workflow, [place, 0 if photo == place else PHOTO])
-                 if name == "photo" and workflow[node]["class_type"] == "LIVE_BindConcept"]
+        binds = [
+            node
+            for node, name in readers(workflow, [place, 0 if photo == place else PHOTO])
+            if name == "photo" and workflow[node]["class_type"] == "LIVE_BindConcept"
+        ]
         if photo != place:
             _relink(workflow, [place, PHOTO], [photo, 0])
         bare = [node for node in binds if "mask" not in workflow[node]["inputs"]]
@@ -132,10 +157,11 @@ def put_photos(workflow: dict, files: list[str], taken: int = 0) -> None:
                 workflow[node]["inputs"]["mask"] = [opaque, 0]
 
 
-# ------------------------------------------------------------------------------------------------------------ the UI twin
+# ------------------------------------------------------------------------------------------------------------ the UI
+# twin
 def follow(ui: dict, before: dict, after: dict) -> dict | None:
-    """The UI workflow `ui`, whose API format is `before`, changed as `after` is from that; None where that cannot be said from outside,
-    such as for another method, which has other inputs."""
+    """The UI workflow `ui`, whose API format is `before`, changed as `after` is from that; None where that cannot be
+    said from outside, such as for another method, which has other inputs."""
     ui = copy.deepcopy(ui)
     nodes = {str(node["id"]): node for node in ui["nodes"]}
     places = {i: _widget_places(nodes[i], before[i]["inputs"]) for i in before if i in nodes}
@@ -151,8 +177,11 @@ def follow(ui: dict, before: dict, after: dict) -> dict | None:
         for name, value in node["inputs"].items():
             if name in old and old[name] == value and type(old[name]) is type(value):
                 continue
-            done = i in nodes and (_link(ui, nodes, i, name, value) if is_link(value) else
-                                   i not in before or _set(ui, nodes[i], places[i], old, name, value))
+            done = i in nodes and (
+                _link(ui, nodes, i, name, value)
+                if is_link(value)
+                else i not in before or _set(ui, nodes[i], places[i], old, name, value)
+            )
             if not done:
                 return None
     return ui
@@ -160,10 +189,19 @@ def follow(ui: dict, before: dict, after: dict) -> dict | None:
 
 def _new_node(i: int, node: dict, place: list[float]) -> dict:
     widgets, inputs, outputs = ADDED[node["class_type"]]
-    return {"id": i, "type": node["class_type"], "pos": place, "size": [340, 330], "flags": {}, "order": 0, "mode": 0,
-            "inputs": [{"name": name, "type": kind, "link": None} for name, kind in inputs],
-            "outputs": [{"name": name, "type": kind, "links": []} for name, kind in outputs],
-            "properties": {"Node name for S&R": node["class_type"]}, "widgets_values": [node["inputs"][name] for name, _ in widgets]}
+    return {
+        "id": i,
+        "type": node["class_type"],
+        "pos": place,
+        "size": [340, 330],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [{"name": name, "type": kind, "link": None} for name, kind in inputs],
+        "outputs": [{"name": name, "type": kind, "links": []} for name, kind in outputs],
+        "properties": {"Node name for S&R": node["class_type"]},
+        "widgets_values": [node["inputs"][name] for name, _ in widgets],
+    }
 
 
 def _unlink(ui: dict, slot: dict) -> None:
@@ -183,7 +221,9 @@ def _link(ui: dict, nodes: dict, i: str, name: str, value: list) -> bool:
     ui["last_link_id"] = number = ui["last_link_id"] + 1
     slot["link"] = number
     origin["outputs"][output]["links"] = [*(origin["outputs"][output].get("links") or []), number]
-    ui["links"].append([number, origin["id"], output, int(i), nodes[i]["inputs"].index(slot), origin["outputs"][output]["type"]])
+    ui["links"].append(
+        [number, origin["id"], output, int(i), nodes[i]["inputs"].index(slot), origin["outputs"][output]["type"]]
+    )
     return True
 
 
@@ -198,7 +238,9 @@ def _set(ui: dict, node: dict, places: dict[str, int], old: dict, name: str, val
 
 
 def _widget_places(node: dict, inputs: dict) -> dict[str, int]:
-    """Which of the node's widget values an input is: both stand in one order, the page's own widgets (control_after_generate) among them."""
+    """Which of the node's widget values an input is: both stand in one order, the page's own widgets
+    (control_after_generate) among them.
+    """
     values = node.get("widgets_values")
     linked = {slot["name"] for slot in node.get("inputs", []) if "widget" in slot}
     places, at = {}, 0

@@ -1,20 +1,25 @@
 """Drive ComfyUI servers from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
-    python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
-        --set "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to Placeholder.initial_word=cat" \\
-        --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
+    python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\ --set
+    "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to
+    Placeholder.initial_word=cat" \\ --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow"
+    --seed 3 --out results/
 
-Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the workflow's clip and photo, `--photo`
-once for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title. What the workflow saves or previews is
-written to `--out`, and what its nodes say is printed: notes on stderr. Where the UI workflow lies beside the API file, as
-workflows/NAME.json beside workflows/api/NAME.json, results carry it and open on ComfyUI's page as they were made.
+Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the workflow's clip
+and photo, `--photo` once for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title.
+What the workflow saves or previews is written to `--out`, and what its nodes say is printed: notes on stderr. Where the
+UI workflow lies beside the API file, as workflows/NAME.json beside workflows/api/NAME.json, results carry it and open
+on ComfyUI's page as they were made.
 
-`--clips FOLDER` edits each video of a folder, to a folder of its name in `--out`, and with several `--server` as many at a time; run again,
-it goes on with those that are not done. `--json` prints one object for each run, on a line: clip, outcome, seconds, files, texts, notes.
+`--clips FOLDER` edits each video of a folder, to a folder of its name in `--out`, and with several `--server` as many
+at a time; run again, it goes on with those that are not done. `--json` prints one object for each run, on a line: clip,
+outcome, seconds, files, texts, notes.
 
-Exit codes: 0 done, 1 a workflow failed or was interrupted, 2 the command or the workflow is wrong, 3 no ComfyUI answers, 4 not done within
-`--timeout`. A job that this client gives up, by time or Ctrl-C, is cancelled on the server. Needs only aiohttp and tqdm, which ComfyUI has.
+Exit codes: 0 done, 1 a workflow failed or was interrupted, 2 the command or the workflow is wrong, 3 no ComfyUI
+answers, 4 not done within `--timeout`. A job that this client gives up, by time or Ctrl-C, is cancelled on the server.
+Needs only aiohttp and tqdm, which ComfyUI has.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,12 +42,13 @@ from comfy_graph import check_places, check_words, follow, override, put_clip, p
 
 __all__ = ["Client", "Server", "override"]
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"}
-RECORD = "run.json"                     # what a folder of a batch holds when its clip is done
+RECORD = "run.json"  # what a folder of a batch holds when its clip is done
 
 
 @dataclass
 class Run:
     """What is reported of a run. `graph`: a hash of all it was made from."""
+
     clip: str | None
     server: str
     graph: str
@@ -57,28 +63,39 @@ class Run:
 # ------------------------------------------------------------------------------------------------------------ the graph
 def read_workflow(path: Path) -> tuple[dict, dict | None]:
     """A workflow in API format, and the UI workflow beside it, if there is one."""
+
     def read(file: Path) -> dict:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{file}: not a JSON file ({error})") from error
+
     workflow, twin = read(path), path.resolve().parent.parent / path.name
     if not isinstance(workflow, dict) or "nodes" in workflow:
-        raise ValueError(f"{path}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)")
-    if any(not isinstance(node, dict) or "class_type" not in node or not isinstance(node.get("inputs"), dict) for node in workflow.values()):
+        raise ValueError(
+            f"{path}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)"
+        )
+    if any(
+        not isinstance(node, dict) or "class_type" not in node or not isinstance(node.get("inputs"), dict)
+        for node in workflow.values()
+    ):
         raise ValueError(f"{path}: this is no workflow in API format; export one with Export (API)")
     ui = read(twin) if path.resolve().parent.name == "api" and twin.is_file() else None
     return workflow, ui if ui and "nodes" in ui else None
 
 
 def set_values(workflow: dict, args) -> None:
-    for flag, target, value in (("--prompt", "Prompt.value", args.prompt), ("--edit-prompt", "Edit prompt.value", args.edit_prompt), ("--seed", "Tune Video.seed", args.seed)):
+    for flag, target, value in (
+        ("--prompt", "Prompt.value", args.prompt),
+        ("--edit-prompt", "Edit prompt.value", args.edit_prompt),
+        ("--seed", "Tune Video.seed", args.seed),
+    ):
         if value is not None:
             override(workflow, target, value, flag)
     for text in args.set:
         target, separator, value = text.partition("=")
         if not separator:
-            raise ValueError(f"--set: {text!r}; write NODE.INPUT=VALUE, such as \"Tune Video.clip_steps=200\"")
+            raise ValueError(f'--set: {text!r}; write NODE.INPUT=VALUE, such as "Tune Video.clip_steps=200"')
         with contextlib.suppress(json.JSONDecodeError):
             value = json.loads(value)
         override(workflow, target, value)
@@ -93,10 +110,14 @@ def hash_of(workflow: dict, files: list[Path]) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ results
 def local_name(name: str) -> str:
-    """The name under which a server's file is kept: what stands after its last slash of either kind, without what names a drive, a stream or
-    a device, or starts like an option."""
+    """The name under which a server's file is kept: what stands after its last slash of either kind, without what names
+    a drive, a stream or a device, or starts like an option."""
     name = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", re.split(r"[/\\]", str(name))[-1]).strip(" .").lstrip("-")
-    return f"_{name}" if not name or re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE) else name[-200:]
+    return (
+        f"_{name}"
+        if not name or re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+        else name[-200:]
+    )
 
 
 def made_of(history: dict) -> tuple[list[tuple[str, dict]], list[tuple[str, str]]]:
@@ -107,7 +128,11 @@ def made_of(history: dict) -> tuple[list[tuple[str, dict]], list[tuple[str, str]
             for made in group if isinstance(group, (list, tuple)) else ():
                 if isinstance(made, str):
                     texts.append((node, made))
-                elif isinstance(made, dict) and made.get("type") in ("output", "temp") and isinstance(made.get("filename"), str):
+                elif (
+                    isinstance(made, dict)
+                    and made.get("type") in ("output", "temp")
+                    and isinstance(made.get("filename"), str)
+                ):
                     files.append((node, {"subfolder": "", **made}))
     return files, texts
 
@@ -118,8 +143,12 @@ async def save_files(client: Client, files: list[tuple[str, dict]], out: Path) -
     written: list[str] = []
     for node, file in files:
         name = local_name(file["filename"])
-        while name.lower() in map(str.lower, written):                          # one name in two of the server's folders
-            name = local_name(f"{node}-{name}") if not name.startswith(f"{local_name(node)}-") else f"{secrets.token_hex(4)}-{name}"
+        while name.lower() in map(str.lower, written):  # one name in two of the server's folders
+            name = (
+                local_name(f"{node}-{name}")
+                if not name.startswith(f"{local_name(node)}-")
+                else f"{secrets.token_hex(4)}-{name}"
+            )
         draft = out / f".{secrets.token_hex(8)}.draft"
         try:
             with draft.open("xb") as writing:
@@ -132,11 +161,18 @@ async def save_files(client: Client, files: list[tuple[str, dict]], out: Path) -
 
 
 # ------------------------------------------------------------------------------------------------------------ a run
-async def run_one(client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0) -> Run:
+async def run_one(
+    client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0
+) -> Run:
     """The workflow with a clip of one's own, or its own: queued, followed, fetched into `out`. `say` is told each note."""
     from tqdm import tqdm
+
     graph = copy.deepcopy(workflow)
-    run, started, changed = Run(clip and str(clip), client.url, hash_of(graph, [file for file in (clip, *args.photo) if file])), time.monotonic(), None
+    run, started, changed = (
+        Run(clip and str(clip), client.url, hash_of(graph, [file for file in (clip, *args.photo) if file])),
+        time.monotonic(),
+        None,
+    )
     taken = ui["last_node_id"] if ui else 0
     if clip:
         put_clip(graph, await client.upload(clip), taken)
@@ -144,6 +180,7 @@ async def run_one(client: Client, workflow: dict, ui: dict | None, args, clip: P
     if ui is not None and (changed := follow(ui, args.shipped, graph)) is None:
         say("the workflow beside the API file cannot follow these changes, so results carry the API graph alone")
     with tqdm(unit="step", disable=args.quiet, position=row) as bar:
+
         def show(kind, data):
             if kind == "progress":
                 node = graph.get(str(data["node"]), {})
@@ -154,7 +191,10 @@ async def run_one(client: Client, workflow: dict, ui: dict | None, args, clip: P
                 for line in text.split("\n"):
                     run.notes.append(line.removeprefix("\u26a0 "))
                     say(run.notes[-1])
-        run.outcome, events, history = await client.run(graph, show, args.timeout, {"extra_pnginfo": {"workflow": changed}} if changed else None)
+
+        run.outcome, events, history = await client.run(
+            graph, show, args.timeout, {"extra_pnginfo": {"workflow": changed}} if changed else None
+        )
     if run.outcome != "success":
         data = events[-1][2]
         run.error = f"{data.get('node_type', '')}: {data.get('exception_message', '').strip()}"
@@ -195,7 +235,9 @@ def say_of(clip: Path | None):
 
     def say(text: str) -> None:
         from tqdm import tqdm
+
         tqdm.write(f"{prefix}note: {text}", file=sys.stderr)
+
     return say
 
 
@@ -220,7 +262,12 @@ async def run_batch(workflow: dict, ui: dict | None, args) -> int:
                 try:
                     run = await run_one(client, workflow, ui, args, clip, args.out / clip.name, say_of(clip), row)
                 except (ValueError, asyncio.TimeoutError) as error:
-                    run = Run(str(clip), url, "", error=str(error) or f"not done within {args.timeout:g} s; the job is cancelled")
+                    run = Run(
+                        str(clip),
+                        url,
+                        "",
+                        error=str(error) or f"not done within {args.timeout:g} s; the job is cancelled",
+                    )
                 except BaseException:
                     waiting.insert(0, clip)
                     raise
@@ -263,10 +310,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     run = parser.add_subparsers(required=True).add_parser("run", help="queue a workflow on a running ComfyUI")
     run.add_argument("workflow", type=Path, help="workflow in API format")
-    run.add_argument("--server", action="append", default=[], help="http://127.0.0.1:8188; several times for a batch on several")
+    run.add_argument(
+        "--server", action="append", default=[], help="http://127.0.0.1:8188; several times for a batch on several"
+    )
     run.add_argument("--clip", type=Path)
     run.add_argument("--clips", type=Path, metavar="FOLDER", help="each video of a folder")
-    run.add_argument("--photo", type=Path, action="append", default=[], help="once for each photo that the workflow binds")
+    run.add_argument(
+        "--photo", type=Path, action="append", default=[], help="once for each photo that the workflow binds"
+    )
     run.add_argument("--prompt")
     run.add_argument("--edit-prompt")
     run.add_argument("--seed", type=int)

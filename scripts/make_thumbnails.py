@@ -1,10 +1,12 @@
-"""Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for it:
-workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner.
+"""Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for
+it: workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner.
 
     make thumbnails        # or, for some of them: $COMFYUI_PYTHON scripts/make_thumbnails.py NAME ...
 
-One to five minutes a workflow on a CPU, with all its steps: the picture is what Run gives. To be run again when the demo model changes.
+One to five minutes a workflow on a CPU, with all its steps: the picture is what Run gives. To be run again when the
+demo model changes.
 """
+
 import asyncio
 import io
 import json
@@ -18,13 +20,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 from headless import Client, Server  # noqa: E402
 
-PHOTO = 36                                                            # side of a photo's inset, pixels
+PHOTO = 36  # side of a photo's inset, pixels
 
 
 def previews(graph: dict) -> dict:
     """A preview of the workflow's clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
-    (clip,), (edit,) = ([node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
-                        for kinds in (["LIVE_Invert"], ["CreateVideo", "SaveImage"]))
+    (clip,), (edit,) = (
+        [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
+        for kinds in (["LIVE_Invert"], ["CreateVideo", "SaveImage"])
+    )
     photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
     shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}
     return {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
@@ -46,9 +50,17 @@ async def make(client: Client, name: str) -> None:
     outcome, events, history = await client.run(graph | shown)
     if outcome != "success":
         raise SystemExit(f"{name}: {outcome}: {events[-1][2].get('exception_message')}")
-    pictures = {node: [Image.open(io.BytesIO(await client.fetch(file))).convert("RGB") for file in history["outputs"][node]["images"]] for node in shown}
+    pictures = {
+        node: [
+            Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")
+            for file in history["outputs"][node]["images"]
+        ]
+        for node in shown
+    }
     path = ROOT / "workflows" / f"{name}.jpg"
-    lay_out(pictures.pop("clip"), pictures.pop("edit"), [photo for photo, in pictures.values()]).save(path, quality=88, optimize=True)
+    lay_out(pictures.pop("clip"), pictures.pop("edit"), [photo for (photo,) in pictures.values()]).save(
+        path, quality=88, optimize=True
+    )
     print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)
 
 

@@ -1,5 +1,9 @@
-"""LIVE's chain on the demo model, small: a case, the shortest tuning, and what tests of its stages share; its fixtures are in conftest.py."""
+"""LIVE's chain on the demo model, small: a case, the shortest tuning, and what tests of its stages share; its fixtures
+are in conftest.py.
+"""
+
 import torch
+
 from demo.cases import CASES
 from live_core.concept import bind
 from live_core.pictures import cover
@@ -15,7 +19,9 @@ def frames(count: int = 3, height: int = 64, width: int = 64) -> torch.Tensor:
 
 def bound(model, case, side: int, placeholder: str = "<thing*>", others=()):
     photo = torch.from_numpy(case.swaps[0].photo.frames()).float() / 255
-    return bind(placeholder, "thing", model.encode_frames(cover(photo, side, side)), model.tokenizer, model.text_encoder, others)
+    return bind(
+        placeholder, "thing", model.encode_frames(cover(photo, side, side)), model.tokenizer, model.text_encoder, others
+    )
 
 
 def weights(model):
@@ -28,4 +34,8 @@ def assert_untouched(model, before):
 
 def assert_same(a, b):
     assert a.tensors.keys() == b.tensors.keys() and all(torch.equal(t, b.tensors[n]) for n, t in a.tensors.items())
-    assert torch.equal(a.latent_prompt, b.latent_prompt) and torch.equal(a.concepts[0].vector, b.concepts[0].vector) and a.losses == b.losses
+    assert (
+        torch.equal(a.latent_prompt, b.latent_prompt)
+        and torch.equal(a.concepts[0].vector, b.concepts[0].vector)
+        and a.losses == b.losses
+    )

@@ -1,7 +1,9 @@
-"""Run by test_checkpoints.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one JSON object.
+"""Run by test_checkpoints.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one
+JSON object.
 
-    python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
+python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
 """
+
 import gc
 import importlib.util
 import json
@@ -10,7 +12,7 @@ import sys
 from pathlib import Path
 
 PACK, COMFYUI, WORK, WHICH = sys.argv[1:5]
-sys.argv = [sys.argv[0], "--cpu", "--fp16-unet"]                     # half-precision storage; on a CPU it computes in float32 all the same
+sys.argv = [sys.argv[0], "--cpu", "--fp16-unet"]  # half-precision storage; on a CPU it computes in float32 all the same
 sys.path.insert(0, COMFYUI)
 
 import comfy.options  # noqa: E402  ComfyUI reads sys.argv when told to, before its other modules are imported
@@ -24,27 +26,64 @@ import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 
-UNET = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2], "channel_mult": [1, 2, 4, 4],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1, "transformer_depth_output": [1] * 9 + [0] * 3,
-        "use_spatial_transformer": True, "use_checkpoint": False, "legacy": False, "adm_in_channels": None}
-KINDS = {"sd15": (comfy.supported_models.SD15, {"context_dim": 768, "num_heads": 8, "use_linear_in_transformer": False}),
-         "sd21": (comfy.supported_models.SD20, {"context_dim": 1024, "num_head_channels": 64, "num_heads": -1, "use_linear_in_transformer": True})}
-VAE = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2,
-       "attn_resolutions": [], "dropout": 0.0}
+UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1] * 9 + [0] * 3,
+    "use_spatial_transformer": True,
+    "use_checkpoint": False,
+    "legacy": False,
+    "adm_in_channels": None,
+}
+KINDS = {
+    "sd15": (comfy.supported_models.SD15, {"context_dim": 768, "num_heads": 8, "use_linear_in_transformer": False}),
+    "sd21": (
+        comfy.supported_models.SD20,
+        {"context_dim": 1024, "num_head_channels": 64, "num_heads": -1, "use_linear_in_transformer": True},
+    ),
+}
+VAE = {
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+    "dropout": 0.0,
+}
 
 
 LAST_NORM_KEY = "diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
 def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
-    """Half-precision values that keep activations of unit size; norms get a bias wide enough for ComfyUI's test of v-prediction."""
+    """Half-precision values that keep activations of unit size; norms get a bias wide enough for ComfyUI's test of
+    v-prediction.
+    """
     generator, out = torch.Generator().manual_seed(len(prefix)), {}
     for name, tensor in module.state_dict().items():
         if not tensor.is_floating_point():
             continue
         value = torch.randn(tensor.shape, generator=generator)
         is_norm_weight = tensor.ndim == 1 and name.endswith("weight")
-        scale = 0.1 if is_norm_weight else 0.2 if tensor.ndim < 2 else 0.02 if "embedding" in name else 0.8 / tensor[0].numel() ** 0.5
+        scale = (
+            0.1
+            if is_norm_weight
+            else 0.2
+            if tensor.ndim < 2
+            else 0.02
+            if "embedding" in name
+            else 0.8 / tensor[0].numel() ** 0.5
+        )
         out[prefix + name] = (value * scale + is_norm_weight).half()
     return out
 
@@ -52,30 +91,39 @@ def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tens
 def write_checkpoint(path: Path) -> None:
     kind, options = KINDS[WHICH]
     config = kind({**UNET, **options})
-    with torch.device("meta"):                                           # names and shapes are all that is needed
-        unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(**UNET, **options, operations=comfy.ops.disable_weight_init)
-        vae, text_encoder = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4), config.clip_target().clip(device="meta")
+    with torch.device("meta"):  # names and shapes are all that is needed
+        unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(
+            **UNET, **options, operations=comfy.ops.disable_weight_init
+        )
+        vae, text_encoder = (
+            comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4),
+            config.clip_target().clip(device="meta"),
+        )
     state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
     text = random_tensors(text_encoder, "")
     text = config.process_clip_state_dict_for_saving(text)
-    if WHICH == "sd21":                                                  # as SD-Turbo's file has it; ComfyUI saves the older layout
+    if WHICH == "sd21":  # as SD-Turbo's file has it; ComfyUI saves the older layout
         text = comfy.utils.state_dict_prefix_replace(text, {"cond_stage_model.": "conditioner.embedders.0."})
     state |= {name: tensor.contiguous() for name, tensor in text.items()}
     comfy.utils.save_torch_file(state, str(path))
 
 
 def live_pack():
-    spec = importlib.util.spec_from_file_location("live_pack", Path(PACK) / "__init__.py", submodule_search_locations=[PACK])
+    spec = importlib.util.spec_from_file_location(
+        "live_pack", Path(PACK) / "__init__.py", submodule_search_locations=[PACK]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules["live_pack"] = module
     spec.loader.exec_module(module)
     from live_pack.nodes import host, load
+
     return host, load
 
 
 def save_checkpoint(model, clip, vae, path: Path) -> None:
     """ComfyUI's Save Checkpoint, to `path`."""
     from comfy_extras.nodes_model_merging import CheckpointSave
+
     node = CheckpointSave()
     node.output_dir = str(path.parent)
     node.save(model, clip, vae, path.stem)
@@ -87,61 +135,103 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.std())
 
 
-@torch.inference_mode()                                                 # as ComfyUI runs nodes
+@torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
     import folder_paths
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
     host, load = live_pack()
     path = Path(WORK) / f"{WHICH}.safetensors"
     write_checkpoint(path)
     folder_paths.add_model_folder_path("checkpoints", WORK)
     generator = torch.Generator().manual_seed(0)
-    x, t, prompt = torch.randn(1, 4, 24, 16, generator=generator), 481, "a (photo:1.3) of a cat, riding!" + " in the snow" * 30
+    x, t, prompt = (
+        torch.randn(1, 4, 24, 16, generator=generator),
+        481,
+        "a (photo:1.3) of a cat, riding!" + " in the snow" * 30,
+    )
     picture = torch.rand(1, 64, 48, 3, generator=generator)
 
     def ours(output) -> dict:
         live = output.args[0]
         text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
-        result = {"unet": live.unet(x[None], t, text)[0], "text": text, "vae": live.encode_frames(picture), "schedule": ((1 - alphas) / alphas).log() / 2,
-                  "prediction": live.schedule.prediction, "fingerprint": live.fingerprint,
-                  "trainable": not any(p.is_inference() or p.requires_grad for part in (live.unet, live.vae, live.text_encoder) for p in part.parameters())}
+        result = {
+            "unet": live.unet(x[None], t, text)[0],
+            "text": text,
+            "vae": live.encode_frames(picture),
+            "schedule": ((1 - alphas) / alphas).log() / 2,
+            "prediction": live.schedule.prediction,
+            "fingerprint": live.fingerprint,
+            "trainable": not any(
+                p.is_inference() or p.requires_grad
+                for part in (live.unet, live.vae, live.text_encoder)
+                for p in part.parameters()
+            ),
+        }
         del live, output
-        gc.collect()                                                     # a network and its hooks refer to each other
+        gc.collect()  # a network and its hooks refer to each other
         return result
 
     def theirs(model, clip) -> dict:
         text = clip.encode_from_tokens(clip.tokenize(prompt))
         comfy.model_management.load_models_gpu([model])
-        return {"unet": model.model.diffusion_model(x, torch.tensor([float(t)]), context=text), "text": text, "vae": vae.encode(picture) * 0.18215,
-                "schedule": model.get_model_object("model_sampling").sigmas.log()}
+        return {
+            "unet": model.model.diffusion_model(x, torch.tensor([float(t)]), context=text),
+            "text": text,
+            "vae": vae.encode(picture) * 0.18215,
+            "schedule": model.get_model_object("model_sampling").sigmas.log(),
+        }
 
     def compare(a: dict, b: dict) -> dict:
-        return {part: apart(a[part], b[part]) for part in b} | {name: a[name] for name in ("prediction", "trainable", "fingerprint")}
+        return {part: apart(a[part], b[part]) for part in b} | {
+            name: a[name] for name in ("prediction", "trainable", "fingerprint")
+        }
 
-    from_file = ours(load.LoadModel.execute(model=path.name, precision="float32"))         # before ComfyUI's, to hold one model at a time
+    from_file = ours(
+        load.LoadModel.execute(model=path.name, precision="float32")
+    )  # before ComfyUI's, to hold one model at a time
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
     plain = theirs(model, clip)
-    report = {"std": float(plain["unet"].std()), "file": compare(from_file, plain),
-              "sockets": compare(ours(load.FromComfy.execute(model=model, clip=clip, vae=vae, precision="float32")), plain)}
+    report = {
+        "std": float(plain["unet"].std()),
+        "file": compare(from_file, plain),
+        "sockets": compare(ours(load.FromComfy.execute(model=model, clip=clip, vae=vae, precision="float32")), plain),
+    }
 
     width = KINDS[WHICH][1]["context_dim"]
     lora = {}
-    for layer, rows, columns in (("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", 640, width),
-                                 ("lora_te_text_model_encoder_layers_3_self_attn_q_proj", width, width)):
-        lora |= {f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator), f"{layer}.alpha": torch.tensor(4.0),
-                 f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8}
+    for layer, rows, columns in (
+        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", 640, width),
+        ("lora_te_text_model_encoder_layers_3_self_attn_q_proj", width, width),
+    ):
+        lora |= {
+            f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator),
+            f"{layer}.alpha": torch.tensor(4.0),
+            f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8,
+        }
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
-    patched, = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
+    (patched,) = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
     patched_clip.clip_layer(-3)
     changed = theirs(patched, patched_clip)
     report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
-    report["patched"] = compare(ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32")), changed)
+    report["patched"] = compare(
+        ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32")), changed
+    )
 
-    whole = {key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae, "patched")["state"].items()}
+    whole = {
+        key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae, "patched")["state"].items()
+    }
     comfy.model_management.unload_all_models()
-    load_models_gpu, comfy.model_management.load_models_gpu = comfy.model_management.load_models_gpu, lambda *_, **__: None
-    unloaded = host.take_apart(patched, patched_clip, vae, "patched")["state"]          # as when nothing fits on the device: patched only when asked
-    report["lazily_patched"] = [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
+    load_models_gpu, comfy.model_management.load_models_gpu = (
+        comfy.model_management.load_models_gpu,
+        lambda *_, **__: None,
+    )
+    unloaded = host.take_apart(patched, patched_clip, vae, "patched")[
+        "state"
+    ]  # as when nothing fits on the device: patched only when asked
+    report["lazily_patched"] = [
+        key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])
+    ]
     comfy.model_management.load_models_gpu = load_models_gpu
     del whole, unloaded, patched, patched_clip
     report["as_it_was"] = apart(theirs(model, clip)["unet"], plain["unet"])
@@ -154,7 +244,7 @@ def main() -> None:
         plain = theirs(model, clip)
     save_checkpoint(model, clip, vae, path)
     comfy.model_management.unload_all_models()
-    del model, clip, vae                                                 # to hold one model at a time
+    del model, clip, vae  # to hold one model at a time
     gc.collect()
     report["saved"] = compare(ours(load.LoadModel.execute(model=path.name, precision="float32")), plain)
 
@@ -162,7 +252,9 @@ def main() -> None:
     tunings.mkdir(exist_ok=True)
     for name in ("mine.safetensors", "mine.safetensors.draft"):
         (tunings / name).touch()
-    folder_paths.add_model_folder_path("live", str(tunings))              # as extra_model_paths.yaml does, before the nodes are loaded
+    folder_paths.add_model_folder_path(
+        "live", str(tunings)
+    )  # as extra_model_paths.yaml does, before the nodes are loaded
     host.register_folders()
     folders = folder_paths.get_folder_paths("live")
     report["tunings"] = [folders[0] == str(tunings), len(folders), host.tuning_names()]

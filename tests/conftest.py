@@ -1,5 +1,6 @@
-"""Fixtures. `live_core`, `demo` and `bench` are registered by their paths: the pack's root must not be on sys.path, where its `nodes`
-would hide ComfyUI's own."""
+"""Fixtures. `live_core`, `demo` and `bench` are registered by their paths: the pack's root must not be on sys.path,
+where its `nodes` would hide ComfyUI's own."""
+
 import asyncio
 import importlib.util
 import json
@@ -19,7 +20,9 @@ SHARED = ROOT.parent / "shared"
 def _register(name: str) -> None:
     if name not in sys.modules:
         folder = ROOT / name
-        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
 
@@ -27,7 +30,7 @@ def _register(name: str) -> None:
 for package in ("live_core", "demo", "bench"):
     _register(package)
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("live", deadline=None)        # a busy machine is not a failing property
+hypothesis.settings.register_profile("live", deadline=None)  # a busy machine is not a failing property
 hypothesis.settings.load_profile("live")
 
 
@@ -39,15 +42,29 @@ def absent(what: str) -> None:
 def tiny_unet(seed: int = 0):
     """A random U-Net of SD's shape at two attention levels, eager to disagree with itself."""
     from diffusers import UNet2DConditionModel
+
     torch.manual_seed(seed)
-    return UNet2DConditionModel(sample_size=16, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=24, attention_head_dim=(2, 4), norm_num_groups=8,
-                                down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2).eval().requires_grad_(False)
+    return (
+        UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            cross_attention_dim=24,
+            attention_head_dim=(2, 4),
+            norm_num_groups=8,
+            down_block_types=("CrossAttnDownBlock2D",) * 2,
+            up_block_types=("CrossAttnUpBlock2D",) * 2,
+        )
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 @pytest.fixture
 def video_unet():
     """The tiny U-Net inflated, its temporal attention given weights so that it matters."""
     from live_core.video_unet import VideoUNet
+
     unet = VideoUNet(tiny_unet())
     torch.manual_seed(1)
     for name, p in unet.unet.named_parameters():
@@ -59,6 +76,7 @@ def video_unet():
 @pytest.fixture(scope="session")
 def demo_model():
     from live_core.pretrained import load_folder
+
     return load_folder(ROOT / "demo" / "model")
 
 
@@ -66,12 +84,14 @@ def demo_model():
 def clip(demo_model):
     """(3, 4, 8, 8) latents of the first frames' corner."""
     from chain import frames
+
     return demo_model.encode_frames(frames())
 
 
 @pytest.fixture(scope="session")
 def concept(demo_model):
     from chain import CASE, bound
+
     return bound(demo_model, CASE, 64)[0]
 
 
@@ -79,7 +99,9 @@ def concept(demo_model):
 def tuned(demo_model, clip, concept):
     """The demo model with the shortest tuning of `clip` and `concept`."""
     from chain import CASE, FAST
+
     from live_core.tuning import tune
+
     return demo_model.with_tuning(tune(demo_model, clip, CASE.prompt, (concept,), FAST))
 
 
@@ -87,12 +109,21 @@ def tuned(demo_model, clip, concept):
 def clip_folder(tmp_path_factory):
     """A small random CLIP in transformers layout, with the demo model's tokenizer."""
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
     tokenizer = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
     torch.manual_seed(0)
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**tower, "vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {
+        **tower,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
     folder = tmp_path_factory.mktemp("clip") / "tiny-clip"
-    CLIPModel(CLIPConfig(text_config=text, vision_config={**tower, "image_size": 32, "patch_size": 8}, projection_dim=16)).save_pretrained(folder)
+    CLIPModel(
+        CLIPConfig(text_config=text, vision_config={**tower, "image_size": 32, "patch_size": 8}, projection_dim=16)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -102,6 +133,7 @@ def comfy():
     """scripts/headless.py, the headless client."""
     sys.path.insert(0, str(ROOT / "scripts"))
     import headless as client
+
     sys.path.remove(str(ROOT / "scripts"))
     return client
 
@@ -128,21 +160,27 @@ def server(comfy):
 @pytest.fixture
 def talk(comfy, server):
     """Run a coroutine function of a connected client."""
+
     def go(function):
         async def main():
             async with comfy.Client(server.url) as client:
                 return await function(client)
+
         return asyncio.run(main())
+
     return go
 
 
 @pytest.fixture
 def workflow(comfy):
     """The shipped workflow with few steps; call it with more overrides."""
+
     def make(**changes):
         from graphs import FEW, WORKFLOW
+
         graph = json.loads(WORKFLOW.read_text())
         for target, value in {**FEW, **changes}.items():
             comfy.override(graph, target, value)
         return graph
+
     return make

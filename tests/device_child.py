@@ -1,9 +1,10 @@
-"""Run by test_host.py with ComfyUI's Python: a node's run on a device that the weights must move to. There is none here, so what ComfyUI's
-loading does to weights, `Module.to` in the mode that is on, is done with another number format. And what MODELs of other architectures
-are told. Prints one JSON object.
+"""Run by test_host.py with ComfyUI's Python: a node's run on a device that the weights must move to. There is none
+here, so what ComfyUI's loading does to weights, `Module.to` in the mode that is on, is done with another number format.
+And what MODELs of other architectures are told. Prints one JSON object.
 
     python device_child.py <pack folder> <ComfyUI folder>
 """
+
 import importlib.util
 import json
 import sys
@@ -21,9 +22,11 @@ import torch  # noqa: E402
 from comfy.model_patcher import ModelPatcher  # noqa: E402
 
 
-@torch.inference_mode()                                                  # as ComfyUI runs nodes
+@torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
-    spec = importlib.util.spec_from_file_location("live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    spec = importlib.util.spec_from_file_location(
+        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+    )
     sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["live_pack"])
     from live_pack.live_core import LiveError
@@ -36,17 +39,26 @@ def main() -> None:
 
     def said_of(shapes: dict[str, tuple[int, ...]]) -> str:
         """Of a MODEL with these tensors, which is never loaded."""
-        network = SimpleNamespace(state_dict=lambda: {name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
+        network = SimpleNamespace(
+            state_dict=lambda: {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        )
         try:
-            host.take_apart(SimpleNamespace(model=SimpleNamespace(diffusion_model=network)), object(), object(), "MODEL")
+            host.take_apart(
+                SimpleNamespace(model=SimpleNamespace(diffusion_model=network)), object(), object(), "MODEL"
+            )
         except LiveError as error:
             return str(error)
+
     first = {"input_blocks.0.0.weight": (320, 9, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
-    others = [said_of(shapes) for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)]
+    others = [
+        said_of(shapes)
+        for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)
+    ]
 
     def load(patchers, **_):
         for patcher in patchers:
             patcher.model.to(torch.float64)
+
     host.management.load_models_gpu, detach = load, ModelPatcher.detach
     back = []
     ModelPatcher.detach = lambda self, unpatch_all=True: back.append(unpatch_all) or detach(self, unpatch_all)
@@ -63,16 +75,38 @@ def main() -> None:
 
     def shown(error: BaseException) -> str:
         """How a step ends whose preview ends with `error`."""
+
         def fail(_):
             raise error
+
         try:
             host.Progress(SimpleNamespace(decode_frames=fail), 1)(1, 1, clip)
         except BaseException as ended:
             return type(ended).__name__
         return "went on"
-    previews = [shown(error) for error in (RuntimeError("CUDA error: out of memory"), torch.linalg.LinAlgError("no solution"), LiveError("images: not finite"),
-                                           host.management.InterruptProcessingException())]
-    print(json.dumps({"auto": choose, "moved": moved, "learned": len(tuning.tensors), "null": list(null.shape), "back": True in back, "previews": previews, "others": others}))
+
+    previews = [
+        shown(error)
+        for error in (
+            RuntimeError("CUDA error: out of memory"),
+            torch.linalg.LinAlgError("no solution"),
+            LiveError("images: not finite"),
+            host.management.InterruptProcessingException(),
+        )
+    ]
+    print(
+        json.dumps(
+            {
+                "auto": choose,
+                "moved": moved,
+                "learned": len(tuning.tensors),
+                "null": list(null.shape),
+                "back": True in back,
+                "previews": previews,
+                "others": others,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """Run by test_files.py as processes of their own, since they are killed or allowed little space.
 
-    python files_child.py <what> <file> [<value>]
+python files_child.py <what> <file> [<value>]
 """
+
 import importlib.util
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location("live_core", ROOT / "live_core" / "__init__.py", submodule_search_locations=[str(ROOT / "live_core")])
+spec = importlib.util.spec_from_file_location(
+    "live_core", ROOT / "live_core" / "__init__.py", submodule_search_locations=[str(ROOT / "live_core")]
+)
 sys.modules["live_core"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["live_core"])
 
 import torch  # noqa: E402
+
 from live_core import LiveError  # noqa: E402
 from live_core.files import write_safetensors  # noqa: E402
 
@@ -35,5 +39,6 @@ elif WHAT == "for ever":
         write(3_000_000)
 elif WHAT == "little space":
     import resource
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     print(write())

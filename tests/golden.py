@@ -1,8 +1,10 @@
-"""Golden data: outputs of the reference implementations, beside the project in ``../shared/reference``, and how tests read them.
+"""Golden data: outputs of the reference implementations, beside the project in ``../shared/reference``, and how tests
+read them.
 
-Each case states its own tolerance; none is loosened in the tests. A case that stores attention maps is fed through our fused
-attention by queries and keys that produce exactly these maps: keys one-hot, queries the maps' logarithms.
+Each case states its own tolerance; none is loosened in the tests. A case that stores attention maps is fed through our
+fused attention by queries and keys that produce exactly these maps: keys one-hot, queries the maps' logarithms.
 """
+
 import json
 import math
 from pathlib import Path
@@ -15,9 +17,11 @@ from live_core.attention import AttentionPlan, VideoAttention
 from live_core.diffusion import Schedule, scaled_linear
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference"
-needed = pytest.mark.skipif(not FOLDER.exists(), reason="the golden data (../shared/reference) is not beside the project")
-# The parity switch. A `reference_bug` case has two expectations: off, our result must be the corrected one; on, our result with the
-# published mistake put into it, which the test spells out as a rule, must be the literal one.
+needed = pytest.mark.skipif(
+    not FOLDER.exists(), reason="the golden data (../shared/reference) is not beside the project"
+)
+# The parity switch. A `reference_bug` case has two expectations: off, our result must be the corrected one; on, our
+# result with the published mistake put into it, which the test spells out as a rule, must be the literal one.
 parity = pytest.mark.parametrize("as_published", [False, True], ids=["corrected", "as_published"])
 
 
@@ -40,11 +44,21 @@ def frames_first(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2)
 
 
-def attend(kind: str, weights: dict[str, torch.Tensor], heads: int, hidden: torch.Tensor, context: torch.Tensor | None, plan: AttentionPlan) -> torch.Tensor:
+def attend(
+    kind: str,
+    weights: dict[str, torch.Tensor],
+    heads: int,
+    hidden: torch.Tensor,
+    context: torch.Tensor | None,
+    plan: AttentionPlan,
+) -> torch.Tensor:
     """One of our attention layers with the given weights, outside any U-Net."""
     from diffusers.models.attention_processor import Attention
+
     width = weights["to_q.weight"].shape[1]
-    layer = Attention(width, weights["to_k.weight"].shape[1], heads=heads, dim_head=weights["to_q.weight"].shape[0] // heads)
+    layer = Attention(
+        width, weights["to_k.weight"].shape[1], heads=heads, dim_head=weights["to_q.weight"].shape[0] // heads
+    )
     layer.load_state_dict(weights)
     layer.set_processor(VideoAttention("layer", kind, lambda: plan))
     with torch.no_grad():
@@ -62,12 +76,16 @@ def queries_and_keys(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def layer(kind: str, queries: int = 0, limit: int | None = None) -> VideoAttention:
-    """One of our layers, outside any U-Net, on level 1 if it has no more queries than the reference's limit, else on level 0."""
+    """One of our layers, outside any U-Net, on level 1 if it has no more queries than the reference's limit, else on
+    level 0.
+    """
     return VideoAttention("layer", kind, None, level=int(limit is None or queries <= limit))
 
 
 def windows_of(setting) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
-    """The reference's cross_replace_steps, a ratio, a window or one of these for each word, as our default window and words' own."""
+    """The reference's cross_replace_steps, a ratio, a window or one of these for each word, as our default window and
+    words' own.
+    """
     words = dict(setting) if isinstance(setting, dict) else {"default_": setting}
     words = {word: tuple(window) if isinstance(window, list) else (0.0, window) for word, window in words.items()}
     return words.pop("default_"), words

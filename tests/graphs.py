@@ -1,4 +1,7 @@
-"""What the tests that drive a real server share: the shipped workflow with few steps, core nodes put into it, and what came out."""
+"""What the tests that drive a real server share: the shipped workflow with few steps, core nodes put into it, and what
+came out.
+"""
+
 import copy
 import io
 import json
@@ -6,7 +9,7 @@ import json
 import numpy as np
 from conftest import ROOT
 
-FIRST_RELEASE = ROOT / "tests" / "graphs_0_1"                          # its workflows, and the nodes' inputs and outputs: never change these
+FIRST_RELEASE = ROOT / "tests" / "graphs_0_1"  # its workflows, and the nodes' inputs and outputs: never change these
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
 FEW = {"Tune Video.clip_steps": 2, "Tune Video.photo_steps": 2, "Invert Video (DDIM).steps": 4}
 
@@ -35,8 +38,17 @@ def small(graph: dict, frames: int = 2) -> dict:
     for node in graph.values():
         node["inputs"] |= {name: count for name, count in steps.items() if name in node["inputs"]}
     for clip in [i for i, node in graph.items() if node["class_type"] == "LIVE_DemoClip"]:
-        rewire = {(i, name): [f"{clip} first", 0] for i, node in graph.items() for name, link in node["inputs"].items() if link == [clip, 0]}
-        with_nodes(graph, rewire, **{f"{clip} first": ("ImageFromBatch", {"image": [clip, 0], "batch_index": 0, "length": frames})})
+        rewire = {
+            (i, name): [f"{clip} first", 0]
+            for i, node in graph.items()
+            for name, link in node["inputs"].items()
+            if link == [clip, 0]
+        }
+        with_nodes(
+            graph,
+            rewire,
+            **{f"{clip} first": ("ImageFromBatch", {"image": [clip, 0], "batch_index": 0, "length": frames})},
+        )
     return graph
 
 
@@ -46,7 +58,11 @@ def up_to(graph: dict, node: str) -> dict:
     while left:
         if (name := left.pop()) not in kept:
             kept.add(name)
-            left += [value[0] for value in graph[name]["inputs"].values() if isinstance(value, list) and value and value[0] in tuple(graph)]
+            left += [
+                value[0]
+                for value in graph[name]["inputs"].values()
+                if isinstance(value, list) and value and value[0] in tuple(graph)
+            ]
     found = {name: copy.deepcopy(graph[name]) for name in graph if name in kept}
     if graph[node]["class_type"] == "LIVE_SaveTuning":
         return found
@@ -55,10 +71,12 @@ def up_to(graph: dict, node: str) -> dict:
 
 def frames_of(video: bytes) -> np.ndarray:
     import av
+
     with av.open(io.BytesIO(video)) as container:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
 def pixels(picture: bytes) -> np.ndarray:
     from PIL import Image
+
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))

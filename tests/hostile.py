@@ -1,4 +1,5 @@
 """A server that answers as ComfyUI does, and names its files as no ComfyUI should."""
+
 from __future__ import annotations
 
 import asyncio
@@ -14,6 +15,7 @@ NODE = "../../escape"
 @contextlib.contextmanager
 def serving(names: list[str], words: tuple[str, ...] = ()):
     """The address of a server whose every run makes files of these names, each holding its name."""
+
     async def socket(request):
         here = web.WebSocketResponse()
         await here.prepare(request)
@@ -27,12 +29,19 @@ def serving(names: list[str], words: tuple[str, ...] = ()):
             await asyncio.sleep(0.05)
             for here in sockets:
                 await here.send_str(json.dumps({"type": "execution_success", "data": {"prompt_id": "1"}}))
+
         ending.append(asyncio.create_task(end()))
         return web.json_response({"prompt_id": "1"})
 
     async def history(_):
         files = [{"filename": name, "subfolder": "../..", "type": "output"} for name in names]
-        odd = {"animated": [True], "text": list(words), "tags": "a string", "number": 3, "broken": [{"type": "output"}, {"filename": 7, "type": "temp"}, None]}
+        odd = {
+            "animated": [True],
+            "text": list(words),
+            "tags": "a string",
+            "number": 3,
+            "broken": [{"type": "output"}, {"filename": 7, "type": "temp"}, None],
+        }
         return web.json_response({"1": {"outputs": {NODE: {"images": files, **odd}, "other": None}}})
 
     async def view(request):
@@ -40,9 +49,18 @@ def serving(names: list[str], words: tuple[str, ...] = ()):
 
     async def gone(_):
         return web.json_response({})
+
     app, started, loop = web.Application(), threading.Event(), asyncio.new_event_loop()
     sockets, ending, address = [], [], []
-    app.add_routes([web.get("/ws", socket), web.post("/prompt", prompt), web.get("/history/1", history), web.get("/view", view), web.get("/object_info/{kind}", gone)])
+    app.add_routes(
+        [
+            web.get("/ws", socket),
+            web.post("/prompt", prompt),
+            web.get("/history/1", history),
+            web.get("/view", view),
+            web.get("/object_info/{kind}", gone),
+        ]
+    )
 
     async def main():
         runner = web.AppRunner(app)
@@ -51,6 +69,7 @@ def serving(names: list[str], words: tuple[str, ...] = ()):
         await site.start()
         address.append(f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}")
         started.set()
+
     loop.create_task(main())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,7 +1,9 @@
-"""Run by test_inputs.py with ComfyUI's Python: nodes are given what links and API graphs may bring. Prints one JSON object: what each said.
+"""Run by test_inputs.py with ComfyUI's Python: nodes are given what links and API graphs may bring. Prints one JSON
+object: what each said.
 
-    python inputs_child.py <pack folder> <ComfyUI folder>
+python inputs_child.py <pack folder> <ComfyUI folder>
 """
+
 import importlib.util
 import json
 import sys
@@ -25,31 +27,70 @@ TORN[1, 3, 3] = NAN
 def rows() -> dict:
     """Name -> (node, what it is given in the place of what works)."""
     return {
-        "negative": ("Composite", {"dilation": -3}), "huge": ("Composite", {"dilation": 2 ** 70}), "endless": ("Composite", {"dilation": 10 ** 5000}),
-        "half": ("Composite", {"dilation": 2.5}), "boolean": ("Composite", {"dilation": True}), "number as text": ("Composite", {"dilation": "4"}),
-        "NaN": ("Composite", {"blur": NAN}), "infinite": ("Composite", {"blur": INF}), "beyond": ("Composite", {"blur": 200.5}), "list": ("Composite", {"blur": [1.0]}),
-        "text for a clip": ("Composite", {"images": "clip.mp4"}), "number for a mask": ("Composite", {"mask": 3}), "nothing": ("Composite", {"mask": None}),
-        "1 channel": ("Composite", {"images": CLIP[..., :1]}), "a batch too many": ("Composite", {"images": CLIP[None]}), "no frames": ("Composite", {"images": CLIP[:0]}),
-        "bytes": ("Composite", {"images": (CLIP * 255).byte()}), "torn": ("Composite", {"edited": TORN}), "torn mask": ("Composite", {"mask": TORN[..., 0]}),
-        "boolean mask": ("Composite", {"mask": MASK.bool()}), "mask of four axes": ("Composite", {"mask": MASK[None]}), "no mask": ("Composite", {"mask": MASK[:, :0]}),
-        "one pixel": ("Composite", {"mask": torch.ones(1, 1, 1), "blur": 3.0}), "other size": ("Composite", {"mask": torch.ones(1, 8, 16)}),
-        "eight bits as floats": ("Composite", {"edited": GREY}), "mask of two axes": ("Composite", {"mask": MASK[0]}), "whole as float": ("Composite", {"dilation": 1.0}),
-        "text for a model": ("Tune", {"model": "sd15"}), "no model": ("Tune", {"model": None}), "a clip for a model": ("Tune", {"model": CLIP}),
-        "concept of nothing": ("Tune", {"concept": ()}), "number for text": ("Tune", {"prompt": 7}), "half a character": ("Tune", {"prompt": "a \ud83d ball"}),
-        "text for yes or no": ("Tune", {"photo_latent_prompt": "no"}), "no such choice": ("Tune", {"photo_loss": "cube"}), "number for a choice": ("Tune", {"photo_loss": 3}),
-        "negative steps": ("Tune", {"clip_steps": -1}), "65 bits": ("Tune", {"seed": 2 ** 64}), "negative seed": ("Tune", {"seed": -1}),
-        "no such method": ("Invert", {"method": {"method": "lvie"}}), "text for a method": ("Invert", {"method": "live"}), "no method": ("Invert", {"method": None}),
-        "no row": ("Invert", {"method": {"method": "custom", "row": None}}), "text for a row": ("Invert", {"method": {"method": "custom", "row": "live"}}),
+        "negative": ("Composite", {"dilation": -3}),
+        "huge": ("Composite", {"dilation": 2**70}),
+        "endless": ("Composite", {"dilation": 10**5000}),
+        "half": ("Composite", {"dilation": 2.5}),
+        "boolean": ("Composite", {"dilation": True}),
+        "number as text": ("Composite", {"dilation": "4"}),
+        "NaN": ("Composite", {"blur": NAN}),
+        "infinite": ("Composite", {"blur": INF}),
+        "beyond": ("Composite", {"blur": 200.5}),
+        "list": ("Composite", {"blur": [1.0]}),
+        "text for a clip": ("Composite", {"images": "clip.mp4"}),
+        "number for a mask": ("Composite", {"mask": 3}),
+        "nothing": ("Composite", {"mask": None}),
+        "1 channel": ("Composite", {"images": CLIP[..., :1]}),
+        "a batch too many": ("Composite", {"images": CLIP[None]}),
+        "no frames": ("Composite", {"images": CLIP[:0]}),
+        "bytes": ("Composite", {"images": (CLIP * 255).byte()}),
+        "torn": ("Composite", {"edited": TORN}),
+        "torn mask": ("Composite", {"mask": TORN[..., 0]}),
+        "boolean mask": ("Composite", {"mask": MASK.bool()}),
+        "mask of four axes": ("Composite", {"mask": MASK[None]}),
+        "no mask": ("Composite", {"mask": MASK[:, :0]}),
+        "one pixel": ("Composite", {"mask": torch.ones(1, 1, 1), "blur": 3.0}),
+        "other size": ("Composite", {"mask": torch.ones(1, 8, 16)}),
+        "eight bits as floats": ("Composite", {"edited": GREY}),
+        "mask of two axes": ("Composite", {"mask": MASK[0]}),
+        "whole as float": ("Composite", {"dilation": 1.0}),
+        "text for a model": ("Tune", {"model": "sd15"}),
+        "no model": ("Tune", {"model": None}),
+        "a clip for a model": ("Tune", {"model": CLIP}),
+        "concept of nothing": ("Tune", {"concept": ()}),
+        "number for text": ("Tune", {"prompt": 7}),
+        "half a character": ("Tune", {"prompt": "a \ud83d ball"}),
+        "text for yes or no": ("Tune", {"photo_latent_prompt": "no"}),
+        "no such choice": ("Tune", {"photo_loss": "cube"}),
+        "number for a choice": ("Tune", {"photo_loss": 3}),
+        "negative steps": ("Tune", {"clip_steps": -1}),
+        "65 bits": ("Tune", {"seed": 2**64}),
+        "negative seed": ("Tune", {"seed": -1}),
+        "no such method": ("Invert", {"method": {"method": "lvie"}}),
+        "text for a method": ("Invert", {"method": "live"}),
+        "no method": ("Invert", {"method": None}),
+        "no row": ("Invert", {"method": {"method": "custom", "row": None}}),
+        "text for a row": ("Invert", {"method": {"method": "custom", "row": "live"}}),
         "setting of a method": ("Edit", {"method": {"method": "live", "cross_ratio": 1.5}}),
-        "NaN in a method": ("Edit", {"method": {"method": "live", "guidance_scale": NAN}}), "nested choice": ("Edit", {"method": {"method": "live", "self_target": "everywhere"}}),
-        "records of text": ("Inspect", {"records": "all"}), "no such view": ("Inspect", {"which": {"which": "wrods"}}), "rows": ("Inspect", {"which": {"which": "steps", "words": "", "side": "edit", "first": 0, "last": 1, "rows": 0}}),
-        "text for MODEL": ("FromComfy", {"model": "sd15"}), "no text encoder": ("FromComfy", {"clip": None}), "number for a video": ("FitClip", {"video": 3}),
+        "NaN in a method": ("Edit", {"method": {"method": "live", "guidance_scale": NAN}}),
+        "nested choice": ("Edit", {"method": {"method": "live", "self_target": "everywhere"}}),
+        "records of text": ("Inspect", {"records": "all"}),
+        "no such view": ("Inspect", {"which": {"which": "wrods"}}),
+        "rows": (
+            "Inspect",
+            {"which": {"which": "steps", "words": "", "side": "edit", "first": 0, "last": 1, "rows": 0}},
+        ),
+        "text for MODEL": ("FromComfy", {"model": "sd15"}),
+        "no text encoder": ("FromComfy", {"clip": None}),
+        "number for a video": ("FitClip", {"video": 3}),
     }
 
 
-@torch.inference_mode()                                                  # as ComfyUI runs nodes
+@torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
-    spec = importlib.util.spec_from_file_location("live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    spec = importlib.util.spec_from_file_location(
+        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+    )
     sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["live_pack"])
     from live_pack import nodes
@@ -57,10 +98,17 @@ def main() -> None:
     from live_pack.live_core.inversion import Inversion
     from live_pack.live_core.pretrained import load_folder
     from live_pack.live_core.records import Records
+
     model = load_folder(PACK / "demo" / "model")
-    works = {"Composite": {"images": CLIP, "edited": CLIP, "mask": MASK, **CALM}, "Tune": {"model": model, "images": CLIP, "prompt": "a ball"},
-             "Invert": {"model": model, "images": CLIP, "prompt": "a ball"}, "Edit": {"model": model, "inversion": object.__new__(Inversion), "prompt": "a ball"},
-             "Inspect": {"images": CLIP, "records": object.__new__(Records)}, "FromComfy": {"model": object(), "clip": object(), "vae": object()}, "FitClip": {}}
+    works = {
+        "Composite": {"images": CLIP, "edited": CLIP, "mask": MASK, **CALM},
+        "Tune": {"model": model, "images": CLIP, "prompt": "a ball"},
+        "Invert": {"model": model, "images": CLIP, "prompt": "a ball"},
+        "Edit": {"model": model, "inversion": object.__new__(Inversion), "prompt": "a ball"},
+        "Inspect": {"images": CLIP, "records": object.__new__(Records)},
+        "FromComfy": {"model": object(), "clip": object(), "vae": object()},
+        "FitClip": {},
+    }
     said = {}
     for name, (node, given) in rows().items():
         node = getattr(nodes, node)

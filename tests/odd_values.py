@@ -1,4 +1,5 @@
 """ComfyUI nodes of another pack, for the tests: values on links that no widget would let through."""
+
 import json
 
 import torch
@@ -6,6 +7,7 @@ import torch
 
 class AnyValue:
     """Whatever JSON can say, NaN and lone surrogates too, on an output that fits every input."""
+
     RETURN_TYPES, FUNCTION, CATEGORY = ("*",), "give", "tests"
 
     @classmethod
@@ -18,6 +20,7 @@ class AnyValue:
 
 class Tensor:
     """A tensor of `shape`, as JSON, filled with `value`."""
+
     RETURN_TYPES, FUNCTION, CATEGORY = ("*",), "give", "tests"
 
     @classmethod
@@ -30,6 +33,7 @@ class Tensor:
 
 class OneBad:
     """A tensor with its first number made "nan" or "inf"."""
+
     RETURN_TYPES, FUNCTION, CATEGORY = ("*",), "give", "tests"
 
     @classmethod
@@ -44,6 +48,7 @@ class OneBad:
 
 class EmptyClip:
     """A clip of no frames, which no core node gives."""
+
     RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "give", "tests"
 
     @classmethod
@@ -54,5 +59,5 @@ class EmptyClip:
         return (torch.zeros(0, 128, 128, 3),)
 
 
-parsed = json.loads                                              # a method's argument hides the module
+parsed = json.loads  # a method's argument hides the module
 NODE_CLASS_MAPPINGS = {"TestValue": AnyValue, "TestTensor": Tensor, "TestOneBad": OneBad, "TestEmptyClip": EmptyClip}

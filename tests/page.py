@@ -1,4 +1,5 @@
 """The real ComfyUI page in Chromium: open it, drop a workflow on it, run, export."""
+
 from __future__ import annotations
 
 import base64
@@ -10,8 +11,16 @@ import pathlib
 from playwright.sync_api import sync_playwright
 
 # no-sandbox: root. The rest keeps Chromium from calling home on a closed network.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @contextlib.contextmanager
@@ -21,37 +30,56 @@ def open_page(url: str, chromium: str):
         page = browser.new_page(viewport={"width": 1800, "height": 1000})
         page.goto(url, timeout=120_000)
         # Acting before the start-up spinner is gone leaves its mask over the page for good.
-        page.wait_for_function("window.app?.vueAppReady && app.graph && app.extensionManager.spinner === false && !document.querySelector('.p-blockui-mask')", timeout=120_000)
-        # The page starts with ComfyUI's own workflow, whose models are not here: its overlay of errors must not be taken for ours.
+        page.wait_for_function(
+            "window.app?.vueAppReady && app.graph && app.extensionManager.spinner === false &&"
+            " !document.querySelector('.p-blockui-mask')",
+            timeout=120_000,
+        )
+        # The page starts with ComfyUI's own workflow, whose models are not here: its overlay of errors must not be
+        # taken for ours.
         page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
-        page.wait_for_function("!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000)
-        page.evaluate("""() => { window.__events = [];
-            for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) app.api.addEventListener(kind, e => __events.push([kind, e.detail])) }""")
+        page.wait_for_function(
+            "!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000
+        )
+        page.evaluate(
+            """() => { window.__events = [];
+            for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) app.api.addEventListener(kind, e => __events.push([kind, e.detail])) }"""
+        )
         yield page
         browser.close()
 
 
 def drop(page, path: pathlib.Path) -> None:
     """Drag a file from the desktop onto the canvas; returns when the graph has been replaced."""
-    files = page.evaluate_handle("""([name, bytes, type]) => {
+    files = page.evaluate_handle(
+        """([name, bytes, type]) => {
         const d = new DataTransfer(); d.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, {type})); return d }""",
-                                 [path.name, base64.b64encode(path.read_bytes()).decode(), mimetypes.guess_type(path.name)[0]])
+        [path.name, base64.b64encode(path.read_bytes()).decode(), mimetypes.guess_type(path.name)[0]],
+    )
     page.evaluate("() => { window.__old = app.graph.nodes[0] ?? null }")
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("#graph-canvas", event, {"dataTransfer": files, "clientX": 800, "clientY": 450})
     page.wait_for_function("app.graph.nodes.length && app.graph.nodes[0] !== window.__old")
-    page.wait_for_timeout(1000)                               # the page looks for missing models and files after that
+    page.wait_for_timeout(1000)  # the page looks for missing models and files after that
 
 
 def complaints(page) -> tuple[list[str], list[str]]:
     """Node types the page does not know, and the text of any dialog, error overlay or toast on show."""
-    unknown = page.evaluate("app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)")
-    seen = page.locator("[role=dialog]:visible, [data-testid=error-overlay]:visible, [data-testid=missing-node-card]:visible, .p-toast-message:visible")
+    unknown = page.evaluate(
+        "app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
+    )
+    seen = page.locator(
+        "[role=dialog]:visible, [data-testid=error-overlay]:visible, [data-testid=missing-node-card]:visible,"
+        " .p-toast-message:visible"
+    )
     return unknown, seen.all_inner_texts()
 
 
 def set_widget(page, node_type: str, widget: str, value) -> None:
-    page.evaluate("([t, w, v]) => { app.graph.nodes.find(n => n.type === t).widgets.find(x => x.name === w).value = v }", [node_type, widget, value])
+    page.evaluate(
+        "([t, w, v]) => { app.graph.nodes.find(n => n.type === t).widgets.find(x => x.name === w).value = v }",
+        [node_type, widget, value],
+    )
 
 
 def run(page, timeout: float = 300) -> list:

@@ -1,4 +1,7 @@
-"""A ComfyUI extension for the tests: it gives the pack a made-up name that a node had in the past, by the pack's own means."""
+"""A ComfyUI extension for the tests: it gives the pack a made-up name that a node had in the past, by the pack's own
+means.
+"""
+
 import asyncio
 import sys
 
@@ -10,7 +13,8 @@ RENAMES = {"LIVE_InvertByDDIM": "LIVE_Invert"}
 async def _register() -> None:
     def of_the_pack():
         return [module for name, module in sys.modules.items() if name.endswith("live-video-editing.nodes.renames")]
-    while not of_the_pack():                                     # ComfyUI loads extensions in any order
+
+    while not of_the_pack():  # ComfyUI loads extensions in any order
         await asyncio.sleep(0.05)
     await of_the_pack()[0].register_renames(RENAMES)
 

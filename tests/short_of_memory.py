@@ -1,4 +1,7 @@
-"""A ComfyUI node of another pack, for the tests: a LIVE model one of whose networks runs out of memory once, at a forward of its own."""
+"""A ComfyUI node of another pack, for the tests: a LIVE model one of whose networks runs out of memory once, at a
+forward of its own.
+"""
+
 import torch
 
 
@@ -20,6 +23,7 @@ class ShortOfMemory:
             if len(seen) == at:
                 handle.remove()
                 raise torch.OutOfMemoryError("no room")
+
         handle = module.register_forward_hook(hook)
         return (model,)
 

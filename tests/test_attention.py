@@ -1,7 +1,10 @@
 """Injection by fused attention equals the explicit-map formula, layer by layer."""
+
 import torch
 from einops import rearrange
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
+
 from live_core import attention as machine
 from live_core.attention import AttentionPlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
 from live_core.frames import FramePlan
@@ -10,6 +13,7 @@ from live_core.stores import DiskStore, RamStore
 
 def attention(cross: int | None = None):
     from diffusers.models.attention_processor import Attention
+
     torch.manual_seed(3)
     return Attention(32, cross_attention_dim=cross, heads=4, dim_head=8).eval().requires_grad_(False)
 
@@ -59,7 +63,9 @@ def test_self_injection_respects_its_limits():
     plain = run(attn, "self", AttentionPlan(streams=2), hidden)
     for injection in (SelfInjection(1, 0, spatial=False, temporal=True), SelfInjection(1, 0, level=1)):
         assert torch.equal(run(attn, "self", AttentionPlan(selves=(injection,), streams=2), hidden), plain)
-    assert not torch.allclose(run(attn, "self", AttentionPlan(selves=(SelfInjection(1, 0),), streams=2), hidden)[1], plain[1], atol=1e-4)
+    assert not torch.allclose(
+        run(attn, "self", AttentionPlan(selves=(SelfInjection(1, 0),), streams=2), hidden)[1], plain[1], atol=1e-4
+    )
 
 
 def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
@@ -68,12 +74,20 @@ def test_stored_queries_and_keys_are_the_live_ones(tmp_path):
     live = run(attn, "cross", AttentionPlan(words=(WordInjection(1, 0, mapping, keep),), streams=2), hidden, text)[1]
     for store in (RamStore(), DiskStore(tmp_path / "store")):
         run(attn, "cross", AttentionPlan(record=Record(store)), hidden[:1], text[:1])
-        stored = run(attn, "cross", AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store), hidden[1:], text[1:])[0]
+        stored = run(
+            attn,
+            "cross",
+            AttentionPlan(words=(WordInjection(0, None, mapping, keep),), store=store),
+            hidden[1:],
+            text[1:],
+        )[0]
         torch.testing.assert_close(stored, live, atol=1e-6, rtol=1e-5)
-        assert store.nbytes() == 4 * (16 * 32 + 9 * 32)                       # the input, and one frame of keys
+        assert store.nbytes() == 4 * (16 * 32 + 9 * 32)  # the input, and one frame of keys
 
 
-shapes = st.fixed_dictionaries({"frames": st.integers(1, 4), "heads": st.integers(1, 3), "tokens": st.integers(1, 9), "width": st.integers(1, 8)})
+shapes = st.fixed_dictionaries(
+    {"frames": st.integers(1, 4), "heads": st.integers(1, 3), "tokens": st.integers(1, 9), "width": st.integers(1, 8)}
+)
 
 
 def random(seed: int, *shape: int) -> torch.Tensor:
@@ -82,7 +96,9 @@ def random(seed: int, *shape: int) -> torch.Tensor:
 
 @given(shapes, st.integers(1, 7), st.integers(2, 4), st.data())
 def test_word_injection_of_any_shape_is_the_explicit_formula(shape, words, streams, data):
-    """Any stream into any other, any mapping, weights beyond 1: A_source M + A_target keep, and what is not injected stays."""
+    """Any stream into any other, any mapping, weights beyond 1: A_source M + A_target keep, and what is not injected
+    stays.
+    """
     target, source = data.draw(st.permutations(range(streams)))[:2]
     f, seed = shape["frames"], data.draw(st.integers(0, 999))
     q = random(seed, streams * f, shape["heads"], shape["tokens"], shape["width"])
@@ -96,21 +112,39 @@ def test_word_injection_of_any_shape_is_the_explicit_formula(shape, words, strea
     torch.testing.assert_close(ours, expected.flatten(0, 1) @ v, atol=1e-4, rtol=1e-4)
 
 
-@given(shapes, st.lists(st.sampled_from(("self", "first", "previous", "middle", "all")), min_size=1, max_size=3).map(tuple), st.booleans(), st.integers(0, 999))
+@given(
+    shapes,
+    st.lists(st.sampled_from(("self", "first", "previous", "middle", "all")), min_size=1, max_size=3).map(tuple),
+    st.booleans(),
+    st.integers(0, 999),
+)
 def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(shape, slots, masked, seed):
     f, n = shape["frames"], shape["tokens"]
     q, k, v = random(seed, 3, 2 * f, shape["heads"], n, shape["width"])
     mask = (random(seed + 1, f, n) > 0).float() if masked else torch.zeros(f, n)
-    plan = AttentionPlan(FramePlan(slots), selves=(SelfInjection(1, 0, masks={0: mask} if masked else None),), streams=2, frames=f)
+    plan = AttentionPlan(
+        FramePlan(slots), selves=(SelfInjection(1, 0, masks={0: mask} if masked else None),), streams=2, frames=f
+    )
     ours = VideoAttention("layer", "self", None)._self(plan, q, k, v).unflatten(0, (2, f))
     q, k, v = (x.unflatten(0, (2, f)) for x in (q, k, v))
-    where = {"self": lambda i: [i], "first": lambda i: [0], "previous": lambda i: [max(i - 1, 0)], "middle": lambda i: [(f - 1) // 2], "all": lambda i: list(range(f))}
+    where = {
+        "self": lambda i: [i],
+        "first": lambda i: [0],
+        "previous": lambda i: [max(i - 1, 0)],
+        "middle": lambda i: [(f - 1) // 2],
+        "all": lambda i: list(range(f)),
+    }
     for i in range(f):
         frames = [j for slot in slots for j in where[slot](i)]
         keys, values = (torch.cat([x[:, j] for j in frames], -2) for x in (k, v))
         source, own = (q[:, i] @ keys.transpose(-1, -2) * shape["width"] ** -0.5).softmax(-1)
         b = mask[i][None, :, None]
-        torch.testing.assert_close(ours[:, i], torch.stack([source @ values[0], (b * own + (1 - b) * source) @ values[1]]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            ours[:, i],
+            torch.stack([source @ values[0], (b * own + (1 - b) * source) @ values[1]]),
+            atol=1e-5,
+            rtol=1e-4,
+        )
 
 
 def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypatch):
@@ -119,9 +153,13 @@ def test_temporal_attention_in_parts_is_the_same_to_the_bit(video_unet, monkeypa
         whole = video_unet(latents, 500, text, plan=plan)
         monkeypatch.setattr(machine, "SEQUENCES_AT_ONCE", 5)
         fused, sizes = machine.F.scaled_dot_product_attention, []
-        monkeypatch.setattr(machine.F, "scaled_dot_product_attention", lambda q, k, v: sizes.append((len(q), q.shape[2])) or fused(q, k, v))
+        monkeypatch.setattr(
+            machine.F,
+            "scaled_dot_product_attention",
+            lambda q, k, v: sizes.append((len(q), q.shape[2])) or fused(q, k, v),
+        )
         assert torch.equal(video_unet(latents, 500, text, plan=plan), whole)
-    assert max(batch for batch, length in sizes if length == 3) == 5               # three frames: temporal attention alone
+    assert max(batch for batch, length in sizes if length == 3) == 5  # three frames: temporal attention alone
 
 
 def test_two_threads_give_the_same_gradients_every_time():
@@ -130,7 +168,10 @@ def test_two_threads_give_the_same_gradients_every_time():
     plan = AttentionPlan(FramePlan(("first", "previous")), frames=8)
     torch.set_num_threads(2)
     try:
-        gradients = [torch.autograd.grad(VideoAttention("layer", "self", None)._attend(plan, q, k, v).square().sum(), (q, k, v)) for _ in range(40)]
+        gradients = [
+            torch.autograd.grad(VideoAttention("layer", "self", None)._attend(plan, q, k, v).square().sum(), (q, k, v))
+            for _ in range(40)
+        ]
     finally:
         torch.set_num_threads(1)
     assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other))

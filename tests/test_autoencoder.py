@@ -1,7 +1,11 @@
-"""Pictures to latents and back with less memory: by the CPU to the same result, in tiles to nearly the same, and never not at all."""
+"""Pictures to latents and back with less memory: by the CPU to the same result, in tiles to nearly the same, and never
+not at all.
+"""
+
 import pytest
 import torch
 from chain import frames
+
 from live_core.autoencoder import decode, encode, tiled
 from live_core.memory import NotEnoughMemory, one_run
 from live_core.notes import gathered
@@ -15,6 +19,7 @@ def crowded(network, fails: int):
         if left[0]:
             left[0] -= 1
             raise torch.OutOfMemoryError("no room")
+
     return network.register_forward_hook(hook)
 
 
@@ -31,9 +36,15 @@ def test_it_is_the_model_s_own(demo_model):
     assert torch.equal(decode(demo_model.vae, latents), ((drawn + 1) / 2).permute(0, 2, 3, 1))
 
 
-@pytest.mark.parametrize("which,work,x", [("encoder", encode, frames()), ("decoder", decode, torch.randn(3, 4, 8, 8))], ids=["encode", "decode"])
+@pytest.mark.parametrize(
+    "which,work,x",
+    [("encoder", encode, frames()), ("decoder", decode, torch.randn(3, 4, 8, 8))],
+    ids=["encode", "decode"],
+)
 def test_a_shortage_in_one_frame_costs_no_bit(demo_model, which, work, x):
-    """By the CPU from that frame on, which here is the same device; the next run asks the device again, and says nothing."""
+    """By the CPU from that frame on, which here is the same device; the next run asks the device again, and says
+    nothing.
+    """
     expected = work(demo_model.vae, x)
     hook = crowded(getattr(demo_model.vae, which), 1)
     try:
@@ -48,8 +59,13 @@ def test_a_shortage_in_one_frame_costs_no_bit(demo_model, which, work, x):
 
 @pytest.mark.parametrize("which", ["encode", "decode"])
 def test_where_the_cpu_has_no_room_either_there_are_tiles(demo_model, which):
-    pictures = torch.nn.functional.interpolate(frames(1, 128, 128).permute(0, 3, 1, 2), (256, 384), mode="bilinear").permute(0, 2, 3, 1)
-    network, work, x = {"encode": (demo_model.vae.encoder, encode, pictures), "decode": (demo_model.vae.decoder, decode, encode(demo_model.vae, pictures))}[which]
+    pictures = torch.nn.functional.interpolate(
+        frames(1, 128, 128).permute(0, 3, 1, 2), (256, 384), mode="bilinear"
+    ).permute(0, 2, 3, 1)
+    network, work, x = {
+        "encode": (demo_model.vae.encoder, encode, pictures),
+        "decode": (demo_model.vae.decoder, decode, encode(demo_model.vae, pictures)),
+    }[which]
     expected, shapes = work(demo_model.vae, x), []
     counting = network.register_forward_hook(lambda _, args, __: shapes.append(args[0].shape[-2:]))
     hook = crowded(network, 2)
@@ -66,7 +82,13 @@ def test_where_the_cpu_has_no_room_either_there_are_tiles(demo_model, which):
 def test_when_nothing_helps_it_is_an_error_in_words(demo_model):
     hook = crowded(demo_model.vae.decoder, 99)
     try:
-        with pytest.raises(NotEnoughMemory, match=r"not enough for the autoencoder \(latents to pictures\) \(no room\); give fewer frames"), one_run():
+        with (
+            pytest.raises(
+                NotEnoughMemory,
+                match=r"not enough for the autoencoder \(latents to pictures\) \(no room\); give fewer frames",
+            ),
+            one_run(),
+        ):
             decode(demo_model.vae, torch.zeros(1, 4, 8, 8))
     finally:
         hook.remove()
@@ -80,5 +102,8 @@ def test_tiles_cover_all_and_join_without_a_seam(cells, tile):
     def double(part):
         sizes.append(part.shape[-2:])
         return torch.nn.functional.interpolate(part, scale_factor=2) * 3
-    torch.testing.assert_close(tiled(double, x, cells, tile, 1, 2), torch.nn.functional.interpolate(x, scale_factor=2) * 3)
+
+    torch.testing.assert_close(
+        tiled(double, x, cells, tile, 1, 2), torch.nn.functional.interpolate(x, scale_factor=2) * 3
+    )
     assert set(sizes) == {(min(cells[0], tile), min(cells[1], tile))}

@@ -1,4 +1,7 @@
-"""Bad input through the real queue: an answer that names the input, quotes the value and says what would work; then all is as before."""
+"""Bad input through the real queue: an answer that names the input, quotes the value and says what would work; then all
+is as before.
+"""
+
 import json
 import re
 import shutil
@@ -6,31 +9,43 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from bad_inputs import DEMO, ERROR, GOOD, NOTE, REFUSED, ROWS, SAID, Node
+from bad_inputs import ERROR, GOOD, NOTE, REFUSED, ROWS, SAID, Node
 from conftest import ROOT
 from graphs import message, pixels, up_to, with_nodes
 from safetensors.torch import load_file, save_file
 
 pytestmark = pytest.mark.host
-REMEDY = re.compile(r"\b(choose|give|say|fetch|takes|divide|wrap|left out|by itself|use|write|set|connect|disconnect|link|put|make|take|load|save|invert|tune|bind|name|draw|scale|raise|lower|keep|leave|"
-                    r"rename|remove|change|convert|crop|resize|expected|must|needs?|can be|so that|to have)\b", re.IGNORECASE)
+REMEDY = re.compile(
+    r"\b(choose|give|say|fetch|takes|divide|wrap|left out|by"
+    r" itself|use|write|set|connect|disconnect|link|put|make|take|load|save|invert|tune|bind|name|draw|scale|raise|lower|keep|leave|"
+    r"rename|remove|change|convert|crop|resize|expected|must|needs?|can be|so that|to have)\b",
+    re.IGNORECASE,
+)
 
 
 def graph_of(node: str, inputs: dict) -> dict:
     """The good graph up to `node`, with `inputs` changed there; an input of None is left out."""
     graph = {name: {"class_type": kind, "inputs": dict(values)} for name, (kind, values) in GOOD.items()}
-    graph["another"] = {"class_type": GOOD[node][0], "inputs": dict(GOOD[node][1])}         # what feeds on the node itself gets one like it
+    graph["another"] = {
+        "class_type": GOOD[node][0],
+        "inputs": dict(GOOD[node][1]),
+    }  # what feeds on the node itself gets one like it
 
     def told(value):
         return ["another", value[1]] if isinstance(value, list) and value[:1] == [node] else value
+
     for name, value in inputs.items():
         if isinstance(value, Node):
-            with_nodes(graph, {(node, name): [f"odd {name}", 0]}, **{f"odd {name}": (value.kind, {n: told(v) for n, v in value.inputs.items()})})
+            with_nodes(
+                graph,
+                {(node, name): [f"odd {name}", 0]},
+                **{f"odd {name}": (value.kind, {n: told(v) for n, v in value.inputs.items()})},
+            )
         elif value is None:
             del graph[node]["inputs"][name]
         else:
             graph[node]["inputs"][name] = told(value)
-    if "method" in inputs:                                                         # settings of the other method go
+    if "method" in inputs:  # settings of the other method go
         for name in [name for name in graph[node]["inputs"] if name.startswith("method.") and name not in inputs]:
             del graph[node]["inputs"][name]
     return up_to(graph, node)
@@ -44,7 +59,11 @@ async def verdict(client, node: str, inputs: dict, field: str, value: str, kind:
         if kind != REFUSED:
             return f"ComfyUI refused it: {refusal}"
         lines = str(refusal).splitlines()
-        return None if any(field in line and value in line for line in lines) else f"does not name {field} and {value}: {refusal}"
+        return (
+            None
+            if any(field in line and value in line for line in lines)
+            else f"does not name {field} and {value}: {refusal}"
+        )
     data = events[-1][2]
     if outcome == "error":
         said = [message(events)]
@@ -54,7 +73,10 @@ async def verdict(client, node: str, inputs: dict, field: str, value: str, kind:
             return f"at node {data['node_id']!r}: {said[0]}"
     else:
         said = history["outputs"].get(node, {}).get("text", [])
-    if outcome not in {ERROR: ("error",), NOTE: ("success",), SAID: ("error", "success"), REFUSED: ()}[kind] or not said:
+    if (
+        outcome not in {ERROR: ("error",), NOTE: ("success",), SAID: ("error", "success"), REFUSED: ()}[kind]
+        or not said
+    ):
         return f"{outcome}, and {said or 'nothing'} said, instead of {kind}"
     named = [text for text in said if re.match(rf"((method|which)\.)?({field})\b", text, re.IGNORECASE)]
     if not named:
@@ -93,25 +115,37 @@ def make_bad_files(base) -> None:
 
 def read_metadata(path) -> dict:
     size = int.from_bytes(path.read_bytes()[:8], "little")
-    return json.loads(path.read_bytes()[8:8 + size])["__metadata__"]
+    return json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
 
 
 async def good_run(client) -> list[np.ndarray]:
     """The whole good graph, the files that its nodes save too: the pixels of what it makes."""
-    await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})          # nothing from the cache
-    graph = up_to({name: {"class_type": kind, "inputs": dict(values)} for name, (kind, values) in GOOD.items()}, "composite")
+    await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})  # nothing from the cache
+    graph = up_to(
+        {name: {"class_type": kind, "inputs": dict(values)} for name, (kind, values) in GOOD.items()}, "composite"
+    )
     kind, values = GOOD["save"]
-    graph |= {"save": {"class_type": kind, "inputs": values}, "seen": {"class_type": "PreviewImage", "inputs": {"images": ["composite", 0]}}}
+    graph |= {
+        "save": {"class_type": kind, "inputs": values},
+        "seen": {"class_type": "PreviewImage", "inputs": {"images": ["composite", 0]}},
+    }
     outcome, events, history = await client.run(graph)
     assert outcome == "success", message(events)
     return [pixels(await client.fetch(picture)) for picture in history["outputs"]["seen"]["images"]]
 
 
 def test_every_bad_input_gets_a_clear_answer(talk, server):
-    """Each row of the table, one after another through one server, which lives, and in the end makes the same pixels and files as before."""
+    """Each row of the table, one after another through one server, which lives, and in the end makes the same pixels
+    and files as before.
+    """
+
     def files():
-        return {str(path.relative_to(server.base)): path.read_bytes() for folder in ("models", "output", "user") for path in (server.base / folder).rglob("*")
-                if path.is_file()}
+        return {
+            str(path.relative_to(server.base)): path.read_bytes()
+            for folder in ("models", "output", "user")
+            for path in (server.base / folder).rglob("*")
+            if path.is_file()
+        }
 
     async def go(client):
         before = await good_run(client)
@@ -123,19 +157,35 @@ def test_every_bad_input_gets_a_clear_answer(talk, server):
         assert not wrong, "\n".join(f"{row}\n    {fault}" for row, fault in wrong.items())
         assert files() == kept
         return before, await good_run(client)
+
     before, after = talk(go)
     assert np.array_equal(before, after) and len(before) == 4
 
 
 def test_an_empty_clip_and_nothing_half_written(talk, workflow, server):
     """At every stage that reads its frames; afterwards the folders that nodes write to hold what they held before."""
+
     def files():
-        return sorted(str(path.relative_to(server.base)) for folder in ("models", "output", "user") for path in (server.base / folder).rglob("*") if path.is_file())
+        return sorted(
+            str(path.relative_to(server.base))
+            for folder in ("models", "output", "user")
+            for path in (server.base / folder).rglob("*")
+            if path.is_file()
+        )
+
     before = files()
     for node in ("6", "7", "9"):
-        graph = with_nodes(workflow(**{"Tune Video.seed": 18}), {(node, "images"): ["e", 0]}, e=("TestEmptyClip", {}), s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "never"}))
+        graph = with_nodes(
+            workflow(**{"Tune Video.seed": 18}),
+            {(node, "images"): ["e", 0]},
+            e=("TestEmptyClip", {}),
+            s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "never"}),
+        )
         if node != "6":
             del graph["s"]
         outcome, events, _ = talk(lambda c: c.run(graph))
-        assert outcome == "error" and "images: " in message(events) and events[-1][2]["node_id"] == node, (node, message(events))
+        assert outcome == "error" and "images: " in message(events) and events[-1][2]["node_id"] == node, (
+            node,
+            message(events),
+        )
     assert files() == before

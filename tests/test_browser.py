@@ -1,4 +1,5 @@
 """The shipped workflow on the real page: dropped, run, exported."""
+
 import io
 import json
 import os
@@ -17,6 +18,7 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, name):
     if not chromium:
         absent("no chromium on this machine")
     import page as browser
+
     with browser.open_page(server.url, chromium) as page:
         browser.drop(page, ROOT / "workflows" / f"{name}.json")
         assert browser.complaints(page) == ([], [])
@@ -24,7 +26,12 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, name):
         assert exported == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
         kinds = {entry["class_type"] for entry in exported.values()}
         photo_steps = 2 if "LIVE_BindConcept" in kinds else 0
-        for node, widget, value in (("LIVE_Tune", "clip_steps", 2), ("LIVE_Tune", "photo_steps", photo_steps), ("LIVE_Invert", "steps", 4), ("LIVE_NullText", "inner_steps", 1)):
+        for node, widget, value in (
+            ("LIVE_Tune", "clip_steps", 2),
+            ("LIVE_Tune", "photo_steps", photo_steps),
+            ("LIVE_Invert", "steps", 4),
+            ("LIVE_NullText", "inner_steps", 1),
+        ):
             if node in kinds:
                 browser.set_widget(page, node, widget, value)
         kind, detail = browser.run(page)
@@ -39,10 +46,16 @@ def test_a_clip_with_sound_of_one_s_own_on_the_page(server, talk, tmp_path):
     if not chromium:
         absent("no chromium on this machine")
     import page as browser
+
     clip = videos.write(tmp_path / "sounding.mp4", videos.pictures(6, 64, 64), 24, tone=0.25)
     photo = ROOT / "demo" / "cases" / "box-to-heart" / "photo.png"
-    changes = (("LoadVideo", "file", talk(lambda c: c.upload(clip))), ("LoadImage", "image", talk(lambda c: c.upload(photo))),
-               ("LIVE_Tune", "clip_steps", 2), ("LIVE_Tune", "photo_steps", 2), ("LIVE_Invert", "steps", 4))
+    changes = (
+        ("LoadVideo", "file", talk(lambda c: c.upload(clip))),
+        ("LoadImage", "image", talk(lambda c: c.upload(photo))),
+        ("LIVE_Tune", "clip_steps", 2),
+        ("LIVE_Tune", "photo_steps", 2),
+        ("LIVE_Invert", "steps", 4),
+    )
     with browser.open_page(server.url, chromium) as page:
         browser.drop(page, ROOT / "workflows" / "live_stable_diffusion.json")
         for node, widget, value in changes:
@@ -53,9 +66,15 @@ def test_a_clip_with_sound_of_one_s_own_on_the_page(server, talk, tmp_path):
     async def result(client):
         _, history = await client.json("GET", f"/history/{detail['prompt_id']}")
         return io.BytesIO(await client.fetch(history[detail["prompt_id"]]["outputs"]["11"]["images"][0]))
+
     made = talk(result)
     sound, rate = videos.sound_of(made)
-    assert videos.rate_of(made) == 24 and rate == 48000 and len(sound) == pytest.approx(0.25 * 48000, abs=2048) and abs(sound).max() > 0.3
+    assert (
+        videos.rate_of(made) == 24
+        and rate == 48000
+        and len(sound) == pytest.approx(0.25 * 48000, abs=2048)
+        and abs(sound).max() > 0.3
+    )
 
 
 def test_what_the_page_complains_of_is_seen(server, tmp_path):
@@ -64,9 +83,23 @@ def test_what_the_page_complains_of_is_seen(server, tmp_path):
     if not chromium:
         absent("no chromium on this machine")
     import page as browser
-    node = {"id": 1, "type": "CheckpointLoaderSimple", "pos": [0, 0], "size": [300, 100], "flags": {}, "order": 0, "mode": 0, "inputs": [],
-            "outputs": [{"name": "MODEL", "type": "MODEL", "links": None}], "properties": {}, "widgets_values": ["absent.safetensors"]}
-    (tmp_path / "absent.json").write_text(json.dumps({"nodes": [node], "links": [], "version": 0.4, "last_node_id": 1, "last_link_id": 0}))
+
+    node = {
+        "id": 1,
+        "type": "CheckpointLoaderSimple",
+        "pos": [0, 0],
+        "size": [300, 100],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [{"name": "MODEL", "type": "MODEL", "links": None}],
+        "properties": {},
+        "widgets_values": ["absent.safetensors"],
+    }
+    (tmp_path / "absent.json").write_text(
+        json.dumps({"nodes": [node], "links": [], "version": 0.4, "last_node_id": 1, "last_link_id": 0})
+    )
     with browser.open_page(server.url, chromium) as page:
         browser.drop(page, tmp_path / "absent.json")
         unknown, (complaint,) = browser.complaints(page)

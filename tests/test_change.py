@@ -6,6 +6,8 @@ import pytest
 import torch
 from chain import CASE, bound
 from conftest import ROOT
+from transformers import CLIPTokenizer
+
 from demo.cases import CASES
 from live_core import LiveError
 from live_core.alignment import appended, changed_words, replacements, share_words
@@ -20,7 +22,6 @@ from live_core.phrases import read_weights, read_windows, split_phrases
 from live_core.prompts import read_prompt
 from live_core.streams import Stream, predict
 from live_core.token_edits import place_words, refine_words, replace_words, spread, swap_words
-from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
 BALL = "a red ball moving on the meadow"

@@ -1,4 +1,5 @@
 """Checkpoints: what a file or folder is, how its parts are renamed, and full-size models against ComfyUI's own forward."""
+
 import io
 import json
 import os
@@ -10,15 +11,28 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, absent
-from live_core import LiveError, checkpoints
-from live_core.checkpoints import ARCHITECTURES, CONTEXT_KEY, LAST_NORM_KEY, UNET, architecture_of, load_checkpoint, load_state_dict
-from live_core.diffusion import Schedule, scaled_linear
-from live_core.pretrained import base_fingerprint, load_folder
 from PIL import Image
 from safetensors.torch import save_file
 
-SD15 = {CONTEXT_KEY: (320, 768), f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3), "first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3),
-        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,)}
+from live_core import LiveError, checkpoints
+from live_core.checkpoints import (
+    ARCHITECTURES,
+    CONTEXT_KEY,
+    LAST_NORM_KEY,
+    UNET,
+    architecture_of,
+    load_checkpoint,
+    load_state_dict,
+)
+from live_core.diffusion import Schedule, scaled_linear
+from live_core.pretrained import base_fingerprint, load_folder
+
+SD15 = {
+    CONTEXT_KEY: (320, 768),
+    f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3),
+    "first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3),
+    "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+}
 
 
 def test_the_architecture_follows_from_names_and_shapes():
@@ -26,22 +40,28 @@ def test_the_architecture_follows_from_names_and_shapes():
     assert architecture_of({**SD15, CONTEXT_KEY: (320, 1024)}, "a").name == "Stable Diffusion 2.x"
 
 
-@pytest.mark.parametrize("shapes,says", [
-    ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 9, 3, 3)}, "an inpainting model"),
-    ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 8, 3, 3)}, "an InstructPix2Pix model"),
-    ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2816)}, "a Stable Diffusion XL model"),
-    ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2048), "noise_augmentor.betas": (1000,)}, "an unCLIP model"),
-    ({**SD15, f"{UNET}input_blocks.1.1.time_stack.0.attn1.to_q.weight": (4, 4)}, "a Stable Video Diffusion model"),
-    ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (9216, 3072)}, "a Flux model"),
-    ({"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (4608, 1536)}, "a Stable Diffusion 3 model"),
-    ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": (320, 4)}, "a LoRA"),
-    ({"layers.0.weight": (4, 4)}, "no U-Net of Stable Diffusion"),
-    ({**SD15, CONTEXT_KEY: (320, 2048)}, "width 2048"),
-    ({name: shape for name, shape in SD15.items() if not name.startswith("first_stage")}, "no autoencoder in it"),
-    ({name: shape for name, shape in SD15.items() if not name.startswith("cond_stage")}, "no text encoder in it"),
-], ids=["inpainting", "instruct", "XL", "unCLIP", "SVD", "Flux", "SD3", "LoRA", "other", "width", "no VAE", "no CLIP"])
+@pytest.mark.parametrize(
+    "shapes,says",
+    [
+        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 9, 3, 3)}, "an inpainting model"),
+        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 8, 3, 3)}, "an InstructPix2Pix model"),
+        ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2816)}, "a Stable Diffusion XL model"),
+        ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2048), "noise_augmentor.betas": (1000,)}, "an unCLIP model"),
+        ({**SD15, f"{UNET}input_blocks.1.1.time_stack.0.attn1.to_q.weight": (4, 4)}, "a Stable Video Diffusion model"),
+        ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (9216, 3072)}, "a Flux model"),
+        ({"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (4608, 1536)}, "a Stable Diffusion 3 model"),
+        ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": (320, 4)}, "a LoRA"),
+        ({"layers.0.weight": (4, 4)}, "no U-Net of Stable Diffusion"),
+        ({**SD15, CONTEXT_KEY: (320, 2048)}, "width 2048"),
+        ({name: shape for name, shape in SD15.items() if not name.startswith("first_stage")}, "no autoencoder in it"),
+        ({name: shape for name, shape in SD15.items() if not name.startswith("cond_stage")}, "no text encoder in it"),
+    ],
+    ids=["inpainting", "instruct", "XL", "unCLIP", "SVD", "Flux", "SD3", "LoRA", "other", "width", "no VAE", "no CLIP"],
+)
 def test_what_does_not_work_is_said(shapes, says, tmp_path):
-    save_file({name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}, tmp_path / "mine.safetensors")
+    save_file(
+        {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}, tmp_path / "mine.safetensors"
+    )
     with pytest.raises(LiveError, match=says) as error:
         load_checkpoint(tmp_path / "mine.safetensors", tmp_path)
     assert "mine.safetensors" in str(error.value)
@@ -53,7 +73,9 @@ def test_pickles_are_refused(tmp_path):
 
 
 def test_a_file_that_is_cut_short_is_named(tmp_path):
-    save_file({name: torch.zeros(shape, dtype=torch.uint8) for name, shape in SD15.items()}, tmp_path / "mine.safetensors")
+    save_file(
+        {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in SD15.items()}, tmp_path / "mine.safetensors"
+    )
     whole = (tmp_path / "mine.safetensors").read_bytes()
     for size in (4, len(whole) - 100):
         (tmp_path / "mine.safetensors").write_bytes(whole[:size])
@@ -63,24 +85,53 @@ def test_a_file_that_is_cut_short_is_named(tmp_path):
 
 def test_the_text_encoder_may_have_its_newer_name(tmp_path, monkeypatch):
     """Stable Diffusion 2.x in the layout of SD-Turbo's file: the tensors reach `load_state_dict` by their older names."""
-    state = {CONTEXT_KEY: torch.zeros(320, 1024), LAST_NORM_KEY: torch.zeros(320), f"{UNET}input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
-             "first_stage_model.encoder.conv_in.weight": torch.zeros(4), "cond_stage_model.model.ln_final.weight": torch.zeros(1024)}
-    save_file({key.replace("cond_stage_model.", "conditioner.embedders.0."): tensor for key, tensor in state.items()}, tmp_path / "mine.safetensors")
+    state = {
+        CONTEXT_KEY: torch.zeros(320, 1024),
+        LAST_NORM_KEY: torch.zeros(320),
+        f"{UNET}input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
+        "first_stage_model.encoder.conv_in.weight": torch.zeros(4),
+        "cond_stage_model.model.ln_final.weight": torch.zeros(1024),
+    }
+    save_file(
+        {key.replace("cond_stage_model.", "conditioner.embedders.0."): tensor for key, tensor in state.items()},
+        tmp_path / "mine.safetensors",
+    )
     monkeypatch.setattr(checkpoints, "load_state_dict", lambda tensors, *_: set(tensors))
     assert load_checkpoint(tmp_path / "mine.safetensors", tmp_path) == set(state)
 
 
-TINY = replace(ARCHITECTURES[768], text={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "hidden_act": "quick_gelu"})
+TINY = replace(
+    ARCHITECTURES[768],
+    text={
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "hidden_act": "quick_gelu",
+    },
+)
 
 
 def tiny_text_encoder(layers: int = 4):
     from transformers import CLIPTextConfig, CLIPTextModel
+
     torch.manual_seed(0)
-    return CLIPTextModel(CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, bos_token_id=49406, eos_token_id=49407,
-                                        **{**TINY.text, "num_hidden_layers": layers})).eval()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=49408,
+            max_position_embeddings=77,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            **{**TINY.text, "num_hidden_layers": layers},
+        )
+    ).eval()
 
 
-@pytest.mark.parametrize("prefix", ["cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."], ids=["text_model level", "older files"])
+@pytest.mark.parametrize(
+    "prefix",
+    ["cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."],
+    ids=["text_model level", "older files"],
+)
 @pytest.mark.parametrize("last_layer", [-1, -2, -4])
 def test_the_text_encoder_and_clip_skip(prefix, last_layer):
     """Reading an earlier layer is the final norm of its output."""
@@ -106,7 +157,10 @@ def test_a_layer_that_is_not_there(last_layer):
 def test_parts_that_do_not_fit_are_named(monkeypatch, tmp_path):
     """From the sockets anything can come: the CLIP of another model, a small autoencoder for previews."""
     monkeypatch.setitem(ARCHITECTURES, 768, TINY)
-    schedule, shapes = Schedule(scaled_linear()), {key: shape for key, shape in SD15.items() if not key.startswith("cond_stage")}
+    schedule, shapes = (
+        Schedule(scaled_linear()),
+        {key: shape for key, shape in SD15.items() if not key.startswith("cond_stage")},
+    )
     state = {key: torch.zeros(shape) for key, shape in shapes.items()}
     with pytest.raises(LiveError, match="text encoder of 'sockets' is not that of Stable Diffusion 1.x .*missing"):
         load_state_dict(state, schedule, tmp_path, "sockets")
@@ -118,20 +172,32 @@ def test_parts_that_do_not_fit_are_named(monkeypatch, tmp_path):
 def folder(path, unet: dict, scheduler: dict):
     """The demo model's folder with other settings."""
     shutil.copytree(ROOT / "demo" / "model", path)
-    for file, changes in ((path / "unet" / "config.json", unet), (path / "scheduler" / "scheduler_config.json", scheduler)):
+    for file, changes in (
+        (path / "unet" / "config.json", unet),
+        (path / "scheduler" / "scheduler_config.json", scheduler),
+    ):
         file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     return path
 
 
-@pytest.mark.parametrize("unet,says", [({"in_channels": 9}, "an inpainting model"), ({"addition_embed_type": "text_time"}, "a Stable Diffusion XL model"),
-                                       ({"class_embed_type": "projection"}, "an unCLIP model")], ids=["inpainting", "XL", "unCLIP"])
+@pytest.mark.parametrize(
+    "unet,says",
+    [
+        ({"in_channels": 9}, "an inpainting model"),
+        ({"addition_embed_type": "text_time"}, "a Stable Diffusion XL model"),
+        ({"class_embed_type": "projection"}, "an unCLIP model"),
+    ],
+    ids=["inpainting", "XL", "unCLIP"],
+)
 def test_folders_of_other_models_are_named(unet, says, tmp_path):
     with pytest.raises(LiveError, match=f"'mine' is {says}"):
         load_folder(folder(tmp_path / "mine", unet, {}))
 
 
 def test_a_folder_may_have_half_precision_files_alone(tmp_path, demo_model):
-    """As diffusers names them: model.fp16.safetensors. Without any .safetensors file it is refused, since other formats run code."""
+    """As diffusers names them: model.fp16.safetensors. Without any .safetensors file it is refused, since other formats
+    run code.
+    """
     path = folder(tmp_path / "mine", {}, {})
     for file in [*path.glob("*/*.safetensors")]:
         file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
@@ -147,7 +213,10 @@ def test_a_folder_may_predict_v(tmp_path):
     assert model.schedule.prediction == "v_prediction"
     x0, noise = torch.randn(2, 1, 4, 8, 8)
     v = model.schedule.target(x0, noise, 500)
-    torch.testing.assert_close(model.schedule.move(model.schedule.add_noise(x0, noise, 500), v, 500, 500, -1), model.schedule.add_noise(x0, noise, 0))
+    torch.testing.assert_close(
+        model.schedule.move(model.schedule.add_noise(x0, noise, 500), v, 500, 500, -1),
+        model.schedule.add_noise(x0, noise, 0),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +226,19 @@ def full_size(comfyui, tmp_path_factory):
 
     def make(which: str):
         if which not in made:
-            if shutil.disk_usage(work).free < 8 * 2 ** 30:
+            if shutil.disk_usage(work).free < 8 * 2**30:
                 absent("8 GiB of disk")
             folder, python = comfyui
-            done = subprocess.run([python, str(ROOT / "tests" / "checkpoint_child.py"), str(ROOT), str(folder), str(work), which],
-                                  capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+            done = subprocess.run(
+                [python, str(ROOT / "tests" / "checkpoint_child.py"), str(ROOT), str(folder), str(work), which],
+                capture_output=True,
+                text=True,
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            )
             assert done.returncode == 0, done.stderr[-3000:]
             made[which] = work / f"{which}.safetensors", json.loads(done.stdout.splitlines()[-1])
         return made[which]
+
     yield make
     shutil.rmtree(work, ignore_errors=True)
 
@@ -172,8 +246,9 @@ def full_size(comfyui, tmp_path_factory):
 @pytest.mark.host
 @pytest.mark.parametrize("which,prediction", [("sd15", "epsilon"), ("sd21", "v_prediction")])
 def test_full_size_models_equal_comfyui_s_forward(which, prediction, full_size):
-    """860 M random weights through Load LIVE Model, and through MODEL, CLIP, VAE: plain, and with a LoRA, CLIP skip and another sampling; and
-    from a file that ComfyUI's Save Checkpoint wrote, of a model that only that file's mark shows to predict v, where it does.
+    """860 M random weights through Load LIVE Model, and through MODEL, CLIP, VAE: plain, and with a LoRA, CLIP skip and
+    another sampling; and from a file that ComfyUI's Save Checkpoint wrote, of a model that only that file's mark shows
+    to predict v, where it does.
 
     U-Net, text, latents and schedule are within 1e-4 of the outputs' spread (measured: below 2e-5), in less than 12 GB.
     """
@@ -182,11 +257,19 @@ def test_full_size_models_equal_comfyui_s_forward(which, prediction, full_size):
     assert report["std"] > 0.01 and min(report["changes"].values()) > 0.01, report
     for name in ("file", "sockets", "patched", "saved"):
         assert report[name]["prediction"] == (other if name == "patched" else prediction), report
-        assert max(report[name][part] for part in ("unet", "text", "vae", "schedule")) < 1e-4 and report[name]["trainable"], report
+        assert (
+            max(report[name][part] for part in ("unet", "text", "vae", "schedule")) < 1e-4 and report[name]["trainable"]
+        ), report
     assert report["lazily_patched"] == [] and report["as_it_was"] == 0, report
     assert report["file"]["fingerprint"] == report["sockets"]["fingerprint"] != report["patched"]["fingerprint"], report
-    assert report["marked"] == (prediction == "v_prediction") and (report["saved"]["fingerprint"] == report["file"]["fingerprint"]) == (not report["marked"]), report
-    assert report["tunings"] == [True, 2, ["mine.safetensors"]], report       # the user's own folder stays the first, and drafts are not listed
+    assert report["marked"] == (prediction == "v_prediction") and (
+        report["saved"]["fingerprint"] == report["file"]["fingerprint"]
+    ) == (not report["marked"]), report
+    assert report["tunings"] == [
+        True,
+        2,
+        ["mine.safetensors"],
+    ], report  # the user's own folder stays the first, and drafts are not listed
     assert report["peak_gb"] < 12, report
 
 
@@ -196,21 +279,68 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
     for name in ("checkpoints", "loras"):
         (server.base / "models" / name).mkdir(exist_ok=True)
     (server.base / "models" / "checkpoints" / "full.safetensors").symlink_to(full_size("sd15")[0])
-    layer, generator = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", torch.Generator().manual_seed(0)
-    save_file({f"{layer}.lora_up.weight": torch.randn(640, 4, generator=generator), f"{layer}.lora_down.weight": torch.randn(4, 768, generator=generator),
-               f"{layer}.alpha": torch.tensor(4.0)}, server.base / "models" / "loras" / "mine.safetensors")
+    layer, generator = (
+        "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v",
+        torch.Generator().manual_seed(0),
+    )
+    save_file(
+        {
+            f"{layer}.lora_up.weight": torch.randn(640, 4, generator=generator),
+            f"{layer}.lora_down.weight": torch.randn(4, 768, generator=generator),
+            f"{layer}.alpha": torch.tensor(4.0),
+        },
+        server.base / "models" / "loras" / "mine.safetensors",
+    )
 
     def graph(strength: float | None):
         patched = "1" if strength is None else "2"
-        nodes = {"1": ("CheckpointLoaderSimple", {"ckpt_name": "full.safetensors"}),
-                 "3": ("LIVE_FromComfy", {"model": [patched, 0], "clip": [patched, 1], "vae": ["1", 2], "precision": "float32"}),
-                 "4": ("EmptyImage", {"width": 64, "height": 64, "batch_size": 2, "color": 0x4080C0}),
-                 "5": ("LIVE_Invert", {"model": ["3", 0], "images": ["4", 0], "prompt": "a cat", "steps": 1, "method": "ddim", "attention": "recompute", "kept_steps": 1}),
-                 "6": ("LIVE_Edit", {"model": ["3", 0], "inversion": ["5", 0], "prompt": "a dog", "method": "ddim", "method.guidance_scale": 2.0, "source_words": "",
-                                     "edit_words": "", "subtract_words": "", "keep_words": "", "word_weights": ""}),
-                 "7": ("SaveImage", {"images": ["6", 0], "filename_prefix": "lora"})}
+        nodes = {
+            "1": ("CheckpointLoaderSimple", {"ckpt_name": "full.safetensors"}),
+            "3": (
+                "LIVE_FromComfy",
+                {"model": [patched, 0], "clip": [patched, 1], "vae": ["1", 2], "precision": "float32"},
+            ),
+            "4": ("EmptyImage", {"width": 64, "height": 64, "batch_size": 2, "color": 0x4080C0}),
+            "5": (
+                "LIVE_Invert",
+                {
+                    "model": ["3", 0],
+                    "images": ["4", 0],
+                    "prompt": "a cat",
+                    "steps": 1,
+                    "method": "ddim",
+                    "attention": "recompute",
+                    "kept_steps": 1,
+                },
+            ),
+            "6": (
+                "LIVE_Edit",
+                {
+                    "model": ["3", 0],
+                    "inversion": ["5", 0],
+                    "prompt": "a dog",
+                    "method": "ddim",
+                    "method.guidance_scale": 2.0,
+                    "source_words": "",
+                    "edit_words": "",
+                    "subtract_words": "",
+                    "keep_words": "",
+                    "word_weights": "",
+                },
+            ),
+            "7": ("SaveImage", {"images": ["6", 0], "filename_prefix": "lora"}),
+        }
         if strength is not None:
-            nodes["2"] = "LoraLoader", {"model": ["1", 0], "clip": ["1", 1], "lora_name": "mine.safetensors", "strength_model": strength, "strength_clip": strength}
+            nodes["2"] = (
+                "LoraLoader",
+                {
+                    "model": ["1", 0],
+                    "clip": ["1", 1],
+                    "lora_name": "mine.safetensors",
+                    "strength_model": strength,
+                    "strength_clip": strength,
+                },
+            )
         return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
 
     async def run(client):
@@ -218,9 +348,24 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
         for strength in (None, 1.0):
             outcome, events, entry = await client.run(graph(strength))
             assert outcome == "success", events[-1]
-            pictures.append([np.asarray(Image.open(io.BytesIO(await client.fetch(image)))) for image in entry["outputs"]["7"]["images"]])
-        await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})       # several gigabytes; the server does it after its next job
-        await client.run({"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}, "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}})
+            pictures.append(
+                [
+                    np.asarray(Image.open(io.BytesIO(await client.fetch(image))))
+                    for image in entry["outputs"]["7"]["images"]
+                ]
+            )
+        await client.json(
+            "POST", "/free", json={"unload_models": True, "free_memory": True}
+        )  # several gigabytes; the server does it after its next job
+        await client.run(
+            {
+                "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+                "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+            }
+        )
         return pictures
+
     plain, patched = talk(run)
-    assert len(plain) == len(patched) == 2 and not np.array_equal(plain[0], patched[0])       # pixels: a saved file holds its graph too
+    assert len(plain) == len(patched) == 2 and not np.array_equal(
+        plain[0], patched[0]
+    )  # pixels: a saved file holds its graph too

@@ -1,4 +1,5 @@
 """The headless client, scripts/headless.py, as a script calls it: what it saves, what it says, and its exit codes."""
+
 import http.server
 import json
 import signal
@@ -36,15 +37,32 @@ def wait_for_jobs(server, count: int, alive=lambda: True, seconds: float = 60) -
 def test_with_the_user_s_own_files(server, tmp_path):
     case = ROOT / "demo" / "cases" / "box-to-heart"
     sets = [f"--set={target}={value}" for target, value in FEW.items()]
-    done = client(WORKFLOW, "--clip", case / "clip.mp4", "--photo", case / "photo.png", "--prompt", "a green box moving on the snow",
-                  "--edit-prompt", "a <thing*> moving on the snow", "--seed", 5, "--out", tmp_path, *sets, server=server)
+    done = client(
+        WORKFLOW,
+        "--clip",
+        case / "clip.mp4",
+        "--photo",
+        case / "photo.png",
+        "--prompt",
+        "a green box moving on the snow",
+        "--edit-prompt",
+        "a <thing*> moving on the snow",
+        "--seed",
+        5,
+        "--out",
+        tmp_path,
+        *sets,
+        server=server,
+    )
     assert done.returncode == 0, done.stderr
     assert [p.suffix for p in tmp_path.iterdir()] == [".mp4"] and str(next(tmp_path.iterdir())) in done.stdout
 
 
 def test_exit_codes(server, tmp_path):
     sets = [f"--set={target}={value}" for target, value in FEW.items()]
-    failed = client(WORKFLOW, *sets, "--edit-prompt", "a red ball moving on the meadow", "--out", tmp_path, server=server)
+    failed = client(
+        WORKFLOW, *sets, "--edit-prompt", "a red ball moving on the meadow", "--out", tmp_path, server=server
+    )
     assert failed.returncode == 1 and "does not say where the thing" in failed.stderr and not list(tmp_path.iterdir())
     wrong = client(WORKFLOW, "--set", "Tune Video.no_such=1", server=server)
     assert wrong.returncode == 2 and "no input 'no_such'" in wrong.stderr
@@ -52,14 +70,18 @@ def test_exit_codes(server, tmp_path):
     assert refused.returncode == 2 and "steps" in refused.stderr
     late = client(WORKFLOW, "--set", "Tune Video.clip_steps=5000", "--timeout", 3, server=server)
     assert late.returncode == 4 and "not done within 3 s" in late.stderr
-    wait_for_jobs(server, 0, seconds=10)                             # the job that was given up does not hold up the next
+    wait_for_jobs(server, 0, seconds=10)  # the job that was given up does not hold up the next
 
 
-@pytest.mark.parametrize("arguments,code,says", [
-    (["--server", "http://127.0.0.1:9"], 3, "no ComfyUI answers at http://127.0.0.1:9"),
-    (["--server", "127.0.0.1:8188"], 2, "--server: '127.0.0.1:8188'; write it with http://"),
-    (["--photo", "a.png", "--photo", "b.png"], 2, "--photo: given 2 times, and this workflow takes 1"),
-], ids=["nobody", "no scheme", "two photos"])
+@pytest.mark.parametrize(
+    "arguments,code,says",
+    [
+        (["--server", "http://127.0.0.1:9"], 3, "no ComfyUI answers at http://127.0.0.1:9"),
+        (["--server", "127.0.0.1:8188"], 2, "--server: '127.0.0.1:8188'; write it with http://"),
+        (["--photo", "a.png", "--photo", "b.png"], 2, "--photo: given 2 times, and this workflow takes 1"),
+    ],
+    ids=["nobody", "no scheme", "two photos"],
+)
 def test_before_it_is_connected(arguments, code, says):
     done = client(WORKFLOW, *arguments)
     assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
@@ -81,15 +103,35 @@ def test_names_what_is_wrong(server, tmp_path):
 def test_with_two_photos_and_with_previews(server, tmp_path):
     two, cases = WORKFLOW.with_name("live_two_objects.json"), ROOT / "demo" / "cases"
     sets = [f"--set={target}={value}" for target, value in FEW.items()]
-    done = client(two, "--photo", cases / "tree-to-fish" / "photo.png", "--photo", cases / "cone-to-moon" / "photo.png", "--out", tmp_path / "two", *sets, server=server)
+    done = client(
+        two,
+        "--photo",
+        cases / "tree-to-fish" / "photo.png",
+        "--photo",
+        cases / "cone-to-moon" / "photo.png",
+        "--out",
+        tmp_path / "two",
+        *sets,
+        server=server,
+    )
     assert done.returncode == 0 and [p.suffix for p in (tmp_path / "two").iterdir()] == [".mp4"], done.stderr
-    seen = client(WORKFLOW.with_name("show_attention.json"), "--set=Invert Video (DDIM).steps=4", "--out", tmp_path / "seen", server=server)
+    seen = client(
+        WORKFLOW.with_name("show_attention.json"),
+        "--set=Invert Video (DDIM).steps=4",
+        "--out",
+        tmp_path / "seen",
+        server=server,
+    )
     assert seen.returncode == 0 and {p.suffix for p in (tmp_path / "seen").iterdir()} == {".mp4", ".png"}, seen.stderr
 
 
 def test_ctrl_c_cancels_the_job(server):
-    running = subprocess.Popen(command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", server.url, "--quiet"), stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))        # a shell's background job, as a test run may be, ignores it
+    running = subprocess.Popen(
+        command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", server.url, "--quiet"),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # a shell's background job, as a test run may be, ignores it
     wait_for_jobs(server, 1, lambda: running.poll() is None)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
@@ -99,7 +141,11 @@ def test_ctrl_c_cancels_the_job(server):
 
 def test_a_server_that_goes_away(comfy, comfyui):
     with comfy.Server(ROOT) as own:
-        running = subprocess.Popen(command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", own.url, "--quiet"), stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", own.url, "--quiet"),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         wait_for_jobs(own, 1, lambda: running.poll() is None)
         own.process.kill()
         _, said = running.communicate(timeout=60)

@@ -1,4 +1,5 @@
 """Clips of any size, length and rate made ones that can be edited."""
+
 import io
 import re
 
@@ -6,28 +7,40 @@ import numpy as np
 import pytest
 import torch
 import videos
-from conftest import ROOT
 from graphs import message
+from PIL import Image
+
 from live_core import LiveError, clips
 from live_core.clips import Fit, Times, chosen, fit_frames, fitted_size, read_sound, read_times
 from live_core.notes import gathered
 from live_core.pictures import check_clip
-from PIL import Image
 
 UNEVEN = [0.0, 0.033, 0.066, 0.2, 0.233, 0.5, 0.533, 0.9]
 
 
-@pytest.mark.parametrize("size,fit,to", [
-    ((134, 102), Fit(), (128, 96)), ((3840, 2160), Fit(), (512, 288)), ((1080, 1920), Fit(512), (288, 512)), ((512, 512), Fit(), (512, 512)),
-    ((134, 102), Fit(0), (128, 96)), ((1000, 1000), Fit(0, multiple=64), (960, 960)), ((5, 3), Fit(), (8, 8)), ((1920, 1080), Fit(768, multiple=64), (768, 384)),
-])
+@pytest.mark.parametrize(
+    "size,fit,to",
+    [
+        ((134, 102), Fit(), (128, 96)),
+        ((3840, 2160), Fit(), (512, 288)),
+        ((1080, 1920), Fit(512), (288, 512)),
+        ((512, 512), Fit(), (512, 512)),
+        ((134, 102), Fit(0), (128, 96)),
+        ((1000, 1000), Fit(0, multiple=64), (960, 960)),
+        ((5, 3), Fit(), (8, 8)),
+        ((1920, 1080), Fit(768, multiple=64), (768, 384)),
+    ],
+)
 def test_sizes_are_fitted(size, fit, to):
     assert fitted_size(*size, fit) == to
 
 
 def test_frames_are_capped_and_spaced():
     even = Times.even(30.0, 300)
-    assert chosen(even, Fit(frames=4)) == ([0, 1, 2, 3], 30.0) and chosen(even, Fit(frames=3, every=10)) == ([0, 10, 20], 3.0)
+    assert chosen(even, Fit(frames=4)) == ([0, 1, 2, 3], 30.0) and chosen(even, Fit(frames=3, every=10)) == (
+        [0, 10, 20],
+        3.0,
+    )
     assert chosen(even, Fit(frames=0, every=100)) == ([0, 100, 200], 0.3) and len(chosen(even, Fit(frames=0))[0]) == 300
 
 
@@ -45,7 +58,9 @@ def test_unevenly_spaced_frames_are_shown_at_even_moments(tmp_path):
 def test_even_clips_keep_their_rate_whatever_the_container(tmp_path, rate):
     for name in ("a.mp4", "a.mkv"):
         times, _ = read_times(str(videos.write(tmp_path / name, videos.pictures(12), rate)))
-        assert times.is_even and times.rate == pytest.approx(rate, rel=1e-4) and chosen(times, Fit())[0] == list(range(12))
+        assert (
+            times.is_even and times.rate == pytest.approx(rate, rel=1e-4) and chosen(times, Fit())[0] == list(range(12))
+        )
 
 
 def test_a_long_clip_is_read_in_parts(monkeypatch):
@@ -55,12 +70,13 @@ def test_a_long_clip_is_read_in_parts(monkeypatch):
     def read(first, end):
         asked.append(end - first)
         return clip[first:end]
+
     fit, indices = Fit(32), list(range(0, 40, 3))
     whole = fit_frames(read, indices, (64, 48), fit)
     monkeypatch.setattr(clips, "BYTES_AT_ONCE", 8 * 64 * 48 * 12)
     parts = fit_frames(read, indices, (64, 48), fit)
     assert asked[0] == 40 and max(asked[1:]) <= 8 and torch.equal(whole, parts) and whole.shape == (14, 24, 32, 3)
-    assert torch.equal(fit_frames(read, [1, 5], (64, 48), Fit(0)), clip[[1, 5]])          # what fits is left as it is
+    assert torch.equal(fit_frames(read, [1, 5], (64, 48), Fit(0)), clip[[1, 5]])  # what fits is left as it is
     with pytest.raises(LiveError, match="frame 9 and what follows cannot be read"):
         fit_frames(lambda first, end: clip[:0] if first else clip[:8], indices, (64, 48), fit)
 
@@ -69,7 +85,11 @@ def test_sound_stays_in_step(tmp_path):
     """Cut to the frames that are taken; silent where the file is."""
     path = str(videos.write(tmp_path / "a.mp4", videos.pictures(16), 8, tone=1.5))
     whole, rate = read_sound(path, 0.0, 2.0)
-    assert rate == 48000 and whole.shape == (1, 96000) and whole[0, 80000:].abs().max() < 1e-3 < whole[0, 60000:70000].abs().max()
+    assert (
+        rate == 48000
+        and whole.shape == (1, 96000)
+        and whole[0, 80000:].abs().max() < 1e-3 < whole[0, 60000:70000].abs().max()
+    )
     later, _ = read_sound(path, 0.5, 0.25)
     assert later.shape == (1, 12000) and torch.allclose(later, whole[:, 24000:36000])
     early, _ = read_sound(path, -0.5, 1.0)
@@ -77,12 +97,17 @@ def test_sound_stays_in_step(tmp_path):
     assert read_sound(str(videos.write(tmp_path / "b.mp4", videos.pictures(2))), 0.0, 1.0) is None
 
 
-@pytest.mark.parametrize("times,fit,more,says", [
-    (Times.even(30.0, 300), Fit(), {}, "frames: 24, so the first 24 of 300 are taken"), (Times.even(30.0, 300), Fit(frames=8, every=2), {}, "the first 8 of 150"),
-    (Times(tuple(UNEVEN), 1.0, 8.0), Fit(), {}, "33 to 367 ms apart; they are shown at an even 8 a second"),
-    (Times.even(8.0, 8), Fit(), {"bits": 10}, "video: 10 bits a colour"), (Times.even(8.0, 8), Fit(), {"transfer": 18}, r"HDR \(HLG\)"),
-    (Times.even(8.0, 8), Fit(), {"transfer": 1}, None),
-])
+@pytest.mark.parametrize(
+    "times,fit,more,says",
+    [
+        (Times.even(30.0, 300), Fit(), {}, "frames: 24, so the first 24 of 300 are taken"),
+        (Times.even(30.0, 300), Fit(frames=8, every=2), {}, "the first 8 of 150"),
+        (Times(tuple(UNEVEN), 1.0, 8.0), Fit(), {}, "33 to 367 ms apart; they are shown at an even 8 a second"),
+        (Times.even(8.0, 8), Fit(), {"bits": 10}, "video: 10 bits a colour"),
+        (Times.even(8.0, 8), Fit(), {"transfer": 18}, r"HDR \(HLG\)"),
+        (Times.even(8.0, 8), Fit(), {"transfer": 1}, None),
+    ],
+)
 def test_what_is_lost_is_said(times, fit, more, says):
     with gathered() as notes:
         clips.say_what_is_lost(times, len(chosen(times, fit)[0]), fit, **more)
@@ -101,53 +126,94 @@ def test_files_without_frames(tmp_path):
 # ---------------------------------------------------------------------------------------------------- on the real host
 async def run_fitted(client, path, trim=(), **settings):
     """What Fit Clip makes of a file: (the node's notes, PNGs' pixels, the saved mp4's bytes); a failure's message."""
-    graph = {"v": {"class_type": "LoadVideo", "inputs": {"file": await client.upload(path)}}, "f": {"class_type": "LIVE_FitClip", "inputs": {"video": ["v", 0], **settings}},
-             "p": {"class_type": "PreviewImage", "inputs": {"images": ["f", 0]}},
-             "c": {"class_type": "CreateVideo", "inputs": {"images": ["f", 0], "audio": ["f", 1], "fps": ["f", 2]}},
-             "s": {"class_type": "SaveVideo", "inputs": {"video": ["c", 0], "filename_prefix": "fitted", "format": "mp4", "codec": "h264"}}}
+    graph = {
+        "v": {"class_type": "LoadVideo", "inputs": {"file": await client.upload(path)}},
+        "f": {"class_type": "LIVE_FitClip", "inputs": {"video": ["v", 0], **settings}},
+        "p": {"class_type": "PreviewImage", "inputs": {"images": ["f", 0]}},
+        "c": {"class_type": "CreateVideo", "inputs": {"images": ["f", 0], "audio": ["f", 1], "fps": ["f", 2]}},
+        "s": {
+            "class_type": "SaveVideo",
+            "inputs": {"video": ["c", 0], "filename_prefix": "fitted", "format": "mp4", "codec": "h264"},
+        },
+    }
     if trim:
-        graph["t"] = {"class_type": "Video Slice", "inputs": {"video": ["v", 0], "start_time": trim[0], "duration": trim[1], "strict_duration": False}}
+        graph["t"] = {
+            "class_type": "Video Slice",
+            "inputs": {"video": ["v", 0], "start_time": trim[0], "duration": trim[1], "strict_duration": False},
+        }
         graph["f"]["inputs"]["video"] = ["t", 0]
     outcome, events, history = await client.run(graph)
     if outcome != "success":
         return message(events)
     made = history["outputs"]
-    shown = [np.asarray(Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")) for file in made["p"]["images"]]
+    shown = [
+        np.asarray(Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")) for file in made["p"]["images"]
+    ]
     return made.get("f", {}).get("text", []), np.stack(shown), io.BytesIO(await client.fetch(made["s"]["images"][0]))
 
 
 @pytest.mark.host
 def test_clips_as_cameras_make_them(talk, tmp_path):
     """Odd sizes, sound, uneven spacing, 10 bits, a later part: fitted, in step, and what is lost is said on the node."""
-    odd, sounding = videos.write(tmp_path / "odd.mp4", videos.pictures(8, 134, 102)), videos.write(tmp_path / "sound.mp4", videos.pictures(24), 24, tone=1.0)
+    odd, sounding = (
+        videos.write(tmp_path / "odd.mp4", videos.pictures(8, 134, 102)),
+        videos.write(tmp_path / "sound.mp4", videos.pictures(24), 24, tone=1.0),
+    )
     uneven = videos.write(tmp_path / "uneven.mp4", videos.pictures(8), moments=UNEVEN, tone=0.93)
     deep = videos.write(tmp_path / "deep.mp4", videos.pictures(4), pixels="yuv420p10le")
 
     async def all_of(client):
-        return [await run_fitted(client, *a, **b) for a, b in (((odd,), {}), ((sounding,), {}), ((sounding,), {"frames": 6, "every_nth": 2}), ((uneven,), {}), ((deep,), {}),
-                                                               ((sounding, (0.5, 0.25)), {}))]
+        return [
+            await run_fitted(client, *a, **b)
+            for a, b in (
+                ((odd,), {}),
+                ((sounding,), {}),
+                ((sounding,), {"frames": 6, "every_nth": 2}),
+                ((uneven,), {}),
+                ((deep,), {}),
+                ((sounding, (0.5, 0.25)), {}),
+            )
+        ]
+
     fitted, whole, spaced, even, eight, later = talk(all_of)
     assert fitted[:1] == ([],) and fitted[1].shape == (8, 96, 128, 3)
-    assert whole[0] == [] and videos.rate_of(whole[2]) == 24 and len(videos.sound_of(whole[2])[0]) == pytest.approx(48000, abs=2048)
-    assert "the first 6 of 12" in spaced[0][0] and np.array_equal(spaced[1], whole[1][:12:2]) and videos.rate_of(spaced[2]) == 12
+    assert (
+        whole[0] == []
+        and videos.rate_of(whole[2]) == 24
+        and len(videos.sound_of(whole[2])[0]) == pytest.approx(48000, abs=2048)
+    )
+    assert (
+        "the first 6 of 12" in spaced[0][0]
+        and np.array_equal(spaced[1], whole[1][:12:2])
+        and videos.rate_of(spaced[2]) == 12
+    )
     assert len(videos.sound_of(spaced[2])[0]) == pytest.approx(24000, abs=2048)
-    assert "unevenly spaced" in even[0][0] and len(even[1]) / videos.rate_of(even[2]) == pytest.approx(0.9 + 1 / 8, abs=0.01)                    # the last frame stands as long as its file says
+    assert "unevenly spaced" in even[0][0] and len(even[1]) / videos.rate_of(even[2]) == pytest.approx(
+        0.9 + 1 / 8, abs=0.01
+    )  # the last frame stands as long as its file says
     assert "10 bits" in eight[0][0] and len(later[1]) == 6 and np.array_equal(later[1], whole[1][12:18])
     a, b = videos.sound_of(later[2])[0], videos.sound_of(sounding)[0]
-    assert np.abs(a[2048:8192]).mean() == pytest.approx(np.abs(b[24000 + 2048:24000 + 8192]).mean(), rel=0.1)
+    assert np.abs(a[2048:8192]).mean() == pytest.approx(np.abs(b[24000 + 2048 : 24000 + 8192]).mean(), rel=0.1)
 
 
 @pytest.mark.host
 def test_what_fits_is_what_get_video_components_gives(talk):
     """Bit for bit, and the demo's VIDEO is its frames."""
-    graph = {"d": {"class_type": "LIVE_DemoClip", "inputs": {"case": "ball-to-star"}}, "f": {"class_type": "LIVE_FitClip", "inputs": {"video": ["d", 3]}},
-             "g": {"class_type": "GetVideoComponents", "inputs": {"video": ["d", 3]}},
-             **{name: {"class_type": "PreviewImage", "inputs": {"images": link}} for name, link in (("a", ["f", 0]), ("b", ["g", 0]), ("c", ["d", 0]))}}
+    graph = {
+        "d": {"class_type": "LIVE_DemoClip", "inputs": {"case": "ball-to-star"}},
+        "f": {"class_type": "LIVE_FitClip", "inputs": {"video": ["d", 3]}},
+        "g": {"class_type": "GetVideoComponents", "inputs": {"video": ["d", 3]}},
+        **{
+            name: {"class_type": "PreviewImage", "inputs": {"images": link}}
+            for name, link in (("a", ["f", 0]), ("b", ["g", 0]), ("c", ["d", 0]))
+        },
+    }
 
     async def run(client):
         outcome, events, history = await client.run(graph)
         assert outcome == "success", message(events)
         return [[await client.fetch(file) for file in history["outputs"][name]["images"]] for name in "abc"]
+
     fitted, core, demo = talk(run)
     pixels = [[np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs] for pngs in (fitted, core, demo)]
     assert len(fitted) == 8 and np.array_equal(pixels[0], pixels[1]) and np.array_equal(pixels[0], pixels[2])
@@ -162,17 +228,37 @@ def test_an_animated_picture_in_load_video(talk, tmp_path):
     assert "video: " in said and "Load Image" in said
 
 
-@pytest.mark.parametrize("shape,says", [
-    ((8, 102, 134, 3), "134x102 pixels; width and height must be multiples of 8, such as 128x96: put Fit Clip .* or Resize Image/Mask"),
-    ((0, 0, 0, 3), "images: shape .* animated WebP .* Load Image"), ((8, 64, 64, 4), "images: 4 channels")])
+@pytest.mark.parametrize(
+    "shape,says",
+    [
+        (
+            (8, 102, 134, 3),
+            (
+                "134x102 pixels; width and height must be multiples of 8, such as 128x96: put Fit Clip .* or Resize"
+                " Image/Mask"
+            ),
+        ),
+        ((0, 0, 0, 3), "images: shape .* animated WebP .* Load Image"),
+        ((8, 64, 64, 4), "images: 4 channels"),
+    ],
+)
 def test_clips_that_no_model_takes(shape, says):
     with pytest.raises(LiveError, match=says):
         check_clip(torch.zeros(shape), 8, 512)
 
 
-@pytest.mark.parametrize("shape,says", [
-    ((3, 2160, 3840, 3), "3 frames of 3840x2160, 95 times the pixels"), ((300, 512, 512, 3), "300 times"), ((8, 72, 128, 3), "128x72 pixels, and this model was made for 512x512"),
-    ((24, 512, 512, 3), None), ((16, 768, 768, 3), None), ((300, 64, 64, 3), "64x64 pixels"), ((8, 288, 512, 3), None)])
+@pytest.mark.parametrize(
+    "shape,says",
+    [
+        ((3, 2160, 3840, 3), "3 frames of 3840x2160, 95 times the pixels"),
+        ((300, 512, 512, 3), "300 times"),
+        ((8, 72, 128, 3), "128x72 pixels, and this model was made for 512x512"),
+        ((24, 512, 512, 3), None),
+        ((16, 768, 768, 3), None),
+        ((300, 64, 64, 3), "64x64 pixels"),
+        ((8, 288, 512, 3), None),
+    ],
+)
 def test_an_early_word_about_size(shape, says):
     with gathered() as notes:
         check_clip(torch.zeros(1).expand(shape), 8, 512)
@@ -182,10 +268,19 @@ def test_an_early_word_about_size(shape, says):
 @pytest.mark.host
 def test_the_word_about_size_comes_before_tuning(talk, workflow):
     """On Bind, which reads the clip's size first."""
-    graph = workflow(**{"Tune Video.clip_steps": 0, "Tune Video.photo_steps": 0})             # an error, so that nothing is tuned
-    graph["big"] = {"class_type": "ImageScale", "inputs": {"image": ["2", 0], "upscale_method": "area", "width": 512, "height": 512, "crop": "disabled"}}
+    graph = workflow(**{"Tune Video.clip_steps": 0, "Tune Video.photo_steps": 0})  # an error, so that nothing is tuned
+    graph["big"] = {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["2", 0], "upscale_method": "area", "width": 512, "height": 512, "crop": "disabled"},
+    }
     for node in ("5", "6", "7"):
         graph[node]["inputs"]["images"] = ["big", 0]
     said = []
-    outcome, events, _ = talk(lambda c: c.run(graph, lambda kind, data: kind == "text" and said.append(data[4:].decode())))
-    assert outcome == "error" and "both 0" in message(events) and any("8 frames of 512x512, 128 times the pixels" in text for text in said)
+    outcome, events, _ = talk(
+        lambda c: c.run(graph, lambda kind, data: kind == "text" and said.append(data[4:].decode()))
+    )
+    assert (
+        outcome == "error"
+        and "both 0" in message(events)
+        and any("8 frames of 512x512, 128 times the pixels" in text for text in said)
+    )

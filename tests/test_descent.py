@@ -1,10 +1,12 @@
 """One step of AdamW, torn by a shortage of memory or not, is PyTorch's own to the bit."""
+
 import pytest
 import torch
+from torch.optim import AdamW
+
 from live_core import descent
 from live_core.descent import descend
 from live_core.memory import one_run
-from torch.optim import AdamW
 
 
 def tensors(seed: int):
@@ -13,7 +15,12 @@ def tensors(seed: int):
 
 
 def optimiser(owned):
-    return AdamW([{"params": owned[:2], "lr": 1e-2, "weight_decay": 1e-1}, {"params": owned[2:], "lr": 1e-3, "weight_decay": 0.0}])
+    return AdamW(
+        [
+            {"params": owned[:2], "lr": 1e-2, "weight_decay": 1e-1},
+            {"params": owned[2:], "lr": 1e-3, "weight_decay": 0.0},
+        ]
+    )
 
 
 @pytest.mark.parametrize("most", [1.0, 1e9, None], ids=["clipped", "within the limit", "no limit"])
@@ -23,9 +30,10 @@ def test_a_step_is_pytorch_s_own(monkeypatch, most, torn):
     mine, reference, calls, adamw = optimiser(ours), optimiser(theirs), [], descent.adamw
 
     def crowded(*args, **options):
-        calls.append(adamw(*args, **options))                                    # what it was given is changed when it fails
+        calls.append(adamw(*args, **options))  # what it was given is changed when it fails
         if len(calls) - 1 == torn:
             raise torch.OutOfMemoryError("no room")
+
     monkeypatch.setattr(descent, "adamw", crowded)
     with one_run():
         for step in range(3):

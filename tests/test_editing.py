@@ -1,4 +1,5 @@
 """Inversion and the edit of a tuned clip, with their identity cases exact."""
+
 import json
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 from chain import CASE, FAST, frames
 from conftest import ROOT
+
 from demo.cases import CASES
 from live_core import LiveError, metrics
 from live_core.concept import bind
@@ -36,7 +38,10 @@ def test_the_source_prompt_brings_the_clip_back(demo_model):
 
 def test_inversion_and_sampling_come_back(tuned, clip):
     """More steps come nearer: the discretisation is the only loss."""
-    errors = [float((reconstruct(tuned, invert(tuned, clip, CASE.prompt, LIVE, steps)) - clip).square().mean()) for steps in (5, 25)]
+    errors = [
+        float((reconstruct(tuned, invert(tuned, clip, CASE.prompt, LIVE, steps)) - clip).square().mean())
+        for steps in (5, 25)
+    ]
     assert errors[1] < 0.5 * errors[0]
 
 
@@ -52,30 +57,58 @@ def test_recompute_ram_and_disk_give_the_same_edit(tuned, clip, inversion, tmp_p
 
 
 def test_the_same_prompt_under_full_injection_is_the_reconstruction(tuned, inversion):
-    method = replace(LIVE, guidance_scale=1.0, cross_ratio=1.0, self_ratio=1.0, self_target="both", blend_threshold=None)
+    method = replace(
+        LIVE, guidance_scale=1.0, cross_ratio=1.0, self_ratio=1.0, self_target="both", blend_threshold=None
+    )
     without_photo = tuned.with_tuning(replace(tuned.tuning, concepts=()))
-    torch.testing.assert_close(edit(without_photo, inversion, Edit(CASE.prompt), method).latents, reconstruct(tuned, inversion), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        edit(without_photo, inversion, Edit(CASE.prompt), method).latents,
+        reconstruct(tuned, inversion),
+        atol=1e-4,
+        rtol=1e-4,
+    )
 
 
 def test_ratio_zero_injects_nothing(tuned, inversion):
     none = replace(LIVE, cross_ratio=0.0, self_ratio=0.0, blend_threshold=None)
     alone = edit(tuned, inversion, CHANGE, none)
-    with_source = edit(tuned, inversion, CHANGE, replace(none, blend_threshold=0.3, blend_start=1.0))    # runs the source beside it, uses it never
+    with_source = edit(
+        tuned, inversion, CHANGE, replace(none, blend_threshold=0.3, blend_start=1.0)
+    )  # runs the source beside it, uses it never
     torch.testing.assert_close(alone.latents, with_source.latents, atol=1e-4, rtol=1e-4)
     assert alone.mask.min() == 1
 
 
 def test_injection_and_blend_change_the_edit(tuned, inversion):
-    edits = [edit(tuned, inversion, CHANGE, replace(LIVE, **{"cross_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": None, **on})).latents
-             for on in ({}, {"cross_ratio": 0.6}, {"self_ratio": 0.5}, {"self_ratio": 0.5, "self_target": "temporal"}, {"blend_threshold": 0.3}, {"unconditional_latent_prompt": "trained"}, {"edit_latent_prompt": "reference"})]
+    edits = [
+        edit(
+            tuned,
+            inversion,
+            CHANGE,
+            replace(LIVE, **{"cross_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": None, **on}),
+        ).latents
+        for on in (
+            {},
+            {"cross_ratio": 0.6},
+            {"self_ratio": 0.5},
+            {"self_ratio": 0.5, "self_target": "temporal"},
+            {"blend_threshold": 0.3},
+            {"unconditional_latent_prompt": "trained"},
+            {"edit_latent_prompt": "reference"},
+        )
+    ]
     for i, a in enumerate(edits):
         assert all(not torch.allclose(a, b, atol=1e-3) for b in edits[:i]), i
 
 
-@pytest.mark.parametrize("beside", ["nothing", "the source", "the source with null text", "the source with null text of its own"])
+@pytest.mark.parametrize(
+    "beside", ["nothing", "the source", "the source with null text", "the source with null text of its own"]
+)
 @pytest.mark.parametrize("own", ["trained", "reference"])
 def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, monkeypatch, own, beside):
-    """The streams of one step are the ones that the formula needs, and their sum is the formula's, whatever runs beside the edit."""
+    """The streams of one step are the ones that the formula needs, and their sum is the formula's, whatever runs beside
+    the edit.
+    """
     seen = []
     predict = tuned.unet._predict
 
@@ -83,11 +116,19 @@ def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, m
         noise = predict(latents, t, text, seats, plan)
         seen.append((text.clone(), seats.clone(), noise))
         return noise
+
     monkeypatch.setattr(tuned.unet, "_predict", watched)
     other = {"trained": "reference", "reference": "trained"}[own]
     # of one step none is under an injection for half of the steps, but the source runs
-    bare = replace(LIVE, cross_ratio=0.0, self_ratio=0.0 if beside == "nothing" else 0.5, blend_threshold=None, edit_latent_prompt=own, unconditional_latent_prompt=other,
-                   decoupled_guidance=beside.endswith("of its own"))
+    bare = replace(
+        LIVE,
+        cross_ratio=0.0,
+        self_ratio=0.0 if beside == "nothing" else 0.5,
+        blend_threshold=None,
+        edit_latent_prompt=own,
+        unconditional_latent_prompt=other,
+        decoupled_guidance=beside.endswith("of its own"),
+    )
     inverted = invert(tuned, clip, CASE.prompt, LIVE, 1)
     seats = {"trained": tuned.tuning.latent_prompt, "reference": tuned.tuning.concepts[0].reference[0]}
     words, empty = tuned.encode_text(CHANGE.prompt, tuned.tuning.concepts), tuned.encode_text("")
@@ -96,20 +137,44 @@ def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, m
         null = tuned.encode_text("a tree in the room")
         inverted = replace(inverted, null_text=null[None], null_guidance=4.0)
     without = empty if bare.decoupled_guidance else null
-    streams = {"unconditional": (without, seats[other]), "wordless": (without, seats[own]), "conditional": (words, seats[own]),
-               "source": (tuned.encode_text(CASE.prompt), seats["trained"]), "source unconditional": (null, seats["trained"])}
-    t, = tuned.schedule.timesteps(1)
-    for w, s, run in ((4.0, None, ["unconditional", "conditional"]), (4.0, 4.0, ["unconditional", "conditional"]), (4.0, 1.0, ["wordless", "conditional"]),
-                      (4.0, 2.0, ["unconditional", "wordless", "conditional"]), (1.0, 2.0, ["unconditional", "wordless", "conditional"]), (1.0, 1.0, ["conditional"])):
-        run = [*(["source"] if beside != "nothing" else []), *(["source unconditional"] if "null text" in beside and w != 1 else []), *run]
+    streams = {
+        "unconditional": (without, seats[other]),
+        "wordless": (without, seats[own]),
+        "conditional": (words, seats[own]),
+        "source": (tuned.encode_text(CASE.prompt), seats["trained"]),
+        "source unconditional": (null, seats["trained"]),
+    }
+    (t,) = tuned.schedule.timesteps(1)
+    for w, s, run in (
+        (4.0, None, ["unconditional", "conditional"]),
+        (4.0, 4.0, ["unconditional", "conditional"]),
+        (4.0, 1.0, ["wordless", "conditional"]),
+        (4.0, 2.0, ["unconditional", "wordless", "conditional"]),
+        (1.0, 2.0, ["unconditional", "wordless", "conditional"]),
+        (1.0, 1.0, ["conditional"]),
+    ):
+        run = [
+            *(["source"] if beside != "nothing" else []),
+            *(["source unconditional"] if "null text" in beside and w != 1 else []),
+            *run,
+        ]
         seen.clear()
         edited = edit(tuned, inverted, CHANGE, replace(bare, guidance_scale=w, image_guidance_scale=s)).latents
-        (text, seat, noise), = seen
+        ((text, seat, noise),) = seen
         told = {name: noise[i] for i, name in enumerate(run)}
-        assert len(text) == len(run) and all(torch.equal(text[i], streams[name][0]) and torch.equal(seat[i], streams[name][1]) for i, name in enumerate(run))
+        assert len(text) == len(run) and all(
+            torch.equal(text[i], streams[name][0]) and torch.equal(seat[i], streams[name][1])
+            for i, name in enumerate(run)
+        )
         s = w if s is None else s
-        formula = sum(factor * told[name] for name, factor in (("unconditional", 1 - s), ("wordless", s - w), ("conditional", w)) if factor)
-        torch.testing.assert_close(edited, tuned.schedule.denoise(inverted.latents[-1], formula, t, 1), atol=1e-4, rtol=1e-4)
+        formula = sum(
+            factor * told[name]
+            for name, factor in (("unconditional", 1 - s), ("wordless", s - w), ("conditional", w))
+            if factor
+        )
+        torch.testing.assert_close(
+            edited, tuned.schedule.denoise(inverted.latents[-1], formula, t, 1), atol=1e-4, rtol=1e-4
+        )
 
 
 def test_outside_the_blend_mask_the_latents_are_the_source_s(tuned, inversion):
@@ -136,19 +201,31 @@ def test_the_baseline_is_a_row_of_settings(demo_model, clip, concept):
 
 
 def test_what_frames_see_is_one_setting_for_tuning_inversion_and_edit(demo_model, clip):
-    """Norms and narrow layers count in tuning too; a tuning remembers them, through a file, and an edit under another plan is warned of."""
+    """Norms and narrow layers count in tuning too; a tuning remembers them, through a file, and an edit under another
+    plan is warned of.
+    """
     settings = replace(FAST, photo_steps=0)
     seated = replace(LIVE.frame_plan, norm="clip and latent prompt")
-    plain, *others = (tune(demo_model, clip, CASE.prompt, (), replace(settings, frame_plan=plan)) for plan in (LIVE.frame_plan, seated, replace(LIVE.frame_plan, min_width=0.6)))
+    plain, *others = (
+        tune(demo_model, clip, CASE.prompt, (), replace(settings, frame_plan=plan))
+        for plan in (LIVE.frame_plan, seated, replace(LIVE.frame_plan, min_width=0.6))
+    )
     for other in others:
         assert any(not torch.equal(tensor, other.tensors[name]) for name, tensor in plain.tensors.items())
     kept = replace(others[0], settings=json.loads(json.dumps(others[0].settings)))
-    for tuning, method, noted in ((plain, LIVE, False), (kept, replace(LIVE, frame_plan=seated), False), (kept, LIVE, True),
-                                  (replace(plain, settings={"frame_plan": list(LIVE.frame_plan.slots)}), LIVE, False)):       # as 0.1 wrote it
+    for tuning, method, noted in (
+        (plain, LIVE, False),
+        (kept, replace(LIVE, frame_plan=seated), False),
+        (kept, LIVE, True),
+        (replace(plain, settings={"frame_plan": list(LIVE.frame_plan.slots)}), LIVE, False),
+    ):  # as 0.1 wrote it
         model = demo_model.with_tuning(tuning)
         with gathered() as notes:
             edit(model, invert(model, clip, CASE.prompt, method, 1), Edit("a blue star moving on the meadow"))
-        assert ["method: 'live' sees other frames (latent_prompt, first, previous, norm clip) than" in text for text in notes] == [True] * noted
+        assert [
+            "method: 'live' sees other frames (latent_prompt, first, previous, norm clip) than" in text
+            for text in notes
+        ] == [True] * noted
 
 
 def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
@@ -157,12 +234,18 @@ def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
         (lambda: demo_model.encode_frames(torch.zeros(1, 100, 128, 3)), "128x100 pixels"),
         (lambda: demo_model.encode_frames(torch.zeros(1, 128, 128, 4)), "4 channels"),
         (lambda: tune(demo_model, clip, "a", (), FAST), "no concept given"),
-        (lambda: tune(demo_model, clip, "a <thing*>", (concept,), FAST), "prompt: '<thing.>' stands for the thing in a photo; say in words what the clip shows"),
+        (
+            lambda: tune(demo_model, clip, "a <thing*>", (concept,), FAST),
+            "prompt: '<thing.>' stands for the thing in a photo; say in words what the clip shows",
+        ),
         (lambda: invert(tuned, clip, "a <thing*>", LIVE, 1), "prompt: '<thing.>' stands for the thing in a photo"),
         (lambda: invert(demo_model, clip, "a <star>", LIVE, 1), "prompt: '<star>' stands for the thing in a photo"),
         (lambda: invert(tuned, clip, "a", LIVE, 0), "steps: 0"),
         (lambda: edit(tuned, inversion, CHANGE, TAV_DDIM), "invert it again"),
-        (lambda: edit(tuned.with_tuning(replace(tuned.tuning, concepts=())), inversion, Edit(CASE.prompt)), "same words"),
+        (
+            lambda: edit(tuned.with_tuning(replace(tuned.tuning, concepts=())), inversion, Edit(CASE.prompt)),
+            "same words",
+        ),
         (lambda: replace(LIVE, cross_ratio=1.5), "cross_ratio: 1.5"),
     ):
         with pytest.raises(LiveError, match=says):
@@ -170,12 +253,15 @@ def test_bad_inputs_are_named(demo_model, clip, concept, tuned, inversion):
 
 
 def test_each_of_two_vectors_acts_in_its_own_thing_s_place(demo_model):
-    """Two photos in one edit, as the shipped workflow edits. The vectors are colours' own, since a colour shows most where its thing is; another one
-    must change its own thing 3 times as much as the other. Measured: 7 times the second's, 5.5 times the first's, 4 to 8 times with other colours.
-    Without placing the model draws the things in each other's place, 0.3 and 0.2 times."""
+    """Two photos in one edit, as the shipped workflow edits. The vectors are colours' own, since a colour shows most
+    where its thing is; another one must change its own thing 3 times as much as the other. Measured: 7 times the
+    second's, 5.5 times the first's, 4 to 8 times with other colours. Without placing the model draws the things in each
+    other's place, 0.3 and 0.2 times."""
     case = CASES["ball-and-box"]
     node = json.loads((ROOT / "workflows" / "api" / "live_two_objects.json").read_text())["8"]["inputs"]
-    method = replace(LIVE, **{name.removeprefix("method."): value for name, value in node.items() if name.startswith("method.")})
+    method = replace(
+        LIVE, **{name.removeprefix("method."): value for name, value in node.items() if name.startswith("method.")}
+    )
     clip = demo_model.encode_frames(torch.from_numpy(case.clip.frames()[:2]).float() / 255)
     bare = Tuning({}, None, (), case.prompt, demo_model.fingerprint)
     inverted = invert(demo_model.with_tuning(bare), clip, case.prompt, method, 6)
@@ -184,8 +270,14 @@ def test_each_of_two_vectors_acts_in_its_own_thing_s_place(demo_model):
         concepts = bind("<thing*>", first, clip[:1], demo_model.tokenizer, demo_model.text_encoder)
         concepts = bind("<other*>", second, clip[:1], demo_model.tokenizer, demo_model.text_encoder, concepts)
         model = demo_model.with_tuning(replace(bare, concepts=concepts))
-        return model.decode_frames(edit(model, inverted, Edit("a <thing*> star and a <other*> heart moving on the desert"), method).latents)
+        return model.decode_frames(
+            edit(model, inverted, Edit("a <thing*> star and a <other*> heart moving on the desert"), method).latents
+        )
+
     before = pictures("blue", "yellow")
     for own, after in enumerate((pictures("pink", "yellow"), pictures("blue", "purple"))):
-        changes = [(after - before)[torch.from_numpy(case.clip.masks(thing)[:2]) > 0.5].square().mean().sqrt() for thing in (0, 1)]
+        changes = [
+            (after - before)[torch.from_numpy(case.clip.masks(thing)[:2]) > 0.5].square().mean().sqrt()
+            for thing in (0, 1)
+        ]
         assert changes[own] > 3 * changes[1 - own], changes

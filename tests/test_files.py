@@ -1,4 +1,7 @@
-"""Files appear whole or not at all: two writers, a kill in the midst of a save, a full disk, a folder that may not be written."""
+"""Files appear whole or not at all: two writers, a kill in the midst of a save, a full disk, a folder that may not be
+written.
+"""
+
 import os
 import re
 import signal
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from live_core import LiveError
 from live_core.files import DRAFT, LOADED, MACHINE, read_safetensors, write_safetensors
 from live_core.stores import DiskStore
@@ -19,7 +23,13 @@ ONE = {"a": torch.ones(3)}
 
 
 def child(what: str, file: Path, value: float = 0, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(CHILD), what, str(file), str(value)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), what, str(file), str(value)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def said_by(what: str, file: Path) -> str:
@@ -42,7 +52,9 @@ def test_two_writers_of_one_name_never_tear_it(tmp_path):
         if file.exists():
             assert whole(file)
             seen += 1
-    assert [writer.communicate()[1] for writer in writers] == ["", ""] and all(writer.returncode == 0 for writer in writers)
+    assert [writer.communicate()[1] for writer in writers] == ["", ""] and all(
+        writer.returncode == 0 for writer in writers
+    )
     assert seen > 5 and whole(file) and [p.name for p in tmp_path.iterdir()] == [file.name]
 
 
@@ -52,7 +64,7 @@ def test_a_kill_in_the_midst_of_a_save_leaves_the_old_file_and_the_next_save_cle
     writer = child("for ever", file, 3)
     assert writer.stdout.readline() == "ready\n"
     until = time.monotonic() + 60
-    while time.monotonic() < until:                                         # caught with a draft of its own, half way
+    while time.monotonic() < until:  # caught with a draft of its own, half way
         drafts = [p for p in tmp_path.iterdir() if DRAFT.fullmatch(p.name) and any(p.iterdir())]
         if drafts:
             writer.send_signal(signal.SIGSTOP)
@@ -72,9 +84,18 @@ def test_only_what_killed_writers_left_is_cleaned_up(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     ours, dead, elsewhere = os.getpid(), dead.pid, "0" * 8
-    names = {"mine, written now": (MACHINE, ours, LOADED), "of a living process": (MACHINE, os.getppid(), elsewhere), "another machine's": (elsewhere, dead, elsewhere),
-             "killed": (MACHINE, dead, elsewhere), "killed, with my id": (MACHINE, ours, elsewhere), "another machine's, old": (elsewhere, 1, elsewhere)}
-    drafts = {what: tmp_path / ".live-{}-{}-{}-{:08x}.draft".format(*parts, i) for i, (what, parts) in enumerate(names.items())}
+    names = {
+        "mine, written now": (MACHINE, ours, LOADED),
+        "of a living process": (MACHINE, os.getppid(), elsewhere),
+        "another machine's": (elsewhere, dead, elsewhere),
+        "killed": (MACHINE, dead, elsewhere),
+        "killed, with my id": (MACHINE, ours, elsewhere),
+        "another machine's, old": (elsewhere, 1, elsewhere),
+    }
+    drafts = {
+        what: tmp_path / ".live-{}-{}-{}-{:08x}.draft".format(*parts, i)
+        for i, (what, parts) in enumerate(names.items())
+    }
     for draft in drafts.values():
         draft.mkdir()
         (draft / "tensors").write_text("half")
@@ -83,7 +104,11 @@ def test_only_what_killed_writers_left_is_cleaned_up(tmp_path):
     for other in others:
         other.mkdir()
     write_safetensors(ONE, tmp_path / "t.safetensors")
-    assert [what for what, draft in drafts.items() if not draft.exists()] == ["killed", "killed, with my id", "another machine's, old"]
+    assert [what for what, draft in drafts.items() if not draft.exists()] == [
+        "killed",
+        "killed, with my id",
+        "another machine's, old",
+    ]
     assert all(other.exists() for other in others)
 
 
@@ -104,13 +129,21 @@ def test_a_full_disk_is_said_to_be_and_costs_nothing(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
         write_safetensors(ONE, disk / "t.safetensors")
         before = (disk / "t.safetensors").read_bytes()
-        with pytest.raises(LiveError, match=rf"^name: 't.safetensors' cannot be written in {disk} \(No space left on device\); free some space"):
+        with pytest.raises(
+            LiveError,
+            match=rf"^name: 't.safetensors' cannot be written in {disk} \(No space left on device\); free some space",
+        ):
             write_safetensors({"a": torch.ones(100_000)}, disk / "t.safetensors")
         assert [p.name for p in disk.iterdir()] == ["t.safetensors"] and (disk / "t.safetensors").read_bytes() == before
-        write_safetensors({"a": torch.zeros(3)}, disk / "t.safetensors")            # the next save is as good as any
+        write_safetensors({"a": torch.zeros(3)}, disk / "t.safetensors")  # the next save is as good as any
         store = DiskStore(disk / "store")
         store.write("0000/maps", torch.ones(3))
-        with pytest.raises(LiveError, match="^attention: 'disk', .*No space left.*free some space on that disk, or choose attention \"recompute\""):
+        with pytest.raises(
+            LiveError,
+            match=(
+                "^attention: 'disk', .*No space left.*free some space on that disk, or choose attention \"recompute\""
+            ),
+        ):
             store.write("0001/maps", torch.ones(100_000))
         assert torch.equal(store.read("0000/maps"), torch.ones(3))
         with pytest.raises(LiveError, match="the attention of step 2 was not kept"):
@@ -119,7 +152,10 @@ def test_a_full_disk_is_said_to_be_and_costs_nothing(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of a process")
 def test_a_file_longer_than_allowed_is_said_to_be(tmp_path):
-    assert re.fullmatch(rf"name: 't.safetensors' cannot be written in {tmp_path} \(File too large\); free some space on that disk", said_by("little space", tmp_path / "t.safetensors"))
+    assert re.fullmatch(
+        rf"name: 't.safetensors' cannot be written in {tmp_path} \(File too large\); free some space on that disk",
+        said_by("little space", tmp_path / "t.safetensors"),
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -140,9 +176,18 @@ def closed(folder: Path):
 def test_a_read_only_folder_is_said_to_be(tmp_path):
     with closed(tmp_path / "closed") as why:
         for folder in (tmp_path / "closed", tmp_path / "closed" / "new"):
-            with pytest.raises(LiveError, match=rf"^name: 't.safetensors' cannot be written in {folder} \({why}\); make that folder writable$"):
+            with pytest.raises(
+                LiveError,
+                match=rf"^name: 't.safetensors' cannot be written in {folder} \({why}\); make that folder writable$",
+            ):
                 write_safetensors(ONE, folder / "t.safetensors")
-        with pytest.raises(LiveError, match=rf"^attention: 'disk', .* cannot be written in {tmp_path}/closed .*; make that folder writable, or choose"):
+        with pytest.raises(
+            LiveError,
+            match=(
+                rf"^attention: 'disk', .* cannot be written in {tmp_path}/closed .*; make that folder writable, or"
+                r" choose"
+            ),
+        ):
             DiskStore(tmp_path / "closed")
 
 
@@ -150,11 +195,19 @@ def test_names_that_no_file_can_have(tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "folder.safetensors" / "kept").touch()
     (tmp_path / "file").touch()
-    for path, says in ((tmp_path / f"{'n' * 300}.safetensors", "File name too long.*choose a shorter name"), (tmp_path / "folder.safetensors", "folder of that name is in the way"),
-                       (tmp_path / "file" / "t.safetensors", "a file .* in the way|a file stands where that folder should be")):
-        with pytest.raises(LiveError, match=f"^name: .{path.name[:90]}.* cannot be written in {path.parent} .*({says})"):
+    for path, says in (
+        (tmp_path / f"{'n' * 300}.safetensors", "File name too long.*choose a shorter name"),
+        (tmp_path / "folder.safetensors", "folder of that name is in the way"),
+        (tmp_path / "file" / "t.safetensors", "a file .* in the way|a file stands where that folder should be"),
+    ):
+        with pytest.raises(
+            LiveError, match=f"^name: .{path.name[:90]}.* cannot be written in {path.parent} .*({says})"
+        ):
             write_safetensors(ONE, path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.safetensors"] and (tmp_path / "folder.safetensors" / "kept").exists()
+    assert (
+        sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+        and (tmp_path / "folder.safetensors" / "kept").exists()
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions")

@@ -1,4 +1,7 @@
-"""Whatever is in a file: a model and a tuning load and work, or a `LiveError` says what is wrong; nothing else comes out (hypothesis)."""
+"""Whatever is in a file: a model and a tuning load and work, or a `LiveError` says what is wrong; nothing else comes
+out (hypothesis).
+"""
+
 import json
 import math
 import shutil
@@ -9,6 +12,9 @@ import torch
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from test_checkpoints import SD15
+
 from live_core import LiveError
 from live_core.checkpoints import load_checkpoint
 from live_core.checks import is_finite
@@ -17,16 +23,38 @@ from live_core.metrics import load_clip_model
 from live_core.pretrained import load_folder
 from live_core.tunings import Tuning, load_tuning, save_tuning
 from live_core.unfinished import Unfinished
-from safetensors.torch import load_file, save_file
-from test_checkpoints import SD15
 
-FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])
+FEW = settings(
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 PARTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-NUMBERS = st.integers(-2, 40) | st.sampled_from([2 ** 31, 2 ** 63, 10 ** 400, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf])
-VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(["silu", "UNet2DConditionModel", "../x", "CrossAttnDownBlock3D"]),
-                      lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=6)
+NUMBERS = st.integers(-2, 40) | st.sampled_from(
+    [2**31, 2**63, 10**400, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | NUMBERS
+    | st.text(max_size=8)
+    | st.sampled_from(["silu", "UNet2DConditionModel", "../x", "CrossAttnDownBlock3D"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
 SHAPES = st.lists(st.integers(0, 9), max_size=5)
-TYPES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+TYPES = st.sampled_from(
+    [
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.float64,
+        torch.int8,
+        torch.int64,
+        torch.bool,
+        torch.complex64,
+        torch.float8_e4m3fn,
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +62,37 @@ def tiny_folder(tmp_path_factory) -> Path:
     """A whole model in diffusers layout of a few thousand weights, with the demo model's tokenizer."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
+
     folder = tmp_path_factory.mktemp("tiny") / "tiny"
     torch.manual_seed(0)
-    UNet2DConditionModel(sample_size=8, block_out_channels=(4, 8), layers_per_block=1, cross_attention_dim=8, attention_head_dim=2, norm_num_groups=2,
-                         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")).save_pretrained(folder / "unet")
-    AutoencoderKL(block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=2).save_pretrained(folder / "vae")
-    CLIPTextModel(CLIPTextConfig(vocab_size=254, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=32,
-                                 bos_token_id=252, eos_token_id=253)).save_pretrained(folder / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        norm_num_groups=2,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=2,
+    ).save_pretrained(folder / "vae")
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=254,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+            bos_token_id=252,
+            eos_token_id=253,
+        )
+    ).save_pretrained(folder / "text_encoder")
     for part in ("tokenizer", "scheduler"):
         shutil.copytree(ROOT / "demo" / "model" / part, folder / part)
     return folder
@@ -56,7 +108,19 @@ def tuning_file(tiny, tmp_path_factory) -> Path:
     tensors = {name: p.detach().clone() for name, p in tiny.unet.trainable().items()}
     concept = Concept("<a*>", "thing", torch.ones(1, 4, 4, 4), torch.ones(8), base=tiny.fingerprint)
     file = tmp_path_factory.mktemp("tuning") / "t.safetensors"
-    save_tuning(Tuning(tensors, torch.ones(4, 4, 4), (concept,), "a ball", tiny.fingerprint, {"seed": 0}, ((0.5,), (0.25,)), tiny.name), file)
+    save_tuning(
+        Tuning(
+            tensors,
+            torch.ones(4, 4, 4),
+            (concept,),
+            "a ball",
+            tiny.fingerprint,
+            {"seed": 0},
+            ((0.5,), (0.25,)),
+            tiny.name,
+        ),
+        file,
+    )
     return file
 
 
@@ -77,7 +141,7 @@ def works(model) -> None:
 def damaged_header(draw, raw: bytes) -> bytes:
     """A safetensors file with its header rewritten, or cut, or with some bytes changed."""
     size = int.from_bytes(raw[:8], "little")
-    header, body = json.loads(raw[8:8 + size]), raw[8 + size:]
+    header, body = json.loads(raw[8 : 8 + size]), raw[8 + size :]
     names = sorted(header.keys() - {"__metadata__"})
     how = draw(st.sampled_from(["bytes", "cut", "metadata", "metadata", "shape", "dtype", "rename", "remove", "add"]))
     if how == "bytes":
@@ -86,7 +150,7 @@ def damaged_header(draw, raw: bytes) -> bytes:
             data[draw(st.integers(0, 8 + size - 1))] = draw(st.integers(0, 255))
         return bytes(data)
     if how == "cut":
-        return raw[:draw(st.integers(0, len(raw) - 1))]
+        return raw[: draw(st.integers(0, len(raw) - 1))]
     if how == "metadata":
         told = header.get("__metadata__", {})
         key = draw(st.sampled_from([*told, "extra"]))
@@ -96,11 +160,20 @@ def damaged_header(draw, raw: bytes) -> bytes:
     else:
         name = draw(st.sampled_from(names))
         if how == "shape":
-            header[name]["shape"] = draw(SHAPES | st.just([1, *header[name]["shape"]]) | st.just([*header[name]["shape"], 1]) | st.just([math.prod(header[name]["shape"])]))
+            header[name]["shape"] = draw(
+                SHAPES
+                | st.just([1, *header[name]["shape"]])
+                | st.just([*header[name]["shape"], 1])
+                | st.just([math.prod(header[name]["shape"])])
+            )
         elif how == "dtype":
-            header[name]["dtype"] = draw(st.sampled_from(["F64", "F32", "F16", "BF16", "I8", "I64", "BOOL", "F8_E4M3", "C64", "X", ""]))
+            header[name]["dtype"] = draw(
+                st.sampled_from(["F64", "F32", "F16", "BF16", "I8", "I64", "BOOL", "F8_E4M3", "C64", "X", ""])
+            )
         elif how == "rename":
-            header[draw(st.sampled_from([*names, "unet/x", "concept/9/vector", "latent_prompt", "concept/0", ""]))] = header.pop(name)
+            header[draw(st.sampled_from([*names, "unet/x", "concept/9/vector", "latent_prompt", "concept/0", ""]))] = (
+                header.pop(name)
+            )
         elif how == "remove":
             del header[name]
         else:
@@ -117,14 +190,24 @@ def damaged_tensors(draw, file: Path) -> dict[str, torch.Tensor]:
     own = tensors.pop(name)
     how = draw(st.sampled_from(["remove", "rename", "retype", "reshape", "spoil", "add"]))
     if how == "rename":
-        tensors[draw(st.sampled_from(["x", f"text_model.{name}", name.replace("to_q", "query"), name.replace("weight", "bias2")]))] = own
+        tensors[
+            draw(
+                st.sampled_from(
+                    ["x", f"text_model.{name}", name.replace("to_q", "query"), name.replace("weight", "bias2")]
+                )
+            )
+        ] = own
     elif how == "retype":
         tensors[name] = own.to(draw(TYPES))
     elif how == "reshape":
-        tensors[name] = draw(SHAPES.map(torch.zeros) | st.just(own[None]) | st.just(own.flatten()) | st.just(own.flatten()[:1].clone()))
+        tensors[name] = draw(
+            SHAPES.map(torch.zeros) | st.just(own[None]) | st.just(own.flatten()) | st.just(own.flatten()[:1].clone())
+        )
     elif how == "spoil" and own.numel():
         tensors[name] = own.clone()
-        tensors[name].view(-1)[draw(st.integers(0, own.numel() - 1))] = draw(st.sampled_from([math.nan, math.inf, -math.inf, 1e38]))
+        tensors[name].view(-1)[draw(st.integers(0, own.numel() - 1))] = draw(
+            st.sampled_from([math.nan, math.inf, -math.inf, 1e38])
+        )
     elif how == "add":
         tensors |= {name: own, draw(st.text(max_size=8)): own.clone()}
     return tensors
@@ -137,7 +220,9 @@ def test_any_tuning_file(data, tuning_file, tiny):
     if data.draw(st.booleans()):
         file.write_bytes(data.draw(damaged_header(tuning_file.read_bytes())))
     else:
-        with_metadata = json.loads(tuning_file.read_bytes()[8:8 + int.from_bytes(tuning_file.read_bytes()[:8], "little")])["__metadata__"]
+        with_metadata = json.loads(
+            tuning_file.read_bytes()[8 : 8 + int.from_bytes(tuning_file.read_bytes()[:8], "little")]
+        )["__metadata__"]
         save_file(data.draw(damaged_tensors(tuning_file)), file, with_metadata)
     try:
         tuning = load_tuning(file)
@@ -152,14 +237,30 @@ def test_any_tuning_file(data, tuning_file, tiny):
 @given(data=st.data())
 def test_any_model_folder(data, tiny_folder):
     part = data.draw(st.sampled_from([*PARTS, *PARTS, "scheduler"]))
-    file = tiny_folder / part / ("scheduler_config.json" if part == "scheduler" else data.draw(st.sampled_from(["config.json", f"{PARTS[part]}.safetensors"])))
+    file = (
+        tiny_folder
+        / part
+        / (
+            "scheduler_config.json"
+            if part == "scheduler"
+            else data.draw(st.sampled_from(["config.json", f"{PARTS[part]}.safetensors"]))
+        )
+    )
     _damaged(data, file, lambda: works(load_folder(tiny_folder)))
 
 
 @FEW
 @given(data=st.data())
 def test_any_tokenizer(data, tiny_folder):
-    file = tiny_folder / "tokenizer" / data.draw(st.sampled_from(["tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"]))
+    file = (
+        tiny_folder
+        / "tokenizer"
+        / data.draw(
+            st.sampled_from(
+                ["tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"]
+            )
+        )
+    )
     _damaged(data, file, lambda: works(load_folder(tiny_folder)))
 
 
@@ -173,7 +274,13 @@ def test_any_clip_folder(data, clip_folder, tmp_path_factory):
     def use():
         judge = load_clip_model(folder)
         judge.images(torch.full((1, 40, 48, 3), 0.5)), judge.text("a red ball")
-    _damaged(data, folder / data.draw(st.sampled_from(["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])), use)
+
+    _damaged(
+        data,
+        folder
+        / data.draw(st.sampled_from(["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])),
+        use,
+    )
 
 
 def _damaged(data, file: Path, use) -> None:
@@ -203,9 +310,21 @@ def _damaged(data, file: Path, use) -> None:
 def _damaged_json(data, before: bytes | None) -> str:
     """A .json file with one of its values, wherever it lies, another; or another altogether."""
     if before is None or data.draw(st.integers(0, 9)) == 0:
-        return data.draw(VALUES.map(json.dumps) | st.text(max_size=10).filter(lambda text: text.isprintable()) | st.just("[" * 20_000))
+        return data.draw(
+            VALUES.map(json.dumps)
+            | st.text(max_size=10).filter(lambda text: text.isprintable())
+            | st.just("[" * 20_000)
+        )
     value = json.loads(before)
-    inner, key = value, data.draw(st.sampled_from(sorted(value)) | st.sampled_from(["dropout", "new", "_attn_implementation", "quantization_config", "auto_map", "pad_token"]))
+    inner, key = (
+        value,
+        data.draw(
+            st.sampled_from(sorted(value))
+            | st.sampled_from(
+                ["dropout", "new", "_attn_implementation", "quantization_config", "auto_map", "pad_token"]
+            )
+        ),
+    )
     while isinstance(inner.get(key), dict) and inner[key] and data.draw(st.booleans()):
         inner = inner[key]
         key = data.draw(st.sampled_from(sorted(inner)))
@@ -220,11 +339,33 @@ def _damaged_json(data, before: bytes | None) -> str:
 @given(data=st.data())
 def test_any_checkpoint_that_is_none(data, tmp_path_factory):
     """Of names as in Stable Diffusion's files, with whatever shapes: none is whole."""
-    shapes = {name: data.draw(SHAPES | st.just(list(shape))) for name, shape in SD15.items() if data.draw(st.integers(0, 7))}
-    extra = data.draw(st.lists(st.sampled_from(["model.diffusion_model.time_embed.0.weight", "first_stage_model.quant_conv.weight", "v_pred", "label_emb.x", "x",
-                                                "conditioner.embedders.0.model.ln_final.weight", "cond_stage_model.model.ln_final.weight"]), max_size=3))
+    shapes = {
+        name: data.draw(SHAPES | st.just(list(shape))) for name, shape in SD15.items() if data.draw(st.integers(0, 7))
+    }
+    extra = data.draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    "model.diffusion_model.time_embed.0.weight",
+                    "first_stage_model.quant_conv.weight",
+                    "v_pred",
+                    "label_emb.x",
+                    "x",
+                    "conditioner.embedders.0.model.ln_final.weight",
+                    "cond_stage_model.model.ln_final.weight",
+                ]
+            ),
+            max_size=3,
+        )
+    )
     file = tmp_path_factory.getbasetemp() / "damaged-checkpoint.safetensors"
-    save_file({name: torch.zeros(shape, dtype=data.draw(TYPES)) for name, shape in {**shapes, **dict.fromkeys(extra, (2,))}.items()}, file)
+    save_file(
+        {
+            name: torch.zeros(shape, dtype=data.draw(TYPES))
+            for name, shape in {**shapes, **dict.fromkeys(extra, (2,))}.items()
+        },
+        file,
+    )
     with pytest.raises(LiveError, match="^model: "):
         load_checkpoint(file, ROOT / "demo" / "model" / "tokenizer")
 
@@ -233,9 +374,11 @@ def test_any_checkpoint_that_is_none(data, tmp_path_factory):
 @given(data=st.data())
 def test_any_unfinished_tuning(data, tmp_path_factory):
     """It is taken up whole, or the tuning starts anew from what it was."""
+
     def start():
         p = torch.zeros(2, 3, requires_grad=True)
         return p, torch.optim.AdamW([p]), ([], [])
+
     p, optimizer, losses = start()
     p.sum().backward()
     optimizer.step()

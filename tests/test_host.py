@@ -1,29 +1,33 @@
 """The pack in a real ComfyUI server, through the real queue."""
+
 import asyncio
 import io
 import json
-import os
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from conftest import ROOT, SHARED
-from demo.cases import write_video
-from demo.world import make_clip
 from graphs import FEW, frames_of, message, with_nodes
 from PIL import Image
 from safetensors.torch import load_file
+
+from demo.cases import write_video
+from demo.world import make_clip
 
 pytestmark = pytest.mark.host
 FILMED = SHARED / "clips" / "wolf.mp4"
 
 
 def test_loads_without_complaint_and_fast(server):
-    started, ready, _ = server.log.read_text().partition("Starting server")     # what follows is of the workflows run so far, failing ones too
+    started, ready, _ = server.log.read_text().partition(
+        "Starting server"
+    )  # what follows is of the workflows run so far, failing ones too
     assert ready and "IMPORT FAILED" not in started and "Traceback" not in started
-    (line,) = (line for line in started.splitlines() if "live-video-editing" in line)    # the list of import times, and no warning beside it
+    (line,) = (
+        line for line in started.splitlines() if "live-video-editing" in line
+    )  # the list of import times, and no warning beside it
     assert float(line.split(" seconds")[0].split()[-1]) < 0.3
 
 
@@ -58,11 +62,12 @@ def test_full_workflow_then_from_cache(talk, workflow):
         if kind == "progress":
             node = data["node"]
         elif kind == "preview":
-            previews.setdefault(node, []).append(Image.open(io.BytesIO(data[data.index(b"\xff\xd8\xff"):])))
+            previews.setdefault(node, []).append(Image.open(io.BytesIO(data[data.index(b"\xff\xd8\xff") :])))
 
     async def twice(client):
         first, second = [await client.run(workflow(**{"Tune Video.seed": 11}), on) for _ in range(2)]
         return first, second, await client.fetch(first[2]["outputs"]["11"]["images"][0])
+
     first, second, video = talk(twice)
     assert first[0] == second[0] == "success"
     cached = next(data["nodes"] for _, kind, data in second[1] if kind == "execution_cached")
@@ -70,10 +75,12 @@ def test_full_workflow_then_from_cache(talk, workflow):
     frames = frames_of(video)
     assert frames.shape == (8, 128, 128, 3)
     assert sum(kind == "progress" and data["node"] == "8" for _, kind, data in first[1]) >= 2
-    for stage in ("6", "7", "8"):                                    # tuning, inversion, edit: a contact sheet of eight frames each
+    for stage in ("6", "7", "8"):  # tuning, inversion, edit: a contact sheet of eight frames each
         assert previews[stage][-1].size == (512, 64), stage
     sheet = Image.fromarray(np.concatenate(list(frames), 1)).resize((512, 64), Image.Resampling.BOX)
-    assert np.corrcoef(np.ravel(previews["8"][-1].convert("RGB")), np.ravel(sheet))[0, 1] > 0.9        # of the edit: the frames that came out
+    assert (
+        np.corrcoef(np.ravel(previews["8"][-1].convert("RGB")), np.ravel(sheet))[0, 1] > 0.9
+    )  # of the edit: the frames that came out
 
 
 def test_interrupt_during_tuning_then_run_again(talk, workflow):
@@ -84,9 +91,13 @@ def test_interrupt_during_tuning_then_run_again(talk, workflow):
             if kind == "progress" and data["node"] == "6" and not asked:
                 asked["at"] = time.time()
                 await client.json("POST", "/interrupt")
-        outcome, events, _ = await client.run(workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 12}), on)
+
+        outcome, events, _ = await client.run(
+            workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 12}), on
+        )
         again = await client.run(workflow(**{"Tune Video.seed": 12}))
         return outcome, events[-1][0] - asked["at"], again
+
     outcome, took, again = talk(stop)
     assert outcome == "interrupted" and took < 2
     assert again[0] == "success"
@@ -103,51 +114,79 @@ def test_an_interrupted_tuning_goes_on_at_the_next_run(talk, workflow):
                 seen.append(data["value"])
                 if data["value"] >= step:
                     await client.json("POST", "/interrupt")
+
         await client.run(workflow(**long), on)
         return seen
 
     async def twice(client):
         return await until(client, 4), await until(client, 1)
+
     first, second = talk(twice)
     assert first[0] == 1 and second[0] > first[-1] >= 4
 
 
 def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy):
     """The same edit before and after an interrupted run of another tuning gives the same video, byte for byte."""
+
     async def around(client):
         async def edit():
             outcome, _, history = await client.run(workflow(**{"Tune Video.seed": 13}))
             assert outcome == "success"
             return await client.fetch(history["outputs"]["11"]["images"][0])
+
         before = await edit()
 
         async def on(kind, data):
             if kind == "progress" and data["node"] == "6" and data["value"] >= 3:
                 await client.json("POST", "/interrupt")
-        await client.run(workflow(**{"Tune Video.clip_steps": 500, "Tune Video.photo_steps": 500, "Tune Video.seed": 14, "Tune Video.clip_rate": 0.1}), on)
-        graph = workflow(**{"Tune Video.seed": 13, "Edit Video.method.blend_start": 0.21})      # past the cache, the same step
+
+        await client.run(
+            workflow(
+                **{
+                    "Tune Video.clip_steps": 500,
+                    "Tune Video.photo_steps": 500,
+                    "Tune Video.seed": 14,
+                    "Tune Video.clip_rate": 0.1,
+                }
+            ),
+            on,
+        )
+        graph = workflow(
+            **{"Tune Video.seed": 13, "Edit Video.method.blend_start": 0.21}
+        )  # past the cache, the same step
         outcome, _, history = await client.run(graph)
         assert outcome == "success"
         return before, await client.fetch(history["outputs"]["11"]["images"][0])
+
     before, after = talk(around)
     assert frames_of(before).shape == frames_of(after).shape and np.array_equal(frames_of(before), frames_of(after))
 
 
 def test_save_and_load_a_tuning(talk, workflow, server):
-    graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": True}))
+    graph = with_nodes(
+        workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": True})
+    )
     folder = server.base / "models" / "live"
     before = set(folder.iterdir()) if folder.exists() else set()
     assert talk(lambda c: c.run(graph))[0] == "success"
     assert load_file(server.base / "models" / "embeddings" / "mine.safetensors")["emb_params"].shape == (1, 128)
     assert {p.name for p in set(folder.iterdir()) - before} == {"mine.safetensors"}
-    graph = with_nodes(workflow(), {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]}, l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}))
+    graph = with_nodes(
+        workflow(),
+        {("7", "model"): ["l", 0], ("8", "model"): ["l", 0]},
+        l=("LIVE_LoadTuning", {"model": ["1", 0], "tuning": "mine.safetensors"}),
+    )
     del graph["6"], graph["5"]
     assert talk(lambda c: c.run(graph))[0] == "success"
-    again = with_nodes(workflow(**{"Tune Video.seed": 17}), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": False}))
+    again = with_nodes(
+        workflow(**{"Tune Video.seed": 17}),
+        {},
+        s=("LIVE_SaveTuning", {"model": ["6", 0], "name": "mine", "save_embedding": False}),
+    )
     assert talk(lambda c: c.run(again))[0] == "success"
     outcome, events, _ = talk(lambda c: c.run(graph))
     cached = next(data["nodes"] for _, kind, data in events if kind == "execution_cached")
-    assert outcome == "success" and "1" in cached and "l" not in cached              # the file is another, by the same name
+    assert outcome == "success" and "1" in cached and "l" not in cached  # the file is another, by the same name
     for name in ("../outside", "", "a/b"):
         graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": name}))
         outcome, events, _ = talk(lambda c: c.run(graph))
@@ -159,13 +198,17 @@ def test_save_and_load_a_tuning(talk, workflow, server):
 def test_every_shipped_workflow_runs(talk, comfy, name):
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     titles = {node["_meta"]["title"] for node in graph.values()}
-    for target, value in {**FEW, "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0, "Null-Text Inversion.inner_steps": 1}.items():
+    for target, value in {
+        **FEW,
+        "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0,
+        "Null-Text Inversion.inner_steps": 1,
+    }.items():
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)
     outcome, events, history = talk(lambda c: c.run(graph))
     assert outcome == "success", message(events)
     assert history["outputs"]["11"]["images"]
-    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000          # its picture in Templates
+    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000  # its picture in Templates
 
 
 def test_a_method_of_one_s_own(talk, workflow):
@@ -173,10 +216,44 @@ def test_a_method_of_one_s_own(talk, workflow):
     graph = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
     graph["7"]["inputs"]["steps"] = 4
     custom = json.loads(json.dumps(graph))
-    custom |= {"a": {"class_type": "LIVE_MethodFrames", "inputs": {"frame_plan": "middle", "source": "inversion", "guidance_scale": 3.5, "image_guidance_scale": 0.0, "start": 0.0, "min_width": 0.5, "decoupled_guidance": False, "norm_latent_prompt": False,
-                                                             "edit_latent_prompt": "trained", "unconditional_latent_prompt": "trained"}},
-               "b": {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], "word_edit": "replace", "cross_ratio": 0.7, "place_ratio": 0.0, "cross_max_tokens": 1024}},
-               "c": {"class_type": "LIVE_MethodSelf", "inputs": {"method": ["b", 0], "self_target": "spatial", "self_start": 0.0, "self_ratio": 0.7, "self_max_tokens": 1024, "self_blend_threshold": 0.3}}}
+    custom |= {
+        "a": {
+            "class_type": "LIVE_MethodFrames",
+            "inputs": {
+                "frame_plan": "middle",
+                "source": "inversion",
+                "guidance_scale": 3.5,
+                "image_guidance_scale": 0.0,
+                "start": 0.0,
+                "min_width": 0.5,
+                "decoupled_guidance": False,
+                "norm_latent_prompt": False,
+                "edit_latent_prompt": "trained",
+                "unconditional_latent_prompt": "trained",
+            },
+        },
+        "b": {
+            "class_type": "LIVE_MethodWords",
+            "inputs": {
+                "method": ["a", 0],
+                "word_edit": "replace",
+                "cross_ratio": 0.7,
+                "place_ratio": 0.0,
+                "cross_max_tokens": 1024,
+            },
+        },
+        "c": {
+            "class_type": "LIVE_MethodSelf",
+            "inputs": {
+                "method": ["b", 0],
+                "self_target": "spatial",
+                "self_start": 0.0,
+                "self_ratio": 0.7,
+                "self_max_tokens": 1024,
+                "self_blend_threshold": 0.3,
+            },
+        },
+    }
     for node in ("7", "8"):
         inputs = custom[node]["inputs"]
         for field in [f for f in inputs if f.startswith("method")]:
@@ -190,10 +267,22 @@ def test_a_method_of_one_s_own(talk, workflow):
             assert outcome == "success", message(events)
             videos.append(await client.fetch(history["outputs"]["11"]["images"][0]))
         return videos
+
     a, b = talk(both)
     assert np.array_equal(frames_of(a), frames_of(b))
-    custom["d"] = {"class_type": "LIVE_MethodBlend", "inputs": {"method": ["c", 0], "blend_threshold": 0.3, "subtract_threshold": 0.3, "blend_start": 0.0, "blend_end": 1.0,
-                                                             "mask_from": "both", "mask_grow": 1, "mask_neighbours": 0}}
+    custom["d"] = {
+        "class_type": "LIVE_MethodBlend",
+        "inputs": {
+            "method": ["c", 0],
+            "blend_threshold": 0.3,
+            "subtract_threshold": 0.3,
+            "blend_start": 0.0,
+            "blend_end": 1.0,
+            "mask_from": "both",
+            "mask_grow": 1,
+            "mask_neighbours": 0,
+        },
+    }
     custom["8"]["inputs"]["method.row"] = ["d", 0]
     outcome, events, history = talk(lambda c: c.run(custom))
     assert outcome == "success", message(events)
@@ -203,10 +292,16 @@ def test_a_method_of_one_s_own(talk, workflow):
 
 
 def test_a_method_s_choice_shows_its_own_settings(talk):
-    """What the page draws for each method: the settings that the row has to give, with the row's values, each with a tooltip."""
+    """What the page draws for each method: the settings that the row has to give, with the row's values, each with a
+    tooltip.
+    """
     from live_core.methods import METHODS
+
     _, info = talk(lambda c: c.json("GET", "/object_info/LIVE_Edit"))
-    options = {option["key"]: {**option["inputs"]["required"], **option["inputs"].get("optional", {})} for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]}
+    options = {
+        option["key"]: {**option["inputs"]["required"], **option["inputs"].get("optional", {})}
+        for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]
+    }
     assert list(options) == [*METHODS, "custom"] and list(options.pop("custom")) == ["row"]
     for name, shown in options.items():
         assert "guidance_scale" in shown and all(spec[1]["tooltip"] for spec in shown.values()), name
@@ -214,64 +309,124 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
             value = getattr(METHODS[name], field)
             assert spec["default"] == (0 if value is None else value), (name, field)
     assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale"]
-    assert ("place_ratio" in options["live"], "self_blend_threshold" in options["live"], "self_blend_threshold" in options["fatezero-attribute"]) == (True, False, True)
+    assert (
+        "place_ratio" in options["live"],
+        "self_blend_threshold" in options["live"],
+        "self_blend_threshold" in options["fatezero-attribute"],
+    ) == (True, False, True)
 
 
-@pytest.mark.parametrize("made", ["drawn", pytest.param("filmed", marks=pytest.mark.skipif(not FILMED.is_file(), reason="no ../shared/clips beside the project"))])
+@pytest.mark.parametrize(
+    "made",
+    [
+        "drawn",
+        pytest.param(
+            "filmed", marks=pytest.mark.skipif(not FILMED.is_file(), reason="no ../shared/clips beside the project")
+        ),
+    ],
+)
 def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
     """Load Video, cut and scaled by core's own nodes, and Load Image: where the mask is black, the clip's own pixels."""
     drawn = make_clip(5, 16, height=256, width=320)
     write_video(tmp_path / "drawn.mp4", drawn.frames())
-    path, prompt, edit_prompt = {"drawn": (tmp_path / "drawn.mp4", drawn.caption, drawn.caption.replace(drawn.things[0].name, "<thing*>")),
-                                 "filmed": (FILMED, "a wolf in the forest", "a <thing*> in the forest")}[made]
+    path, prompt, edit_prompt = {
+        "drawn": (tmp_path / "drawn.mp4", drawn.caption, drawn.caption.replace(drawn.things[0].name, "<thing*>")),
+        "filmed": (FILMED, "a wolf in the forest", "a <thing*> in the forest"),
+    }[made]
 
     async def run(client):
-        files = {"file": await client.upload(path)}, {"image": await client.upload(ROOT / "demo" / "cases" / "box-to-heart" / "photo.png")}
-        graph = with_nodes(workflow(**{"Prompt.value": prompt, "Edit prompt.value": edit_prompt}), {},
-                           v=("LoadVideo", files[0]), c=("GetVideoComponents", {"video": ["v", 0]}), p=("LoadImage", files[1]),
-                           b=("ImageFromBatch", {"image": ["c", 0], "batch_index": 8, "length": 5}),
-                           s=("ImageScale", {"image": ["b", 0], "upscale_method": "area", "width": 160, "height": 96, "crop": "center"}),
-                           clip=("PreviewImage", {"images": ["s", 0]}), m=("MaskToImage", {"mask": ["9", 1]}), mask=("PreviewImage", {"images": ["m", 0]}))
+        files = (
+            {"file": await client.upload(path)},
+            {"image": await client.upload(ROOT / "demo" / "cases" / "box-to-heart" / "photo.png")},
+        )
+        graph = with_nodes(
+            workflow(**{"Prompt.value": prompt, "Edit prompt.value": edit_prompt}),
+            {},
+            v=("LoadVideo", files[0]),
+            c=("GetVideoComponents", {"video": ["v", 0]}),
+            p=("LoadImage", files[1]),
+            b=("ImageFromBatch", {"image": ["c", 0], "batch_index": 8, "length": 5}),
+            s=(
+                "ImageScale",
+                {"image": ["b", 0], "upscale_method": "area", "width": 160, "height": 96, "crop": "center"},
+            ),
+            clip=("PreviewImage", {"images": ["s", 0]}),
+            m=("MaskToImage", {"mask": ["9", 1]}),
+            mask=("PreviewImage", {"images": ["m", 0]}),
+        )
         instead = {("12", 0): ["s", 0], ("12", 1): ["c", 1], ("12", 2): ["c", 2], ("2", 1): ["p", 0], ("2", 6): "thing"}
         for node in graph.values():
-            node["inputs"] = {name: instead.get(tuple(value), value) if isinstance(value, list) else value for name, value in node["inputs"].items()}
+            node["inputs"] = {
+                name: instead.get(tuple(value), value) if isinstance(value, list) else value
+                for name, value in node["inputs"].items()
+            }
         del graph["2"], graph["12"]
         outcome, events, history = await client.run(graph)
         assert outcome == "success", message(events)
-        pictures = {name: np.stack([np.asarray(Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")) for file in history["outputs"][name]["images"]]) for name in ("clip", "mask")}
-        return frames_of(await client.fetch(history["outputs"]["11"]["images"][0])), pictures["clip"], pictures["mask"].max(-1)
+        pictures = {
+            name: np.stack(
+                [
+                    np.asarray(Image.open(io.BytesIO(await client.fetch(file))).convert("RGB"))
+                    for file in history["outputs"][name]["images"]
+                ]
+            )
+            for name in ("clip", "mask")
+        }
+        return (
+            frames_of(await client.fetch(history["outputs"]["11"]["images"][0])),
+            pictures["clip"],
+            pictures["mask"].max(-1),
+        )
+
     edited, clip, mask = talk(run)
     change = np.abs(edited.astype(float) - clip).mean(-1)
     assert edited.shape == clip.shape == (5, 96, 160, 3) and 0 < (mask == 0).mean() < 1
-    # of 255: what the mp4 costs, and what the edit changed; a Gaussian's weights add up to 1 but for rounding, and PNG rounds down
+    # of 255: what the mp4 costs, and what the edit changed; a Gaussian's weights add up to 1 but for rounding, and PNG
+    # rounds down
     assert change[mask == 0].mean() < 3 < change[mask >= 254].mean()
 
 
 def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     """Each of the shipped method's settings, set otherwise by itself, gives another video."""
-    others = {"guidance_scale": 2.0, "image_guidance_scale": 1.0, "cross_ratio": 0.3, "place_ratio": 0.0, "self_ratio": 0.0, "blend_threshold": 0.7, "self_target": "temporal", "blend_start": 0.9,
-              "edit_latent_prompt": "trained", "unconditional_latent_prompt": "reference"}
+    others = {
+        "guidance_scale": 2.0,
+        "image_guidance_scale": 1.0,
+        "cross_ratio": 0.3,
+        "place_ratio": 0.0,
+        "self_ratio": 0.0,
+        "blend_threshold": 0.7,
+        "self_target": "temporal",
+        "blend_start": 0.9,
+        "edit_latent_prompt": "trained",
+        "unconditional_latent_prompt": "reference",
+    }
     graph = workflow()
-    assert {f"method.{name}" for name in others} == {name for name in graph["8"]["inputs"] if name.startswith("method.")}
+    assert {f"method.{name}" for name in others} == {
+        name for name in graph["8"]["inputs"] if name.startswith("method.")
+    }
 
     async def run(client, graph):
         outcome, events, history = await client.run(graph)
         assert outcome == "success", message(events)
         return frames_of(await client.fetch(history["outputs"]["11"]["images"][0]))
+
     shipped = talk(lambda c: run(c, graph))
     for name, value in others.items():
         changed = json.loads(json.dumps(graph))
         changed["8"]["inputs"][f"method.{name}"] = value
         assert not np.array_equal(talk(lambda c: run(c, changed)), shipped), name
-    assert np.array_equal(talk(lambda c: run(c, graph)), shipped)                     # made anew: it is the settings that differ
+    assert np.array_equal(talk(lambda c: run(c, graph)), shipped)  # made anew: it is the settings that differ
 
 
 def test_attention_is_shown_from_one_run(talk, server):
     graph = json.loads((ROOT / "workflows" / "api" / "show_attention.json").read_text())
     graph["7"]["inputs"]["steps"] = 4
-    for number, node in enumerate(("12", "14", "16", "18")):                             # words, steps, masks, self-attention
-        graph |= {f"i{number}": {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}},
-                  f"m{number}": {"class_type": "MaskToImage", "inputs": {"mask": [node, 2]}}, f"p{number}": {"class_type": "PreviewImage", "inputs": {"images": [f"m{number}", 0]}}}
+    for number, node in enumerate(("12", "14", "16", "18")):  # words, steps, masks, self-attention
+        graph |= {
+            f"i{number}": {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}},
+            f"m{number}": {"class_type": "MaskToImage", "inputs": {"mask": [node, 2]}},
+            f"p{number}": {"class_type": "PreviewImage", "inputs": {"images": [f"m{number}", 0]}},
+        }
 
     async def both(client):
         first = await client.run(graph)
@@ -279,23 +434,43 @@ def test_attention_is_shown_from_one_run(talk, server):
         second = await client.run(graph)
         graph["12"]["inputs"] |= {"which.words": "blue"}
         return first, second, await client.run(graph)
+
     (outcome, events, history), again, wrong = talk(both)
     assert outcome == "success", message(events)
-    counts = {name: len(history["outputs"][name]["images"]) for name in ("13", "15", "17", "19", "i0", "i1", "i2", "i3", "p0")}
+    counts = {
+        name: len(history["outputs"][name]["images"]) for name in ("13", "15", "17", "19", "i0", "i1", "i2", "i3", "p0")
+    }
     assert counts == {"13": 1, "15": 1, "17": 1, "19": 1, "i0": 7 * 8, "i1": 4 * 8, "i2": 2 * 8, "i3": 8, "p0": 7 * 8}
     cached = next(data["nodes"] for _, kind, data in again[1] if kind == "execution_cached")
     assert again[0] == "success" and {"7", "8", "14"} <= set(cached) and "12" not in cached
     assert len(again[2]["outputs"]["i0"]["images"]) == 8
-    assert wrong[0] == "error" and "words: 'blue' is not in the prompt 'a red ball moving on the meadow'; choose from its words: a, red, ball" in message(wrong[1])
+    assert (
+        wrong[0] == "error"
+        and "words: 'blue' is not in the prompt 'a red ball moving on the meadow'; choose from its words: a, red, ball"
+        in message(wrong[1])
+    )
 
 
 def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
     """On a device that is not the CPU ComfyUI moves weights under inference mode; what moved so could not be trained."""
     folder, python = comfyui
-    done = subprocess.run([python, str(ROOT / "tests" / "device_child.py"), str(ROOT), str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        [python, str(ROOT / "tests" / "device_child.py"), str(ROOT), str(folder)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], report
-    assert report["auto"] == {"cpu, True": "torch.float32", "cuda, True": "torch.float16", "cuda, False": "torch.float32"}, report
-    assert report["previews"] == ["went on"] * 3 + ["InterruptProcessingException"], report        # a preview costs no run, and an interrupt is heard
-    assert [what in said for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "an inpainting model"), report["others"])] == [True] * 3, report
+    assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], (
+        report
+    )
+    assert report["auto"] == {
+        "cpu, True": "torch.float32",
+        "cuda, True": "torch.float16",
+        "cuda, False": "torch.float32",
+    }, report
+    assert report["previews"] == ["went on"] * 3 + ["InterruptProcessingException"], (
+        report
+    )  # a preview costs no run, and an interrupt is heard
+    assert [
+        what in said
+        for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "an inpainting model"), report["others"])
+    ] == [True] * 3, report

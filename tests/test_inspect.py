@@ -1,4 +1,5 @@
 """What an edit records of its attention, exactly, and the pictures made from it."""
+
 import json
 import subprocess
 from dataclasses import replace
@@ -6,11 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import ROOT
+
 from demo.cases import CASES
 from live_core import LiveError, editing, records
 from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordTap
 from live_core.editing import Edit, edit
-from live_core.inspect import overlay, principal_components, scaled, show_masks, show_self_attention, show_steps, show_words, steps_of
+from live_core.inspect import (
+    overlay,
+    principal_components,
+    scaled,
+    show_masks,
+    show_self_attention,
+    show_steps,
+    show_words,
+    steps_of,
+)
 from live_core.interrupts import heeding
 from live_core.inversion import invert
 from live_core.masks import MaskRule, word_mask
@@ -22,7 +33,7 @@ from live_core.records import FUSION, LOCAL_BLEND, Records, Side, SideRecorder
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")
-WORDS = 8                                          # start token and seven words of one token
+WORDS = 8  # start token and seven words of one token
 STEPS = 6
 
 
@@ -51,6 +62,7 @@ def taps(monkeypatch):
         def end_of_forward(self):
             super().end_of_forward()
             self.seen.append(self.acted)
+
     monkeypatch.setattr(editing, "WordTap", Watched)
     return made
 
@@ -62,17 +74,28 @@ def test_records_are_the_tap_s_own_maps(demo_model, clip, taps, method):
     assert torch.equal(tap.maps, sum(tap.seen[1:], tap.seen[0])) and len(tap.seen) == STEPS
     for row, side in enumerate((records.edit, records.source)):
         assert torch.equal(side.words, torch.stack([maps[row][shift:, :, :WORDS] for maps in tap.seen]).half())
-        torch.testing.assert_close(side.words.float().sum(0), tap.maps[row][shift:, :, :WORDS], rtol=1e-3, atol=STEPS * 2 ** -25)
-        torch.testing.assert_close(side.self_attention.float().sum(-1), torch.ones(3, 256), rtol=2e-3, atol=0)      # the mean of five of six steps
+        torch.testing.assert_close(
+            side.words.float().sum(0), tap.maps[row][shift:, :, :WORDS], rtol=1e-3, atol=STEPS * 2**-25
+        )
+        torch.testing.assert_close(
+            side.self_attention.float().sum(-1), torch.ones(3, 256), rtol=2e-3, atol=0
+        )  # the mean of five of six steps
     assert records.edit.prompt.words[1:3] == ("blue", "star") and records.source.prompt.words[1:3] == ("red", "ball")
 
 
 def test_the_source_s_records_are_the_same_from_a_store(demo_model, small_clip, tmp_path):
-    edits = [edit(demo_model, invert(demo_model, small_clip, CASE.prompt, FATEZERO_SHAPE, STEPS, attention, tmp_path), CHANGE).records for attention in ("recompute", "ram", "disk")]
+    edits = [
+        edit(
+            demo_model, invert(demo_model, small_clip, CASE.prompt, FATEZERO_SHAPE, STEPS, attention, tmp_path), CHANGE
+        ).records
+        for attention in ("recompute", "ram", "disk")
+    ]
     for other in edits[1:]:
         torch.testing.assert_close(other.source.words, edits[0].source.words, atol=1e-4, rtol=1e-3)
         assert other.source.self_attention is None and other.edit.self_attention is not None
-        with pytest.raises(LiveError, match="which: 'self-attention' of side 'source' was not computed.*choose side 'edit'"):
+        with pytest.raises(
+            LiveError, match="which: 'self-attention' of side 'source' was not computed.*choose side 'edit'"
+        ):
             show_self_attention(other, torch.zeros(3, 128, 128, 3), "source")
     assert edits[0].source.self_attention is not None
 
@@ -90,29 +113,47 @@ def test_injected_attention_is_recorded_as_it_acted(demo_model, clip, taps):
 def test_masks_are_those_that_were_used(demo_model, clip):
     inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, 10)
     records = edit(demo_model, inversion, CHANGE).records
-    assert set(records.masks[LOCAL_BLEND]) == set(FATEZERO_SHAPE.blend_steps(10)) and set(records.masks[FUSION]) == set(FATEZERO_SHAPE.self_steps(10))
+    assert set(records.masks[LOCAL_BLEND]) == set(FATEZERO_SHAPE.blend_steps(10)) and set(records.masks[FUSION]) == set(
+        FATEZERO_SHAPE.self_steps(10)
+    )
     for step, mask in records.masks[FUSION].items():
         expected = word_mask(records.source.words[step].float(), [2, 3], (16, 16), (16, 16), MaskRule(0.3))
-        assert (mask.float() - expected).abs().mean() < 5e-3                        # half precision at the threshold
+        assert (mask.float() - expected).abs().mean() < 5e-3  # half precision at the threshold
     left = torch.zeros(1, 128, 128)
     left[..., :64] = 1
-    given = edit(demo_model, invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 4), CHANGE, replace(BLENDED_LATENT, blend_threshold=None), mask=left).records
-    assert set(given.masks[LOCAL_BLEND]) == {1, 2, 3} and all(mask[..., :8].all() and not mask[..., 8:].any() for mask in given.masks[LOCAL_BLEND].values())
+    given = edit(
+        demo_model,
+        invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 4),
+        CHANGE,
+        replace(BLENDED_LATENT, blend_threshold=None),
+        mask=left,
+    ).records
+    assert set(given.masks[LOCAL_BLEND]) == {1, 2, 3} and all(
+        mask[..., :8].all() and not mask[..., 8:].any() for mask in given.masks[LOCAL_BLEND].values()
+    )
 
 
 def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
     """Beside loops whose tap finds masks and nothing else, and beside a loop by hand without any."""
-    inversions = {method: invert(demo_model, small_clip, CASE.prompt, method, STEPS) for method in (LIVE, FATEZERO_SHAPE, TAV_DDIM)}
+    inversions = {
+        method: invert(demo_model, small_clip, CASE.prompt, method, STEPS)
+        for method in (LIVE, FATEZERO_SHAPE, TAV_DDIM)
+    }
     recorded = {method: edit(demo_model, inversion, CHANGE) for method, inversion in inversions.items()}
     monkeypatch.setattr(records, "SELF_STEPS", 0)
     monkeypatch.setattr(editing, "Records", lambda *_: None)
     monkeypatch.setattr(SideRecorder, "step", lambda *_: None)
     monkeypatch.setattr(SideRecorder, "side", lambda *_: None)
-    monkeypatch.setattr(editing, "WordTap", lambda *args, **options: WordTap(*args, **{**options, "self_maps": [None, None]}))
+    monkeypatch.setattr(
+        editing, "WordTap", lambda *args, **options: WordTap(*args, **{**options, "self_maps": [None, None]})
+    )
     for method in (LIVE, FATEZERO_SHAPE):
         plain = edit(demo_model, inversions[method], CHANGE)
         assert torch.equal(plain.latents, recorded[method].latents) and torch.equal(plain.mask, recorded[method].mask)
-    x, text = inversions[TAV_DDIM].latents[-1], torch.stack([demo_model.encode_text(""), demo_model.encode_text(CHANGE.prompt)])
+    x, text = (
+        inversions[TAV_DDIM].latents[-1],
+        torch.stack([demo_model.encode_text(""), demo_model.encode_text(CHANGE.prompt)]),
+    )
     for t in demo_model.schedule.timesteps(STEPS):
         noise = demo_model.unet(torch.stack([x, x]), t, text, plan=AttentionPlan(TAV_DDIM.frame_plan))
         x = demo_model.schedule.denoise(x, noise[0] + TAV_DDIM.guidance_scale * (noise[1] - noise[0]), t, STEPS)
@@ -123,10 +164,12 @@ def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
 def test_bytes_are_the_formula_s(demo_model, small_clip, method):
     records = edit(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 10), CHANGE).records
     ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 8 * 8
-    masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (method.self_blend_threshold is not None)
+    masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (
+        method.self_blend_threshold is not None
+    )
     if method is BLENDED_LATENT:
-        masks = ran                                                                # it blends from the first step that runs
-    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n ** 2) + masks * f * 8 * 8
+        masks = ran  # it blends from the first step that runs
+    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n**2) + masks * f * 8 * 8
 
 
 def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):
@@ -144,9 +187,14 @@ def test_self_attention_is_recorded_as_it_acted():
     q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
     maps = (q @ k.transpose(-1, -2) / 2).softmax(-1).mean(1)
     mask = torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]])
-    for masks, expected in ((None, maps[:2]), ({0: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2])):
+    for masks, expected in (
+        (None, maps[:2]),
+        ({0: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2]),
+    ):
         tap = WordTap(0, rows=(1, 0), self_attention=True)
-        VideoAttention("layer", "self", None)._self(AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2), q, k, v)
+        VideoAttention("layer", "self", None)._self(
+            AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2), q, k, v
+        )
         tap.end_of_forward()
         torch.testing.assert_close(tap.self_maps, torch.stack([expected, maps[:2]]), atol=1e-6, rtol=1e-5)
 
@@ -166,7 +214,9 @@ def whole(view):
 
 
 def made_up(**changes) -> Records:
-    """Two frames of 2 x 4 places, steps 3 to 8 of 8. "thing" is two tokens, at place 1 in frame 1 and at place 6 in frame 2."""
+    """Two frames of 2 x 4 places, steps 3 to 8 of 8. "thing" is two tokens, at place 1 in frame 1 and at place 6 in
+    frame 2.
+    """
     prompt = Prompt("a thing here", (), ("a", "thing", "here"), ((1,), (2, 3), (4,)))
     words = torch.full((6, 2, 8, 5), 0.01)
     words[:, 0, 1, 2:4] = words[:, 1, 6, 2:4] = 0.2
@@ -174,7 +224,18 @@ def made_up(**changes) -> Records:
     half = (torch.arange(8) % 4 < 2).float()
     blocks = (half[:, None] == half) / 4
     side = Side(prompt, words.half(), blocks.expand(2, 8, 8).half())
-    return replace(Records("made-up", 8, 2, (2, 4), side, side, {LOCAL_BLEND: {4: torch.arange(16).view(1, 2, 8).expand(2, -1, -1) < 8}, FUSION: {}}), **changes)
+    return replace(
+        Records(
+            "made-up",
+            8,
+            2,
+            (2, 4),
+            side,
+            side,
+            {LOCAL_BLEND: {4: torch.arange(16).view(1, 2, 8).expand(2, -1, -1) < 8}, FUSION: {}},
+        ),
+        **changes,
+    )
 
 
 def test_heat_is_bright_where_the_map_is():
@@ -184,9 +245,11 @@ def test_heat_is_bright_where_the_map_is():
     assert view.labels == ("THING\nsteps 3 to 8\n0 to 0.6", "here\nsteps 3 to 8\n0 to 0.01")
     for frame, (row, column) in enumerate(((4, 12), (12, 20))):
         light = pictures[0, frame].sum(-1)
-        assert divmod(int(maps[0, frame].argmax()), 32) in {(r, c) for r in range(row - 4, row + 4) for c in range(column - 4, column + 4)}
+        assert divmod(int(maps[0, frame].argmax()), 32) in {
+            (r, c) for r in range(row - 4, row + 4) for c in range(column - 4, column + 4)
+        }
         assert light[row, column] > 1.5 > 0.9 > light[row - 8, column - 8 if column > 15 else column + 12]
-    assert maps.amax((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.07)             # drawn between the cells' centres
+    assert maps.amax((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.07)  # drawn between the cells' centres
     assert [label.split("\n")[0] for label in show_words(made_up(), FRAMES).labels] == ["a", "thing", "here"]
 
 
@@ -195,11 +258,16 @@ def test_steps_share_one_scale_and_follow_the_part():
     assert [label.split("\n")[1] for label in view.labels] == ["step 3", "step 5", "step 8"]
     assert whole(view)[1].amax((1, 2, 3)).tolist() == pytest.approx([0.47, 0.47, 0.94], abs=1e-3)
     assert show_words(made_up(), FRAMES, "thing", part=(0.9, 0.9)).labels == ("thing\nstep 8\n0 to 0.8",)
-    assert steps_of(made_up(), (0, 0.5)) == [2, 3] and steps_of(made_up(), (1, 1)) == [7] and steps_of(made_up(), (0.25, 0.3)) == [2]
+    assert (
+        steps_of(made_up(), (0, 0.5)) == [2, 3]
+        and steps_of(made_up(), (1, 1)) == [7]
+        and steps_of(made_up(), (0.25, 0.3)) == [2]
+    )
 
 
 def test_no_heat_is_the_dim_frame_and_full_heat_the_last_colour():
     from matplotlib import colormaps
+
     frame = torch.rand(1, 2, 3)
     picture = overlay(frame, torch.tensor([[[0.0, 1.0]]]))
     torch.testing.assert_close(picture[0, 0], 0.45 * frame[0, 0])
@@ -214,9 +282,17 @@ def test_masks_light_what_may_change():
 
 
 def test_principal_components_separate_blocks_and_follow_them():
-    """Three groups of places, elsewhere in each frame but for a few that stay: a group has one colour, groups have different ones."""
+    """Three groups of places, elsewhere in each frame but for a few that stay: a group has one colour, groups have
+    different ones.
+    """
     torch.manual_seed(0)
-    groups = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 1, 1, 2, 1, 2, 2, 2, 1], [0, 0, 0, 0, 1, 2, 2, 1, 2, 2, 1, 1]])
+    groups = torch.tensor(
+        [
+            [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2],
+            [0, 0, 0, 0, 1, 1, 2, 1, 2, 2, 2, 1],
+            [0, 0, 0, 0, 1, 2, 2, 1, 2, 2, 1, 1],
+        ]
+    )
     same = (groups[:, :, None] == groups[:, None]).float()
     maps = same / same.sum(-1, keepdim=True) + 1e-4 * torch.rand(3, 12, 12)
     found = principal_components(maps)[..., :2]
@@ -240,16 +316,35 @@ def test_a_sheet_has_a_row_each_and_up_to_eight_frames():
     assert sheet_of(torch.rand(1, 2, 16, 32, 3), ("one",), side=60).shape[2] == 16 + 7 * 3 + 2 * 64
 
 
-@pytest.mark.parametrize("call,says", [
-    (lambda: show_words(made_up(), FRAMES, "unicorn"), "words: 'unicorn' is not in the prompt 'a thing here'; choose from its words: a, thing, here"),
-    (lambda: show_words(made_up(), FRAMES[:1]), "images: 1 frames, and the edit has 2"),
-    (lambda: show_words(made_up(), torch.ones(2, 16, 32, 4)), "images: 4 channels; expected 3"),
-    (lambda: show_words(made_up(source=None), FRAMES, side="source"), "side: 'source' has no records, since method 'made-up'.*choose 'edit'"),
-    (lambda: show_words(made_up(), FRAMES, part=(0.6, 0.4)), "first, last: 0.6 to 0.4; give a start and an end in order"),
-    (lambda: show_words(made_up(), FRAMES, part=(0, 0.2)), "first, last: 0 to 0.2 is skipped by this edit, which starts at 0.25"),
-    (lambda: show_masks(made_up(), FRAMES, (0.7, 1)), "no mask was used in steps 6 to 8; choose a part of the steps 5 to 5"),
-    (lambda: show_masks(made_up(masks={}), FRAMES), "method 'made-up' used none at all"),
-], ids=["word", "frames", "channels", "side", "order", "skipped", "masks elsewhere", "no masks"])
+@pytest.mark.parametrize(
+    "call,says",
+    [
+        (
+            lambda: show_words(made_up(), FRAMES, "unicorn"),
+            "words: 'unicorn' is not in the prompt 'a thing here'; choose from its words: a, thing, here",
+        ),
+        (lambda: show_words(made_up(), FRAMES[:1]), "images: 1 frames, and the edit has 2"),
+        (lambda: show_words(made_up(), torch.ones(2, 16, 32, 4)), "images: 4 channels; expected 3"),
+        (
+            lambda: show_words(made_up(source=None), FRAMES, side="source"),
+            "side: 'source' has no records, since method 'made-up'.*choose 'edit'",
+        ),
+        (
+            lambda: show_words(made_up(), FRAMES, part=(0.6, 0.4)),
+            "first, last: 0.6 to 0.4; give a start and an end in order",
+        ),
+        (
+            lambda: show_words(made_up(), FRAMES, part=(0, 0.2)),
+            "first, last: 0 to 0.2 is skipped by this edit, which starts at 0.25",
+        ),
+        (
+            lambda: show_masks(made_up(), FRAMES, (0.7, 1)),
+            "no mask was used in steps 6 to 8; choose a part of the steps 5 to 5",
+        ),
+        (lambda: show_masks(made_up(masks={}), FRAMES), "method 'made-up' used none at all"),
+    ],
+    ids=["word", "frames", "channels", "side", "order", "skipped", "masks elsewhere", "no masks"],
+)
 def test_bad_inputs_are_named(call, says):
     with pytest.raises(LiveError, match=says):
         call()
@@ -257,29 +352,38 @@ def test_bad_inputs_are_named(call, says):
 
 def test_methods_without_a_source_have_the_edit_s_side(demo_model, clip):
     records = edit(demo_model, invert(demo_model, clip, CASE.prompt, TAV_DDIM, 2), CHANGE).records
-    assert records.source is None and not any(records.masks.values()) and whole(show_words(records, torch.zeros(3, 128, 128, 3)))[0].shape == (7, 3, 128, 128, 3)
+    assert (
+        records.source is None
+        and not any(records.masks.values())
+        and whole(show_words(records, torch.zeros(3, 128, 128, 3)))[0].shape == (7, 3, 128, 128, 3)
+    )
     attribute = edit(demo_model, invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2), CHANGE).records
     assert attribute.source is not None and attribute.masks[FUSION] and not attribute.masks[LOCAL_BLEND]
 
 
-@pytest.mark.parametrize("word", ["$x", "$x$", "a$b^c_d{e", "\\frac{1}", "{", "^", "\\", "%", "&#<>", "\ud83d", "a\x00b", "\u732b", "$\ud83d{"])
+@pytest.mark.parametrize(
+    "word",
+    ["$x", "$x$", "a$b^c_d{e", "\\frac{1}", "{", "^", "\\", "%", "&#<>", "\ud83d", "a\x00b", "\u732b", "$\ud83d{"],
+)
 def test_words_stand_on_a_sheet_as_they_are(word):
     """No mathematics is read in them, and nothing that a font lacks is an error."""
     blank = torch.ones(1, 1, 8, 8, 3)
     sheet = sheet_of(blank, (f"{word}\nstep 1",))
-    assert sheet.isfinite().all() and (sheet[0, 24:, :14 + 7 * len(word)] < 0.5).any()
-    assert not torch.equal(sheet, sheet_of(blank, (f"{word}{word}\nstep 1",))[:, :, :sheet.shape[2]])
+    assert sheet.isfinite().all() and (sheet[0, 24:, : 14 + 7 * len(word)] < 0.5).any()
+    assert not torch.equal(sheet, sheet_of(blank, (f"{word}{word}\nstep 1",))[:, :, : sheet.shape[2]])
 
 
 def test_dollars_are_drawn():
     two, none = (sheet_of(torch.ones(1, 1, 64, 64, 3), (label,), side=64) for label in ("$a$ $b$", "xax xbx"))
-    assert two.shape == none.shape and (two[:, 24:, :60] < 0.5).sum() > 0.5 * (none[:, 24:, :60] < 0.5).sum()     # read as mathematics: a and b alone
+    assert (
+        two.shape == none.shape and (two[:, 24:, :60] < 0.5).sum() > 0.5 * (none[:, 24:, :60] < 0.5).sum()
+    )  # read as mathematics: a and b alone
 
 
 def test_a_sheet_of_very_many_rows_has_small_pictures_and_too_many_are_refused():
     with gathered() as notes:
         sheet = sheet_of(torch.zeros(1, 1, 8, 8, 3).expand(300, 2, -1, -1, -1), ("x" * 500,) * 300)
-    assert 2 ** 14 < sheet.shape[1] < 2 ** 15 + 100 and sheet.shape[2] < 16 + 7 * 48 + 2 * 164
+    assert 2**14 < sheet.shape[1] < 2**15 + 100 and sheet.shape[2] < 16 + 7 * 48 + 2 * 164
     assert notes == ["which: 300 rows, so the sheet's pictures are small; choose fewer words or rows"]
     with pytest.raises(LiveError, match="which: 4000 rows are more than a sheet can hold"):
         sheet_of(torch.zeros(1, 1, 8, 8, 3).expand(4000, 2, -1, -1, -1), ("x",) * 4000)
@@ -287,7 +391,11 @@ def test_a_sheet_of_very_many_rows_has_small_pictures_and_too_many_are_refused()
 
 def test_pictures_are_the_size_that_is_asked_for():
     view = show_steps(made_up(), FRAMES)
-    assert view.size_within(10 ** 9) == (16, 32) and view.size_within(2 * 2 * len(view.labels) * 8 * 16) == (10, 22) and view.size_within(1) == (2, 2)
+    assert (
+        view.size_within(10**9) == (16, 32)
+        and view.size_within(2 * 2 * len(view.labels) * 8 * 16) == (10, 22)
+        and view.size_within(1) == (2, 2)
+    )
     pictures, maps = view.drawn((8, 16))
     assert pictures.shape == (len(view.labels), 2, 8, 16, 3) and maps.shape == pictures.shape[:-1]
     for row in range(len(view.labels)):
@@ -302,8 +410,13 @@ def test_a_shortage_while_drawing_costs_no_bit_and_interrupts_are_heard_at_every
         rounds.append(1)
         if len(rounds) == 3:
             raise KeyboardInterrupt
-    for work in (lambda: whole(view), lambda: plot_rows(view.cell, (len(view.labels), 2, 16, 32), view.labels), lambda: show_steps(made_up(), FRAMES),
-                 lambda: principal_components(torch.rand(5, 9, 9))):
+
+    for work in (
+        lambda: whole(view),
+        lambda: plot_rows(view.cell, (len(view.labels), 2, 16, 32), view.labels),
+        lambda: show_steps(made_up(), FRAMES),
+        lambda: principal_components(torch.rand(5, 9, 9)),
+    ):
         rounds.clear()
         with pytest.raises(KeyboardInterrupt), heeding(stop):
             work()
@@ -313,17 +426,31 @@ def test_a_shortage_while_drawing_costs_no_bit_and_interrupts_are_heard_at_every
             failures.pop()
             raise torch.OutOfMemoryError("no room")
         return overlay(frame, heat)
+
     with gathered() as notes:
         found = whole(replace(view, paint=crowded))
-    assert all(map(torch.equal, found, expected)) and notes == ["memory ran out: Show Attention went on on the CPU, to the same result"]
+    assert all(map(torch.equal, found, expected)) and notes == [
+        "memory ran out: Show Attention went on on the CPU, to the same result"
+    ]
 
 
 def test_every_step_of_every_word_of_a_clip_fits_in_memory(comfyui):
-    """8 frames of 512 x 512, eight words at five steps: 1.3 GB at the clip's size, more than twice as much again where all are drawn at once."""
+    """8 frames of 512 x 512, eight words at five steps: 1.3 GB at the clip's size, more than twice as much again where
+    all are drawn at once.
+    """
     folder, python = comfyui
-    done = subprocess.run([python, str(ROOT / "tests" / "inspect_child.py"), str(ROOT), str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        [python, str(ROOT / "tests" / "inspect_child.py"), str(ROOT), str(folder)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["megabytes"] < 1000 and report["images"] == [320, 322, 322, 3] and report["mask"] == [320, 322, 322] and report["sheet"][1] == 24 + 41 * 164
-    assert report["notes"] == ["which: 40 rows of 8 frames of 512x512 are too much for one batch, so images and mask are 322x322; choose fewer words or rows for "
-                               "the clip's own size. The sheet is as it would be"]
+    assert (
+        report["megabytes"] < 1000
+        and report["images"] == [320, 322, 322, 3]
+        and report["mask"] == [320, 322, 322]
+        and report["sheet"][1] == 24 + 41 * 164
+    )
+    assert report["notes"] == [
+        "which: 40 rows of 8 frames of 512x512 are too much for one batch, so images and mask are 322x322; choose fewer"
+        " words or rows for the clip's own size. The sheet is as it would be"
+    ]

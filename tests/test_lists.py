@@ -1,4 +1,5 @@
 """Lists are lists: a string that comes by a link, which ComfyUI compares with no list, leads to nothing outside."""
+
 import json
 import shutil
 import subprocess
@@ -8,13 +9,42 @@ from conftest import ROOT
 from graphs import message, with_nodes
 
 pytestmark = pytest.mark.host
-NAMES = ["../outside", "../../models/diffusers/../outside", "/etc/passwd", "..", ".", "", "/", "a/b", "a\\b", "~", "tuning.safetensors/..", "\x00", "model\n", "none ", "../live/tuning.safetensors"]
+NAMES = [
+    "../outside",
+    "../../models/diffusers/../outside",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    "/",
+    "a/b",
+    "a\\b",
+    "~",
+    "tuning.safetensors/..",
+    "\x00",
+    "model\n",
+    "none ",
+    "../live/tuning.safetensors",
+]
 
 
-@pytest.mark.parametrize("node,inputs,field,instead", [
-    ("LIVE_LoadModel", {"precision": "auto"}, "model", "demo model (ships with LIVE)"), ("LIVE_DemoClip", {}, "case", "ball-to-star"), ("LIVE_LoadTuning", {"model": ["1", 0]}, "tuning", "mine.safetensors"),
-    ("LIVE_Measure", {"images": ["2", 0], "edited": ["2", 0], "prompt": "", "source_prompt": ""}, "clip_folder", "none")])
-def test_a_linked_name_that_is_in_no_list_is_refused_with_what_is(talk, workflow, server, clip_folder, node, inputs, field, instead):
+@pytest.mark.parametrize(
+    "node,inputs,field,instead",
+    [
+        ("LIVE_LoadModel", {"precision": "auto"}, "model", "demo model (ships with LIVE)"),
+        ("LIVE_DemoClip", {}, "case", "ball-to-star"),
+        ("LIVE_LoadTuning", {"model": ["1", 0]}, "tuning", "mine.safetensors"),
+        (
+            "LIVE_Measure",
+            {"images": ["2", 0], "edited": ["2", 0], "prompt": "", "source_prompt": ""},
+            "clip_folder",
+            "none",
+        ),
+    ],
+)
+def test_a_linked_name_that_is_in_no_list_is_refused_with_what_is(
+    talk, workflow, server, clip_folder, node, inputs, field, instead
+):
     """Though the place that it leads to holds just what is wanted there."""
     models = server.base / "models"
     (models / "live").mkdir(exist_ok=True)
@@ -23,21 +53,41 @@ def test_a_linked_name_that_is_in_no_list_is_refused_with_what_is(talk, workflow
         if not place.exists():
             shutil.copytree(ROOT / "demo" / "model", place)
             shutil.copytree(clip_folder, place, dirs_exist_ok=True)
-    shutil.rmtree(models / "diffusers" / "a")                               # gone since it was listed
+    shutil.rmtree(models / "diffusers" / "a")  # gone since it was listed
     base = {key: value for key, value in workflow().items() if key in ("1", "2")}
 
     async def each(client):
         answers = []
         for name in NAMES:
-            graph = with_nodes(json.loads(json.dumps(base)), {}, q=("PrimitiveString", {"value": name}), p=("ComfySwitchNode", {"switch": True, "on_true": ["q", 0], "on_false": ["q", 0]}), n=(node, {**inputs, field: ["p", 0]}),
-                               s=("PreviewAny", {"source": ["n", 0]}))
+            graph = with_nodes(
+                json.loads(json.dumps(base)),
+                {},
+                q=("PrimitiveString", {"value": name}),
+                p=("ComfySwitchNode", {"switch": True, "on_true": ["q", 0], "on_false": ["q", 0]}),
+                n=(node, {**inputs, field: ["p", 0]}),
+                s=("PreviewAny", {"source": ["n", 0]}),
+            )
             answers.append(await client.run(graph))
         return answers
+
     for name, (outcome, events, _) in zip(NAMES, talk(each)):
-        assert outcome == "error" and message(events).startswith(f"{field}: {name!r}; choose ") and instead in message(events), (name, message(events))
-    graph = with_nodes(base, {}, q=("PrimitiveString", {"value": instead}), p=("ComfySwitchNode", {"switch": True, "on_true": ["q", 0], "on_false": ["q", 0]}), n=(node, {**inputs, field: ["p", 0]}), s=("PreviewAny", {"source": ["n", 0]}))
+        assert (
+            outcome == "error"
+            and message(events).startswith(f"{field}: {name!r}; choose ")
+            and instead in message(events)
+        ), (name, message(events))
+    graph = with_nodes(
+        base,
+        {},
+        q=("PrimitiveString", {"value": instead}),
+        p=("ComfySwitchNode", {"switch": True, "on_true": ["q", 0], "on_false": ["q", 0]}),
+        n=(node, {**inputs, field: ["p", 0]}),
+        s=("PreviewAny", {"source": ["n", 0]}),
+    )
     outcome, events, _ = talk(lambda c: c.run(graph))
-    assert outcome == "success" or node == "LIVE_LoadTuning" and "'mine.safetensors' cannot be read" in message(events), message(events)
+    assert (
+        outcome == "success" or node == "LIVE_LoadTuning" and "'mine.safetensors' cannot be read" in message(events)
+    ), message(events)
 
 
 def test_no_name_leads_out_of_its_folder(comfyui, tmp_path):

@@ -1,17 +1,19 @@
 """The measures order made pictures as a person would: each reacts to the faults it is for, and to no others."""
+
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from demo import measure as measures
-from demo.cases import CASES, Case, Swap
+from demo.cases import CASES, Case
 from demo.frames import to_frames, to_pictures
 from demo.world import Clip, Thing
 from live_core.compositing import composite, soften
-from scipy import ndimage
 
-PLAIN = ("ball-to-star", "box-to-heart", "fish-to-two-tone-gem")        # a thing on grass, one on snow, a patterned one
+PLAIN = ("ball-to-star", "box-to-heart", "fish-to-two-tone-gem")  # a thing on grass, one on snow, a patterned one
 
 
 @dataclass
@@ -33,17 +35,21 @@ def resized(case: Case, factor: float) -> Case:
 
 def grown(clip: Clip, factors: list[float]) -> Clip:
     track = clip.tracks[0]
-    return replace(clip, tracks=(replace(track, radius=tuple(f * r for f, r in zip(factors, track.radius))), *clip.tracks[1:]))
+    return replace(
+        clip, tracks=(replace(track, radius=tuple(f * r for f, r in zip(factors, track.radius))), *clip.tracks[1:])
+    )
 
 
 def make(case: Case, model) -> Made:
     truth, source, target = case.truth.frames(), case.clip.frames(), case.swaps[0].target
     scale, count = truth.shape[1] / 128, len(truth)
     old, new = case.clip.masks(0) >= 0.01, case.truth.masks(0) >= 0.5
-    left, (y, x) = old & ~new, np.mgrid[:truth.shape[1], :truth.shape[2]]
+    left, (y, x) = old & ~new, np.mgrid[: truth.shape[1], : truth.shape[2]]
     depth = np.stack([ndimage.distance_transform_edt(mask) for mask in old])
     centres = np.array([case.clip.tracks[0].x, case.clip.tracks[0].y]).T
-    quarters = [np.stack([(sy * (y - cy) > 0) & (sx * (x - cx) > 0) for cx, cy in centres]) for sy in (-1, 1) for sx in (-1, 1)]
+    quarters = [
+        np.stack([(sy * (y - cy) > 0) & (sx * (x - cx) > 0) for cx, cy in centres]) for sy in (-1, 1) for sx in (-1, 1)
+    ]
     through = model.decode_frames(model.encode_frames(to_pictures(truth)))
     touched = soften(torch.from_numpy(measures.touched(case)).float(), round(scale), 1.5 * scale)
     others = [case.truth.swap(0, replace(target, shape=shape)).frames() for shape in ("cross", "moon")]
@@ -53,45 +59,69 @@ def make(case: Case, model) -> Made:
 
     def standing(where: np.ndarray) -> np.ndarray:
         return np.where((left & where)[..., None], source, truth)
-    return Made(case, {
-        "true": truth,
-        "ceiling": to_frames(composite(to_pictures(source), through, touched)),
-        "blurred": to_frames(torch.from_numpy(ndimage.gaussian_filter(truth / 255, (0, 2.5 * scale, 2.5 * scale, 0)))),
-        "ring": standing(depth <= 3 * scale),                    # the old thing's rim
-        "faint ring": np.where((left & (depth <= 2 * scale))[..., None], (0.6 * truth + 0.4 * source).round(), truth).astype(np.uint8),
-        "corner": standing(max(quarters, key=lambda quarter: (left & quarter).sum())),
-        "wrong colour": case.truth.swap(0, replace(target, colour="green")).frames(),
-        "flicker": np.stack([truth[i] if i % 2 == 0 else others[i // 2 % 2][i] for i in range(count)]),
-        "breathing": grown(case.truth, [1.0 if i % 2 else 1.25 for i in range(count)]).frames(),
-        "too large": grown(case.truth, [1.3] * count).frames(),
-        "gone": gone,
-        "blinking": np.stack([truth[i] if i % 2 == 0 else gone[i] for i in range(count)]),
-        "grainy far": np.where((away > 12 * scale)[..., None], grain.clip(0, 255), truth).astype(np.uint8),
-        "unedited": source,
-    }, {})
+
+    return Made(
+        case,
+        {
+            "true": truth,
+            "ceiling": to_frames(composite(to_pictures(source), through, touched)),
+            "blurred": to_frames(
+                torch.from_numpy(ndimage.gaussian_filter(truth / 255, (0, 2.5 * scale, 2.5 * scale, 0)))
+            ),
+            "ring": standing(depth <= 3 * scale),  # the old thing's rim
+            "faint ring": (
+                np.where((left & (depth <= 2 * scale))[..., None], (0.6 * truth + 0.4 * source).round(), truth).astype(
+                    np.uint8
+                )
+            ),
+            "corner": standing(max(quarters, key=lambda quarter: (left & quarter).sum())),
+            "wrong colour": case.truth.swap(0, replace(target, colour="green")).frames(),
+            "flicker": np.stack([truth[i] if i % 2 == 0 else others[i // 2 % 2][i] for i in range(count)]),
+            "breathing": grown(case.truth, [1.0 if i % 2 else 1.25 for i in range(count)]).frames(),
+            "too large": grown(case.truth, [1.3] * count).frames(),
+            "gone": gone,
+            "blinking": np.stack([truth[i] if i % 2 == 0 else gone[i] for i in range(count)]),
+            "grainy far": np.where((away > 12 * scale)[..., None], grain.clip(0, 255), truth).astype(np.uint8),
+            "unedited": source,
+        },
+        {},
+    )
 
 
-@pytest.fixture(scope="module", params=[(name, 1.0) for name in PLAIN] + [(PLAIN[0], 1.5)], ids=lambda p: f"{p[0]}-{round(128 * p[1])}")
+@pytest.fixture(
+    scope="module",
+    params=[(name, 1.0) for name in PLAIN] + [(PLAIN[0], 1.5)],
+    ids=lambda p: f"{p[0]}-{round(128 * p[1])}",
+)
 def made(request, demo_model) -> Made:
     name, factor = request.param
     case = CASES[name] if factor == 1 else resized(CASES[name], factor)
     return make(case, demo_model)
 
 
-# measure -> what it must see, what it must not. To be seen is to stand half as far again from the true answer as the ceiling does, which no edit
-# can beat. Not to be seen is to stand no farther than the ceiling.
+# measure -> what it must see, what it must not. To be seen is to stand half as far again from the true answer as the
+# ceiling does, which no edit can beat. Not to be seen is to stand no farther than the ceiling.
 SEES = {
-    "object_accuracy": (("wrong colour", "blinking", "gone", "unedited"), ("ring", "blurred", "breathing", "grainy far")),
+    "object_accuracy": (
+        ("wrong colour", "blinking", "gone", "unedited"),
+        ("ring", "blurred", "breathing", "grainy far"),
+    ),
     "edit_error": (("wrong colour", "gone", "unedited"), ("grainy far",)),
     "residue": (("ring", "corner", "unedited"), ("wrong colour", "gone", "grainy far")),
-    "ghost": (("ring", "faint ring", "corner", "unedited"), ("ceiling", "blurred", "wrong colour", "flicker", "breathing", "too large", "gone", "grainy far")),
-    "steadiness": (("flicker", "breathing", "blinking"), ("blurred", "ring", "corner", "wrong colour", "unedited", "grainy far")),
+    "ghost": (
+        ("ring", "faint ring", "corner", "unedited"),
+        ("ceiling", "blurred", "wrong colour", "flicker", "breathing", "too large", "gone", "grainy far"),
+    ),
+    "steadiness": (
+        ("flicker", "breathing", "blinking"),
+        ("blurred", "ring", "corner", "wrong colour", "unedited", "grainy far"),
+    ),
     "edge": (("gone",), ("ring", "corner", "wrong colour", "grainy far")),
     "far_ssim": (("blurred", "grainy far"), ("ring", "corner", "wrong colour", "blinking", "gone", "unedited")),
     "far_pixels_off": (("blurred", "grainy far"), ("ring", "corner", "wrong colour", "blinking", "gone", "unedited")),
     "gated_total": (("wrong colour", "blinking", "gone", "unedited", "grainy far"), ("ring",)),
 }
-SAME = 0.01                              # of a measure whose best and worst are 1 apart: too little to be seen
+SAME = 0.01  # of a measure whose best and worst are 1 apart: too little to be seen
 
 
 @pytest.mark.parametrize("measure", SEES)
@@ -126,7 +156,9 @@ def test_the_true_answer_and_the_unedited_clip_are_the_ends(made):
     true, unedited = made["true"], made["unedited"]
     assert true["edit_error"] == true["residue"] == true["ghost"] == true["steadiness"] == true["far_pixels_off"] == 0
     assert true["far_ssim"] == pytest.approx(1, abs=1e-5) and true["gated_total"] == pytest.approx(1, abs=1e-5)
-    assert unedited["edit_error"] == unedited["residue"] == 1 and unedited["gated_total"] == 0 and unedited["ghost"] > 0.8
+    assert (
+        unedited["edit_error"] == unedited["residue"] == 1 and unedited["gated_total"] == 0 and unedited["ghost"] > 0.8
+    )
 
 
 def test_a_size_changes_no_measure(demo_model):
@@ -134,9 +166,12 @@ def test_a_size_changes_no_measure(demo_model):
     small, large = (make(resized(CASES["ball-to-star"], factor), demo_model) for factor in (1.0, 1.5))
     for name in ("ring", "corner", "wrong colour", "flicker", "unedited"):
         for measure in measures.MEASURES:
-            if measure not in ("background_psnr_db", "edge"):            # in finer pixels an edge is sharper
-                # A pixel's soft edge is another part of the thing: a twentieth of a measure's range, or half a pixel of motion.
-                assert small[name][measure] == pytest.approx(large[name][measure], abs=0.5 if measure == "motion_error_px" else 0.05), (name, measure)
+            if measure not in ("background_psnr_db", "edge"):  # in finer pixels an edge is sharper
+                # A pixel's soft edge is another part of the thing: a twentieth of a measure's range, or half a pixel of
+                # motion.
+                assert small[name][measure] == pytest.approx(
+                    large[name][measure], abs=0.5 if measure == "motion_error_px" else 0.05
+                ), (name, measure)
 
 
 def test_what_another_thing_hides_does_not_count():
@@ -153,7 +188,11 @@ def test_what_another_thing_hides_does_not_count():
 def test_a_thing_that_left_the_old_one_nothing_to_leave_has_no_residue():
     case = CASES["ball-to-star"]
     covered = replace(case, clip=case.truth.swap(0, Thing("star", "red")))
-    assert measures.errors.residue(covered, covered.clip.frames(), 0) == measures.errors.ghost(covered, covered.clip.frames(), 0) == 0
+    assert (
+        measures.errors.residue(covered, covered.clip.frames(), 0)
+        == measures.errors.ghost(covered, covered.clip.frames(), 0)
+        == 0
+    )
     assert measures.errors.edit_error(covered, covered.clip.frames(), 0) == 1
 
 
@@ -168,14 +207,20 @@ def test_the_edge_of_a_thing_is_sharp_whatever_its_colour_and_nothing_has_none()
 
 def test_a_codec_s_noise_is_forgiven_where_the_source_has_it():
     case = CASES["ball-to-star"]
-    noisy = np.clip(case.clip.frames().astype(int) + np.random.default_rng(0).integers(-9, 10, case.clip.frames().shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(
+        case.clip.frames().astype(int) + np.random.default_rng(0).integers(-9, 10, case.clip.frames().shape), 0, 255
+    ).astype(np.uint8)
     given, drawn = (measures.measure(case, noisy, source) for source in (noisy, None))
-    assert given["far_pixels_off"] == 0 < drawn["far_pixels_off"] and drawn["far_ssim"] < given["far_ssim"] == pytest.approx(1, abs=1e-5)
+    assert given["far_pixels_off"] == 0 < drawn["far_pixels_off"] and drawn["far_ssim"] < given[
+        "far_ssim"
+    ] == pytest.approx(1, abs=1e-5)
 
 
 def test_background_is_measured_beyond_the_halo_alone():
     """A wrong pixel 3 from the thing is within the soft edge that a composite has; one 20 away is not."""
     case = CASES["ball-to-star"]
     away = np.stack([ndimage.distance_transform_edt(~mask) for mask in measures.touched(case)])
-    near, far = (np.where(((low < away) & (away < high))[..., None], 0, case.truth.frames()) for low, high in ((0, 6), (20, 23)))
+    near, far = (
+        np.where(((low < away) & (away < high))[..., None], 0, case.truth.frames()) for low, high in ((0, 6), (20, 23))
+    )
     assert measures.measure(case, near)["far_pixels_off"] == 0 < measures.measure(case, far)["far_pixels_off"]

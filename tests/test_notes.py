@@ -1,9 +1,10 @@
 """What is not as the words asked for is said where the user sees it."""
+
 import threading
 
 import pytest
 from graphs import with_nodes
-from live_core import LiveError
+
 from live_core.notes import gathered, note
 
 
@@ -15,7 +16,13 @@ def test_notes_are_said_once_in_order_and_logged(caplog):
             note("b")
         note("c")
     note("d")
-    assert (outer, inner) == (["a", "c"], ["b"]) and [m.removeprefix("LIVE: ") for m in caplog.messages] == ["a", "b", "b", "c", "d"]
+    assert (outer, inner) == (["a", "c"], ["b"]) and [m.removeprefix("LIVE: ") for m in caplog.messages] == [
+        "a",
+        "b",
+        "b",
+        "c",
+        "d",
+    ]
 
 
 def test_another_thread_s_notes_are_its_own():
@@ -28,11 +35,16 @@ def test_another_thread_s_notes_are_its_own():
 
 @pytest.mark.host
 def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
-    """A black mask beside no local blend leaves the clip as it is. A run from ComfyUI's cache leaves the note standing, and a white mask takes it back."""
+    """A black mask beside no local blend leaves the clip as it is. A run from ComfyUI's cache leaves the note standing,
+    and a white mask takes it back.
+    """
     graph = workflow(**{"Edit Video.method.blend_threshold": 0})
     edit = next(name for name, node in graph.items() if node["class_type"] == "LIVE_Edit")
+
     def masked(value):
-        with_nodes(graph, {(edit, "mask"): ["drawn", 0]}, drawn=("SolidMask", {"value": value, "width": 128, "height": 128}))
+        with_nodes(
+            graph, {(edit, "mask"): ["drawn", 0]}, drawn=("SolidMask", {"value": value, "width": 128, "height": 128})
+        )
         return graph
 
     shown = []
@@ -41,9 +53,19 @@ def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
         runs = []
         for value in (0.0, 0.0, 1.0):
             shown.append([])
-            runs.append(await client.run(masked(value), lambda kind, data: kind == "text" and shown[-1].append(data[8:].decode())))
-        return [[text for text in history["outputs"].get(edit, {}).get("text", []) if text.startswith("mask:")] for _, _, history in runs]
+            runs.append(
+                await client.run(
+                    masked(value), lambda kind, data: kind == "text" and shown[-1].append(data[8:].decode())
+                )
+            )
+        return [
+            [text for text in history["outputs"].get(edit, {}).get("text", []) if text.startswith("mask:")]
+            for _, _, history in runs
+        ]
+
     first, cached, white = talk(twice)
     assert len(first) == 1 and "it is empty" in first[0] and cached == white == []
     assert len(shown[0]) == 1 and f"\u26a0 {first[0]}" in shown[0][0]
-    assert not shown[1] and all("it is empty" not in text for text in shown[2])          # of what comes from the cache nothing is sent
+    assert not shown[1] and all(
+        "it is empty" not in text for text in shown[2]
+    )  # of what comes from the cache nothing is sent

@@ -1,4 +1,5 @@
 """Parity with Tune-A-Video: inflation, a training step, its attention layers and DDIM inversion."""
+
 import json
 import shutil
 from dataclasses import replace
@@ -22,9 +23,11 @@ DEMO = ROOT / "demo" / "model"
 pytestmark = needed
 TAV = FramePlan(("first", "previous"))
 
+
 def tune_a_video(entry: dict) -> VideoUNet:
     """Our U-Net with a Tune-A-Video checkpoint's weights, under the names they have there."""
     from diffusers import UNet2DConditionModel
+
     config = dict(entry["options"]["unet2d_config"])
     unet = VideoUNet(UNet2DConditionModel.from_config(config))
     unet.unet.load_state_dict(load_file(FOLDER / entry["weights_file"]))
@@ -33,7 +36,9 @@ def tune_a_video(entry: dict) -> VideoUNet:
 
 def test_the_inflated_unet():
     entry, data = case("tav_unet")
-    noise = tune_a_video(entry)(frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV))
+    noise = tune_a_video(entry)(
+        frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV)
+    )
     close(frames_first(noise), data["out/sample"], entry)
 
 
@@ -50,7 +55,12 @@ def test_a_tune_a_video_folder_loads(scheme, tmp_path):
     save_file({name.replace("_temp.", scheme): tensor for name, tensor in weights.items()}, file)
     unet = load_folder(tmp_path / "m").unet
     with torch.no_grad():
-        noise = unet(frames_first(data["in/sample"]), data["in/timestep"], data["in/encoder_hidden_states"], plan=AttentionPlan(TAV))
+        noise = unet(
+            frames_first(data["in/sample"]),
+            data["in/timestep"],
+            data["in/encoder_hidden_states"],
+            plan=AttentionPlan(TAV),
+        )
     close(frames_first(noise), data["out/sample"], entry)
     half = file.rename(file.with_suffix(".fp16.safetensors"))
     again = load_folder(tmp_path / "m").unet.state_dict()
@@ -62,7 +72,10 @@ def test_a_tune_a_video_folder_loads(scheme, tmp_path):
 
 def test_zero_temporal_attention_is_no_temporal_attention():
     entry, data = case("tav_unet_zero_temporal")
-    for expected, zeroed in (("out/sample", ("to_out.0.weight", "to_out.0.bias")), ("out/sample_weight_zero_bias_kept", ("to_out.0.weight",))):
+    for expected, zeroed in (
+        ("out/sample", ("to_out.0.weight", "to_out.0.bias")),
+        ("out/sample_weight_zero_bias_kept", ("to_out.0.weight",)),
+    ):
         unet = tune_a_video(entry)
         for name, p in unet.unet.named_parameters():
             if ".attn_temp." in name and name.endswith(zeroed):
@@ -75,6 +88,7 @@ def test_zero_temporal_attention_is_no_temporal_attention():
 
 class RecordedText(LiveModel):
     """A model whose text encoder says what the case recorded, (L, d)."""
+
     def encode_text(self, text, concepts=()):
         return self.text_encoder
 
@@ -84,6 +98,7 @@ class RecordedText(LiveModel):
 
 class RecordedNoisyLatents(Schedule):
     """The reference adds noise in float32 even where it trains in float64, so the noisy latents are the recorded ones."""
+
     recorded = {}
 
     def add_noise(self, x0, noise, t):
@@ -92,7 +107,9 @@ class RecordedNoisyLatents(Schedule):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_two_training_steps(dtype, monkeypatch):
-    """Tuning itself: trainable set, noise, loss, gradients, clipping and AdamW, in float64 too, where the small terms show."""
+    """Tuning itself: trainable set, noise, loss, gradients, clipping and AdamW, in float64 too, where the small terms
+    show.
+    """
     entry, data = case("tav_train_step")
     options, tolerance, double = entry["options"], entry["tolerance"], dtype == torch.float64
     unet = tune_a_video(entry)
@@ -102,7 +119,9 @@ def test_two_training_steps(dtype, monkeypatch):
     ours = schedule(options["scheduler"])
     if double:
         ours = RecordedNoisyLatents(ours.alphas_cumprod)
-        ours.recorded.update({int(data[f"in/timesteps_{step}"]): frames_first(data[f"out/noisy_latents_{step}"])[0] for step in (0, 1)})
+        ours.recorded.update(
+            {int(data[f"in/timesteps_{step}"]): frames_first(data[f"out/noisy_latents_{step}"])[0] for step in (0, 1)}
+        )
     model = RecordedText(unet, None, data["in/encoder_hidden_states"][0], None, ours, "recorded", "recorded")
 
     timesteps, noises = (iter([data[f"in/{name}_{step}"] for step in (0, 1)]) for name in ("timesteps", "noise"))
@@ -111,24 +130,41 @@ def test_two_training_steps(dtype, monkeypatch):
     before_clipping = []
 
     def descend_and_tell(optimizer, masters, gradients, scale, most):
-        before_clipping.append(([g / scale for g in gradients], torch.linalg.vector_norm(torch.stack([g.norm() / scale for g in gradients]))))
+        before_clipping.append(
+            (
+                [g / scale for g in gradients],
+                torch.linalg.vector_norm(torch.stack([g.norm() / scale for g in gradients])),
+            )
+        )
         descend(optimizer, masters, gradients, scale, most)
+
     monkeypatch.setattr("live_core.tuning.descend", descend_and_tell)
     after = []
 
     def look(step, total, loss):
         after.append({name: p.detach().clone() for name, p in unet.trainable().items()})
+
     settings = TuneSettings(clip_steps=2, photo_steps=0, latent_prompt=False, frame_plan=TAV)
     tuning = tune(model, frames_first(data["in/latents"])[0].to(dtype), "", (), settings, look)
 
     assert set(tuning.tensors) == set(options["trainable_parameters"])
-    suffix, limit, loss_limit = ("_f64", tolerance["parameters_f64"]["atol"], tolerance["parameters_f64"]["loss_rtol"]) if double else \
-        ("", tolerance["parameters"]["atol"], tolerance["loss"]["rtol"])
+    suffix, limit, loss_limit = (
+        ("_f64", tolerance["parameters_f64"]["atol"], tolerance["parameters_f64"]["loss_rtol"])
+        if double
+        else ("", tolerance["parameters"]["atol"], tolerance["loss"]["rtol"])
+    )
     for step in (0, 1):
         assert abs(tuning.losses[0][step] / data[f"out/loss_{step}{suffix}"].item() - 1) < loss_limit
-        torch.testing.assert_close(before_clipping[step][1].float(), data[f"out/total_grad_norm_{step}"][0], atol=0, rtol=tolerance["loss"]["rtol"])
+        torch.testing.assert_close(
+            before_clipping[step][1].float(),
+            data[f"out/total_grad_norm_{step}"][0],
+            atol=0,
+            rtol=tolerance["loss"]["rtol"],
+        )
         for name in options["tracked_parameters"]:
-            torch.testing.assert_close(after[step][name], data[f"after_step_{step + 1}{suffix}/{name}"], atol=limit, rtol=0)
+            torch.testing.assert_close(
+                after[step][name], data[f"after_step_{step + 1}{suffix}/{name}"], atol=limit, rtol=0
+            )
     for name, gradient in zip(unet.trainable(), before_clipping[0][0]):
         theirs, limits = data[f"grad_0/{name}"], tolerance["gradients"]
         assert (gradient - theirs).norm() <= limits["relative_frobenius_per_tensor"] * theirs.norm(), name
@@ -139,15 +175,25 @@ def test_sparse_causal_attention():
     entry, data = case("sparse_causal_attention")
     for run in entry["options"]["runs"]:
         plan = AttentionPlan(TAV, streams=run["batch"], frames=run["video_length"])
-        ours = attend("self", under(data, f"{run['id']}/weights/"), run["heads"], data[f"{run['id']}/in/hidden_states"], None, plan)
+        ours = attend(
+            "self",
+            under(data, f"{run['id']}/weights/"),
+            run["heads"],
+            data[f"{run['id']}/in/hidden_states"],
+            None,
+            plan,
+        )
         close(ours, data[f"{run['id']}/out/hidden_states"], entry)
 
 
 def test_the_transformer_block_s_order_and_parts():
     from diffusers.models.attention import BasicTransformerBlock
+
     entry, data = case("tav_transformer_block")
     o = entry["options"]
-    block = BasicTransformerBlock(o["channels"], o["heads"], o["dim_head"], cross_attention_dim=o["cross_attention_dim"], activation_fn="geglu")
+    block = BasicTransformerBlock(
+        o["channels"], o["heads"], o["dim_head"], cross_attention_dim=o["cross_attention_dim"], activation_fn="geglu"
+    )
     holder = torch.nn.Module()
     holder.conv_norm_out, holder.block = torch.nn.GroupNorm(1, 4), block
     unet = VideoUNet(holder)

@@ -1,14 +1,17 @@
 """Spans, alignment and the token edit, by example and by property."""
+
 import pytest
 import torch
 from conftest import ROOT
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from transformers import CLIPTokenizer
+
 from live_core import LiveError
 from live_core.alignment import align_words
 from live_core.phrases import read_weights, read_windows
 from live_core.prompts import read_prompt, split_words
 from live_core.token_edits import at_step, place_words, refine_words, replace_words, swap_words, word_windows
-from transformers import CLIPTokenizer
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
 WORDS = ["a", "red", "ball", "moving", "on", "the", "meadow", "spiderman", "blue", "star", "and"]
@@ -22,7 +25,9 @@ def read(text, *placeholders):
 @given(sentences)
 def test_ids_are_the_tokenizer_s_own(text):
     prompt, theirs = read(text), TOKENIZER(text, padding="max_length", max_length=TOKENIZER.model_max_length).input_ids
-    assert [prompt.ids[t] for tokens in prompt.tokens for t in tokens] == theirs[1:theirs.index(TOKENIZER.eos_token_id)]
+    assert [prompt.ids[t] for tokens in prompt.tokens for t in tokens] == theirs[
+        1 : theirs.index(TOKENIZER.eos_token_id)
+    ]
     if len(theirs) == TOKENIZER.model_max_length:
         assert list(prompt.ids) == theirs
 
@@ -36,7 +41,7 @@ def test_words_and_spans():
     prompt = read("a Red car, moving <cat*>'s", "<cat*>")
     assert prompt.words == ("a", "Red", "car", ",", "moving", "<cat*>", "'s")
     assert prompt.tokens_of("red") == [2]
-    assert len(prompt.tokens_of("car")) == 2                       # not a word of this vocabulary: "c", "ar"
+    assert len(prompt.tokens_of("car")) == 2  # not a word of this vocabulary: "c", "ar"
     assert [prompt.ids[t] for t in prompt.tokens_of("<cat*>")] == [-1]
     assert prompt.tokens_of("red car") == [2, 3, 4]
     with pytest.raises(LiveError, match="'dog' is not in the prompt"):
@@ -50,10 +55,12 @@ def test_a_repeated_word_is_found_every_time():
 def test_a_long_prompt_goes_on_in_another_chunk():
     """Each with its own start and end, the words' tokens between them."""
     prompt, length = read("ball " * 100), TOKENIZER.model_max_length
-    chunks = [prompt.ids[i:i + length] for i in range(0, len(prompt.ids), length)]
+    chunks = [prompt.ids[i : i + length] for i in range(0, len(prompt.ids), length)]
     assert len(chunks) == 4 and len(chunks[-1]) == length and {chunk[0] for chunk in chunks} == {TOKENIZER.bos_token_id}
-    ball, = TOKENIZER("ball", add_special_tokens=False).input_ids
-    assert [chunk.count(ball) for chunk in chunks] == [30, 30, 30, 10] and [chunk[31] for chunk in chunks] == [TOKENIZER.eos_token_id] * 4
+    (ball,) = TOKENIZER("ball", add_special_tokens=False).input_ids
+    assert [chunk.count(ball) for chunk in chunks] == [30, 30, 30, 10] and [chunk[31] for chunk in chunks] == [
+        TOKENIZER.eos_token_id
+    ] * 4
     assert [prompt.ids[t] for (t,) in prompt.tokens] == [ball] * 100 and len(prompt.find("ball")) == 100
 
 
@@ -82,7 +89,9 @@ def test_swap_of_chosen_words_only():
 @settings(max_examples=60)
 @given(sentences, sentences)
 def test_every_token_keeps_its_share_of_attention(a, b):
-    """Each edit token has all of one attention, its own or the source's; alignment is in order, of equal words, one to one."""
+    """Each edit token has all of one attention, its own or the source's; alignment is in order, of equal words, one to
+    one.
+    """
     source, edit = read(a), read(b)
     mapping, keep = swap_words(source, edit)
     torch.testing.assert_close(mapping.sum(0) + keep, torch.ones(len(edit.ids)))
@@ -106,8 +115,10 @@ def test_a_new_thing_takes_the_place_of_the_words_it_replaces():
     mapping, keep = place_words(source, edit, swap_words(source, edit))
     (x,), (white,), (cone,) = (edit.tokens_of(word) for word in ("<x*>", "white", "cone"))
     red, ball, green, box = (source.tokens_of(word)[0] for word in ("red", "ball", "green", "box"))
-    assert mapping[:, x].nonzero().flatten().tolist() == [red, ball] and mapping[red, x] == mapping[ball, x] == 1      # two words become one: all of both
-    assert mapping[:, [white, cone]].nonzero().tolist() == [[green, 0], [box, 1]]                                      # as many: word by word
+    assert (
+        mapping[:, x].nonzero().flatten().tolist() == [red, ball] and mapping[red, x] == mapping[ball, x] == 1
+    )  # two words become one: all of both
+    assert mapping[:, [white, cone]].nonzero().tolist() == [[green, 0], [box, 1]]  # as many: word by word
     assert not keep[[x, white, cone]].any()
 
 
@@ -143,7 +154,7 @@ def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
         torch.testing.assert_close(mapping[a].sum(1), torch.ones(len(a)))
         torch.testing.assert_close(mapping[a][:, b].sum(), mapping[a].sum())
         torch.testing.assert_close(mapping[:, b].sum(0), torch.full((len(b),), len(a) / len(b)))
-    rest, share = marks(edit), len(source.ids) / len(edit.ids)               # 1 for as many chunks
+    rest, share = marks(edit), len(source.ids) / len(edit.ids)  # 1 for as many chunks
     torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), share))
     assert share != 1 or set(mapping[:, rest].unique().tolist()) == {0.0, 1.0}
     assert all(source.ids[i] == edit.ids[j] for j in rest for i in mapping[:, j].nonzero().flatten().tolist())
@@ -159,11 +170,20 @@ def test_refining_takes_equal_tokens_in_order_and_leaves_the_rest_alone(a, b):
     assert not keep[rest].any()
     torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), len(source.ids) / len(edit.ids)))
     pairs = [(int(mapping[:, j].argmax()), j) for j in own if not keep[j]]
-    assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(i < k for (i, _), (k, _) in zip(pairs, pairs[1:]))
-    assert len(pairs) >= sum(len(source.tokens[i]) for i, _ in align_words(source, edit))        # the longest: no shorter than what the words alone give
+    assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(
+        i < k for (i, _), (k, _) in zip(pairs, pairs[1:])
+    )
+    assert len(pairs) >= sum(
+        len(source.tokens[i]) for i, _ in align_words(source, edit)
+    )  # the longest: no shorter than what the words alone give
 
 
-@given(sentences, sentences, st.lists(st.booleans(), min_size=TOKENIZER.model_max_length, max_size=TOKENIZER.model_max_length), st.floats(0, 10))
+@given(
+    sentences,
+    sentences,
+    st.lists(st.booleans(), min_size=TOKENIZER.model_max_length, max_size=TOKENIZER.model_max_length),
+    st.floats(0, 10),
+)
 def test_a_step_s_edit_acts_in_its_window_and_by_its_weight(a, b, opened, weight):
     mapping, keep = swap_words(read(a), read(b))
     opened = torch.tensor(opened)
@@ -183,7 +203,9 @@ def test_windows_of_single_words():
     assert opened[:, prompt.tokens_of("<x*>")[0]].tolist() == [0] * 2 + [1] * 7
 
 
-@pytest.mark.parametrize("text", ["ball=0.4", "ball: 0.4", ": 0-0.4", "ball: 0.6-0.2", "ball: 0-1.5", "ball: 0..1-1", "ball: -1-1"])
+@pytest.mark.parametrize(
+    "text", ["ball=0.4", "ball: 0.4", ": 0-0.4", "ball: 0.6-0.2", "ball: 0-1.5", "ball: 0..1-1", "ball: -1-1"]
+)
 def test_a_window_that_is_none_is_quoted(text):
     with pytest.raises(LiveError, match="word windows: .*write word: start-end") as error:
         read_windows(f"red: 0-1, {text}")

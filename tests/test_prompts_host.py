@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from graphs import frames_of, message
-from live_core.pretrained import load_folder
 from safetensors.torch import save_file
+
+from live_core.pretrained import load_folder
 
 pytestmark = pytest.mark.host
 

@@ -1,9 +1,11 @@
 """A mask brought to the pictures' edges, and to what the edit changed."""
+
 import pytest
 import torch
+from graphs import message
+
 from demo.cases import CASES
 from demo.frames import to_pictures
-from graphs import message
 from live_core import LiveError
 from live_core.compositing import soften
 from live_core.interrupts import heeding
@@ -16,8 +18,11 @@ CASE = CASES["ball-to-star"]
 @pytest.fixture(scope="module")
 def clips():
     """Source, a perfect edit, and where either thing is."""
-    return to_pictures(CASE.clip.frames()[:3]), to_pictures(CASE.truth.frames()[:3]), torch.from_numpy(
-        (CASE.clip.masks(0)[:3] >= 0.5) | (CASE.truth.masks(0)[:3] >= 0.5)).float()
+    return (
+        to_pictures(CASE.clip.frames()[:3]),
+        to_pictures(CASE.truth.frames()[:3]),
+        torch.from_numpy((CASE.clip.masks(0)[:3] >= 0.5) | (CASE.truth.masks(0)[:3] >= 0.5)).float(),
+    )
 
 
 def blob(mask: torch.Tensor, cell: int = 8) -> torch.Tensor:
@@ -27,7 +32,7 @@ def blob(mask: torch.Tensor, cell: int = 8) -> torch.Tensor:
 
 
 def overlap(mask: torch.Tensor, true: torch.Tensor) -> float:
-    return float((torch.minimum(mask, true).sum() / torch.maximum(mask, true).sum()))
+    return float(torch.minimum(mask, true).sum() / torch.maximum(mask, true).sum())
 
 
 @pytest.mark.parametrize("radius", (8, 16))
@@ -54,7 +59,10 @@ def test_what_another_edit_changed_is_another_mask(clips):
     still = follow_edges(rough, source, torch.stack([edited[0], source[1], edited[2]]), 8)
     fine = follow_edges(rough, source, edited, 8)
     assert torch.equal(still[[0, 2]], fine[[0, 2]]) and not torch.equal(still[1], fine[1])
-    assert torch.equal(follow_edges(rough[:1], source[:1].expand(2, -1, -1, -1), edited[:1].expand(2, -1, -1, -1), 8), fine[:1].expand(2, -1, -1))
+    assert torch.equal(
+        follow_edges(rough[:1], source[:1].expand(2, -1, -1, -1), edited[:1].expand(2, -1, -1, -1), 8),
+        fine[:1].expand(2, -1, -1),
+    )
 
 
 def test_equal_pictures_have_no_edges_to_follow(clips):
@@ -62,7 +70,11 @@ def test_equal_pictures_have_no_edges_to_follow(clips):
     mask = torch.zeros(1, 24, 24)
     mask[:, 6:18, 6:18] = 1
     fine = follow_edges(mask, clips[0][:1, :24, :24], clips[0][:1, :24, :24], 3)
-    assert torch.equal(fine[0, 11:13], mask[0, 11:13]) and torch.equal(fine[0, :, 11:13], mask[0, :, 11:13]) and not (fine > mask).any()
+    assert (
+        torch.equal(fine[0, 11:13], mask[0, 11:13])
+        and torch.equal(fine[0, :, 11:13], mask[0, :, 11:13])
+        and not (fine > mask).any()
+    )
 
 
 def test_no_radius_leaves_the_mask_and_one_too_large_is_noted(clips):
@@ -73,8 +85,10 @@ def test_no_radius_leaves_the_mask_and_one_too_large_is_noted(clips):
         assert follow_edges(*small, 2).isfinite().all() and not notes
         assert torch.equal(follow_edges(*small, 50), follow_edges(*small, 2))
         assert follow_edges(*(clip[:, :1, :1] for clip in small), 3).shape == (3, 1, 1)
-    assert notes == ["edge radius: 50 is more than pictures of 6x6 hold, so it is 2; give no more than that",
-                     "edge radius: 3 is more than pictures of 1x1 hold, so it is 0; give no more than that"]
+    assert notes == [
+        "edge radius: 50 is more than pictures of 6x6 hold, so it is 2; give no more than that",
+        "edge radius: 3 is more than pictures of 1x1 hold, so it is 0; give no more than that",
+    ]
 
 
 def test_what_the_edit_left_alone_is_the_source_s_and_what_it_changed_is_not():
@@ -94,12 +108,18 @@ def test_what_the_edit_left_alone_is_the_source_s_and_what_it_changed_is_not():
 def test_less_than_the_autoencoder_s_own_error_is_no_change():
     source = torch.full((1, 16, 16, 3), 0.5)
     for off, expected in ((0.05, 0.0), (0.099, 0.0), (0.15, 0.5), (0.2, 1.0)):
-        assert changed(source, source + 0.1 + off, source + 0.1) == pytest.approx(torch.full((1, 16, 16), expected), abs=1e-4)
-    assert changed(source, source + 2 / 255, source).mean() == pytest.approx(1, abs=1e-3)               # a perfect autoencoder: from two levels on
+        assert changed(source, source + 0.1 + off, source + 0.1) == pytest.approx(
+            torch.full((1, 16, 16), expected), abs=1e-4
+        )
+    assert changed(source, source + 2 / 255, source).mean() == pytest.approx(
+        1, abs=1e-3
+    )  # a perfect autoencoder: from two levels on
 
 
 def test_the_old_thing_s_outline_does_not_come_back(clips, demo_model):
-    """The autoencoder errs most on an outline; where the edit took the thing away all of it has changed, the outline too."""
+    """The autoencoder errs most on an outline; where the edit took the thing away all of it has changed, the outline
+    too.
+    """
     source = clips[0]
     reconstruction = demo_model.decode_frames(demo_model.encode_frames(source))
     gone = demo_model.decode_frames(demo_model.encode_frames(to_pictures(CASE.truth.without(0).frames()[:3])))
@@ -120,7 +140,9 @@ def test_what_does_not_fit_is_said(clips):
         follow_edges(true[..., :64], source, edited, 2)
 
 
-@pytest.mark.parametrize("work", [lambda a, b, m: follow_edges(m, a, b, 2), lambda a, b, m: changed(a, b, a)], ids=["edges", "changed"])
+@pytest.mark.parametrize(
+    "work", [lambda a, b, m: follow_edges(m, a, b, 2), lambda a, b, m: changed(a, b, a)], ids=["edges", "changed"]
+)
 def test_every_frame_hears_an_interrupt(clips, work):
     rounds = []
 
@@ -128,6 +150,7 @@ def test_every_frame_hears_an_interrupt(clips, work):
         rounds.append(1)
         if len(rounds) == 2:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt), heeding(stop):
         work(*clips)
 
@@ -140,16 +163,27 @@ def test_the_node_gives_back_what_was_not_edited_and_says_what_radius_it_took(ta
         "clip": {"class_type": "LIVE_DemoClip", "inputs": {"case": "ball-to-star"}},
         "through": {"class_type": "LIVE_Reconstruct", "inputs": {"model": ["m", 0], "images": ["clip", 0]}},
         "all": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 128, "height": 128}},
-        "pasted": {"class_type": "LIVE_Composite", "inputs": {"images": ["clip", 0], "edited": ["through", 0], "mask": ["all", 0], "dilation": 0, "blur": 0.0}},
+        "pasted": {
+            "class_type": "LIVE_Composite",
+            "inputs": {"images": ["clip", 0], "edited": ["through", 0], "mask": ["all", 0], "dilation": 0, "blur": 0.0},
+        },
     }
-    graph["given back"] = {**graph["pasted"], "inputs": {**graph["pasted"]["inputs"], "reconstruction": ["through", 0], "edge_radius": 300}}
+    graph["given back"] = {
+        **graph["pasted"],
+        "inputs": {**graph["pasted"]["inputs"], "reconstruction": ["through", 0], "edge_radius": 300},
+    }
     shown = {"source": ["clip", 0], "as it is": ["through", 0], "edit": ["pasted", 0], "back": ["given back", 0]}
     graph |= {name: {"class_type": "PreviewImage", "inputs": {"images": link}} for name, link in shown.items()}
 
     async def run(client):
         outcome, events, history = await client.run(graph)
         assert outcome == "success", message(events)
-        return history["outputs"], {name: [await client.fetch(file) for file in history["outputs"][name]["images"]] for name in shown}
+        return history["outputs"], {
+            name: [await client.fetch(file) for file in history["outputs"][name]["images"]] for name in shown
+        }
+
     outputs, pictures = talk(run)
     assert pictures["edit"] == pictures["as it is"] != pictures["source"] == pictures["back"]
-    assert outputs["given back"]["text"] == ["edge radius: 300 is more than pictures of 128x128 hold, so it is 63; give no more than that"]
+    assert outputs["given back"]["text"] == [
+        "edge radius: 300 is more than pictures of 128x128 hold, so it is 63; give no more than that"
+    ]

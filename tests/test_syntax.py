@@ -7,14 +7,16 @@ import subprocess
 import pytest
 import torch
 from conftest import ROOT
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from transformers import CLIPTokenizer
+
 from live_core import LiveError
 from live_core.notes import gathered
 from live_core.prompts import check_prompt, read_prompt
 from live_core.syntax import check_syntax, pieces
 from live_core.text import Embeddings, encode, read_embedding
-from safetensors.torch import save_file
-from transformers import CLIPTokenizer
 
 DEMO = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")
 
@@ -123,8 +125,10 @@ def test_an_embedding_is_one_word_of_its_vectors(known):
     [
         (
             "a embedding:absent ball",
-            "'embedding:absent' is not there; write one of the .safetensors files of models/embeddings: cut, nan, "
-            "other, sub/one, sub/three, three",
+            (
+                "'embedding:absent' is not there; write one of the .safetensors files of models/embeddings: cut, nan, "
+                "other, sub/one, sub/three, three"
+            ),
         ),
         ("embedding:", "'embedding:' is not there"),
         ("embedding:../three", "is not there"),

@@ -1,10 +1,12 @@
 """Training of the demo model: what its loss and its captions are built from, and that it goes on where it stopped."""
+
 import signal
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from demo.data import LOOK, draw_look
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
@@ -35,7 +37,7 @@ def test_each_word_of_a_look_is_moved_by_its_own_vector(tokens):
     offsets = torch.randn(1, TOKENS, 128)
     placed = place(offsets, captions)
     assert placed.shape == (2, CONTEXT, 128) and placed[0].abs().max() == 0
-    assert torch.equal(placed[1, 2:2 + tokens], offsets[0, :tokens])
+    assert torch.equal(placed[1, 2 : 2 + tokens], offsets[0, :tokens])
     assert placed[1].abs().sum(-1).count_nonzero() == tokens
 
 

@@ -1,4 +1,7 @@
-"""A tuning that is stopped, killed or short of memory: the base stays as it was, and what goes on ends on the same bits."""
+"""A tuning that is stopped, killed or short of memory: the base stays as it was, and what goes on ends on the same
+bits.
+"""
+
 import copy
 import shutil
 from contextlib import contextmanager
@@ -7,11 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 from chain import CASE, FAST, assert_same, assert_untouched, bound, weights
+from safetensors.torch import save_file
+
 from demo.cases import CASES
 from live_core.descent import descend
 from live_core.notes import gathered
 from live_core.tuning import tune, tuning_key
-from safetensors.torch import save_file
 
 
 def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, concept):
@@ -20,6 +24,7 @@ def test_a_tuning_stopped_half_way_leaves_the_base_alone(demo_model, clip, conce
     def stop(step, total, latents):
         if step == 3:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop)
     assert_untouched(demo_model, before)
@@ -30,24 +35,32 @@ def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tu
     def stop(step, total, latents):
         if step == stop_at:
             raise KeyboardInterrupt
+
     steps = []
     with pytest.raises(KeyboardInterrupt):
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
-    tune(demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path)   # not this file's
-    again = tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, latents: steps.append(step), tmp_path)
+    tune(
+        demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path
+    )  # not this file's
+    again = tune(
+        demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, latents: steps.append(step), tmp_path
+    )
     assert steps == list(range(stop_at + 1, 5)) and not list(tmp_path.iterdir())
     assert_same(again, tuned.tuning)
 
 
 def test_a_tuning_stopped_within_every_step_ends_on_the_same_bits(demo_model, clip, concept, tuned, tmp_path):
-    """Stopped as ComfyUI stops it, before a U-Net forward: first within step 0, then within the step after the one it went on with."""
+    """Stopped as ComfyUI stops it, before a U-Net forward: first within step 0, then within the step after the one it
+    went on with.
+    """
     forwards = []
 
     def stop(*_):
         forwards.append(len(forwards))
         if len(forwards) > allowed:
             raise KeyboardInterrupt
+
     for run in range(5):
         forwards.clear()
         allowed = min(run, 1)
@@ -73,13 +86,14 @@ def interrupted_after_optimizer_step(at):
         taken.append(len(taken) + 1)
         if len(taken) == at:
             raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("live_core.tuning.descend", stop)
         yield
 
 
-@pytest.mark.parametrize("kept", [False, True])                           # whether a checkpoint of the step before lies there
-@pytest.mark.parametrize("at", [3, 4])                                    # a clip step, a photo step
+@pytest.mark.parametrize("kept", [False, True])  # whether a checkpoint of the step before lies there
+@pytest.mark.parametrize("at", [3, 4])  # a clip step, a photo step
 def test_a_step_that_is_half_done_is_never_kept(demo_model, clip, concept, tuned, tmp_path, monkeypatch, at, kept):
     monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1 if kept else 60)
     before, steps = weights(demo_model), []
@@ -93,8 +107,14 @@ def test_a_step_that_is_half_done_is_never_kept(demo_model, clip, concept, tuned
 
 
 def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, clip, concept, tmp_path):
-    """Each vector with its own moments: stopped after both have learned once, and again in the midst of the second's second step."""
-    two, settings, steps = bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,)), replace(FAST, clip_steps=1, photo_steps=4), []
+    """Each vector with its own moments: stopped after both have learned once, and again in the midst of the second's
+    second step.
+    """
+    two, settings, steps = (
+        bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,)),
+        replace(FAST, clip_steps=1, photo_steps=4),
+        [],
+    )
     whole = tune(demo_model, clip, CASE.prompt, two, settings)
     with pytest.raises(ZeroDivisionError):
         tune(demo_model, clip, CASE.prompt, two, settings, lambda step, *_: 1 // (step - 3), tmp_path)
@@ -107,34 +127,48 @@ def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, cli
 
 
 @pytest.mark.parametrize("at", [1, 2, 4])
-def test_a_tuning_whose_process_was_killed_goes_on_from_its_last_file(demo_model, clip, concept, tuned, tmp_path, monkeypatch, at):
+def test_a_tuning_whose_process_was_killed_goes_on_from_its_last_file(
+    demo_model, clip, concept, tuned, tmp_path, monkeypatch, at
+):
     monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
     folder, left, steps = tmp_path / "a", tmp_path / "b", []
 
     def keep(step, total, latents):
         if step == at:
             shutil.copytree(folder, left)
+
     assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, keep, folder), tuned.tuning)
-    assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, *_: steps.append(step), left), tuned.tuning)
+    assert_same(
+        tune(demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, *_: steps.append(step), left), tuned.tuning
+    )
     assert steps == list(range(at + 1, 5))
 
 
 def test_whatever_a_tuning_depends_on_is_in_its_key(demo_model, clip, concept):
     def key(model=demo_model, latents=clip, prompt=CASE.prompt, bound=concept, settings=FAST):
         return tuning_key(model, latents, prompt, (bound,), settings)
+
     other_text = replace(demo_model, text_encoder=copy.deepcopy(demo_model.text_encoder))
     with torch.no_grad():
         list(other_text.text_encoder.parameters())[-1].add_(0.1)
-    others = [key(other_text), key(replace(demo_model, fingerprint="another")), key(replace(demo_model, schedule=replace(demo_model.schedule, prediction="v_prediction"))),
-              key(latents=clip + 1e-3), key(prompt="another"), key(bound=replace(concept, reference=concept.reference + 1e-3)), key(bound=replace(concept, placeholder="<b*>")),
-              key(settings=replace(FAST, clip_steps=3)), key(settings=replace(FAST, seed=1))]
+    others = [
+        key(other_text),
+        key(replace(demo_model, fingerprint="another")),
+        key(replace(demo_model, schedule=replace(demo_model.schedule, prediction="v_prediction"))),
+        key(latents=clip + 1e-3),
+        key(prompt="another"),
+        key(bound=replace(concept, reference=concept.reference + 1e-3)),
+        key(bound=replace(concept, placeholder="<b*>")),
+        key(settings=replace(FAST, clip_steps=3)),
+        key(settings=replace(FAST, seed=1)),
+    ]
     assert key() == key() and len({key(), *others}) == 1 + len(others)
 
 
 @pytest.mark.parametrize("broken", [b"", b"half a file", "no tensors", "cut"])
 def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, concept, tuned, tmp_path, caplog, broken):
     file = tmp_path / f"{tuning_key(demo_model, clip, CASE.prompt, (concept,), FAST)}.safetensors"
-    if broken == "no tensors":                                             # as another version of this pack may have left it
+    if broken == "no tensors":  # as another version of this pack may have left it
         save_file({"value/latent_prompt": torch.zeros(1)}, file)
     elif broken == "cut":
         with pytest.raises(ZeroDivisionError):
@@ -147,7 +181,9 @@ def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, conce
     assert_same(again, tuned.tuning)
 
 
-def test_a_tuning_that_cannot_be_kept_goes_on_with_a_warning(demo_model, clip, concept, tuned, tmp_path, monkeypatch, caplog):
+def test_a_tuning_that_cannot_be_kept_goes_on_with_a_warning(
+    demo_model, clip, concept, tuned, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
     (tmp_path / "file").write_text("in the way")
     assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path / "file"), tuned.tuning)
@@ -159,28 +195,53 @@ def test_only_the_newest_unfinished_tunings_stay(demo_model, clip, tmp_path):
     first = []
     for seed in range(5):
         with pytest.raises(ZeroDivisionError):
-            tune(demo_model, clip, CASE.prompt, (), replace(FAST, photo_steps=0, seed=seed), lambda step, *_: 1 // (step - 1), tmp_path)
+            tune(
+                demo_model,
+                clip,
+                CASE.prompt,
+                (),
+                replace(FAST, photo_steps=0, seed=seed),
+                lambda step, *_: 1 // (step - 1),
+                tmp_path,
+            )
         first = first or [p.name for p in tmp_path.glob("?" * 32 + ".safetensors")]
     names = {p.name for p in tmp_path.iterdir()}
     assert "somebody's.safetensors" in names and len(names) == 4 and first[0] not in names
 
 
-def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(demo_model, clip, concept, tuned, monkeypatch):
-    """First with gradient checkpointing, to the same bits; then with fewer frames at a time; and the next one with all of it again."""
+def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(
+    demo_model, clip, concept, tuned, monkeypatch
+):
+    """First with gradient checkpointing, to the same bits; then with fewer frames at a time; and the next one with all
+    of it again.
+    """
     unet, grad, failures = demo_model.unet, torch.autograd.grad, []
 
     def crowded(*args, **options):
         if failures and failures.pop():
             raise torch.OutOfMemoryError("no room")
         return grad(*args, **options)
+
     monkeypatch.setattr(torch.autograd, "grad", crowded)
     runs = []
     hook = unet.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(len(runs)))
     try:
-        for fails, passes, hows in (([True], 1 + 4 + 2, ["with activations computed again in the backward pass"]),          # the failure, four steps, and again in both
-                                    ([True, True], 2 + 4 + 2, ["with activations computed again in the backward pass",      # backward passes that come this far
-                                                               "with 2 frames at a time and activations computed again"]),
-                                    ([], 4, [])):
+        for fails, passes, hows in (
+            (
+                [True],
+                1 + 4 + 2,
+                ["with activations computed again in the backward pass"],
+            ),  # the failure, four steps, and again in both
+            (
+                [True, True],
+                2 + 4 + 2,
+                [
+                    "with activations computed again in the backward pass",  # backward passes that come this far
+                    "with 2 frames at a time and activations computed again",
+                ],
+            ),
+            ([], 4, []),
+        ):
             failures += fails
             runs.clear()
             with gathered() as notes:

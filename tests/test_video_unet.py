@@ -1,10 +1,13 @@
 """Inflation: the identity cases are exact, folding holds for every shape, and what a run changes it puts back."""
+
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import tiny_unet
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
+
 from live_core import LiveError
 from live_core.attention import AttentionPlan
 from live_core.frames import LATENT_PROMPT, SLOTS, FramePlan
@@ -22,12 +25,16 @@ def test_identity_inflation_is_the_2d_model_frame_by_frame(streams, frames, size
     ours = video(x, 321, text)
     for s in range(streams):
         for f in range(frames):
-            torch.testing.assert_close(ours[s, f], flat(x[s, f][None], 321, text[s][None]).sample[0], atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                ours[s, f], flat(x[s, f][None], 321, text[s][None]).sample[0], atol=2e-5, rtol=1e-4
+            )
 
 
 def test_joint_norm_of_one_frame_is_the_2d_model():
     x, text = torch.randn(1, 1, 4, 16, 16), torch.randn(1, 7, 24)
-    torch.testing.assert_close(VideoUNet(tiny_unet())(x, 5, text, plan=PLAN)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        VideoUNet(tiny_unet())(x, 5, text, plan=PLAN)[0], tiny_unet()(x[0], 5, text).sample, atol=2e-5, rtol=1e-4
+    )
 
 
 def test_inflation_is_the_same_every_time_and_leaves_torch_s_own_randomness_alone():
@@ -48,8 +55,8 @@ def test_streams_do_not_touch_each_other(video_unet, frames, size, latent_prompt
     both = video_unet(x, 100, text, seats, plan)
     assert both.shape == x.shape
     for s in range(2):
-        alone = video_unet(x[s:s + 1], 100, text[s:s + 1], None if seats is None else seats[s:s + 1], plan)
-        torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
+        alone = video_unet(x[s : s + 1], 100, text[s : s + 1], None if seats is None else seats[s : s + 1], plan)
+        torch.testing.assert_close(both[s : s + 1], alone, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("latent_prompt", [False, True])
@@ -58,10 +65,14 @@ def test_each_stream_may_have_its_own_timestep(video_unet, latent_prompt):
     seats = torch.randn(2, 4, 16, 16) if latent_prompt else None
     both = video_unet(x, timesteps, text, seats, PLAN)
     for s in range(2):
-        alone = video_unet(x[s:s + 1], int(timesteps[s]), text[s:s + 1], None if seats is None else seats[s:s + 1], PLAN)
-        torch.testing.assert_close(both[s:s + 1], alone, atol=2e-5, rtol=1e-4)
+        alone = video_unet(
+            x[s : s + 1], int(timesteps[s]), text[s : s + 1], None if seats is None else seats[s : s + 1], PLAN
+        )
+        torch.testing.assert_close(both[s : s + 1], alone, atol=2e-5, rtol=1e-4)
     one = video_unet(x, torch.tensor(20), text, seats, PLAN)
-    assert torch.equal(one, video_unet(x, 20, text, seats, PLAN)) and torch.equal(one, video_unet(x, torch.tensor([20, 20]), text, seats, PLAN))
+    assert torch.equal(one, video_unet(x, 20, text, seats, PLAN)) and torch.equal(
+        one, video_unet(x, torch.tensor([20, 20]), text, seats, PLAN)
+    )
     with pytest.raises(LiveError, match=r"timestep: \(3,\) for 2 streams"):
         video_unet(x, torch.tensor([1, 2, 3]), text, seats, PLAN)
 
@@ -69,7 +80,9 @@ def test_each_stream_may_have_its_own_timestep(video_unet, latent_prompt):
 def test_temporal_attention_and_other_frames_matter(video_unet):
     x, text = torch.randn(1, 4, 4, 16, 16), torch.randn(1, 7, 24)
     out = video_unet(x, 100, text, plan=PLAN)
-    assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(replace(PLAN.frame_plan, temporal=False))), atol=1e-3)
+    assert not torch.allclose(
+        out, video_unet(x, 100, text, plan=AttentionPlan(replace(PLAN.frame_plan, temporal=False))), atol=1e-3
+    )
     assert not torch.allclose(out, video_unet(x, 100, text, plan=AttentionPlan(FramePlan(("self",)))), atol=1e-3)
 
 
@@ -77,7 +90,10 @@ def test_a_latent_prompt_that_no_frame_attends_to_counts_in_the_joint_norms_only
     x, text, seats = torch.randn(1, 3, 4, 16, 16), torch.randn(1, 7, 24), torch.randn(2, 1, 4, 16, 16)
 
     def of(seat, norm):
-        return video_unet(x, 100, text, seat, AttentionPlan(FramePlan(("first", "previous"), norm=norm, temporal=False)))
+        return video_unet(
+            x, 100, text, seat, AttentionPlan(FramePlan(("first", "previous"), norm=norm, temporal=False))
+        )
+
     without = of(None, "clip")
     for seat in seats:
         torch.testing.assert_close(of(seat, "clip"), without, atol=2e-5, rtol=1e-4)
@@ -93,7 +109,12 @@ def test_latent_prompt_is_seen_and_its_output_dropped(video_unet):
 
 def test_frame_plan_rows():
     assert FramePlan(("first", "previous")).sources(3, False) == [[0, 0], [0, 0], [0, 1]]
-    assert FramePlan(("latent_prompt", "first", "previous")).sources(3, True) == [[0, 1], [0, 1, 1], [0, 1, 1], [0, 1, 2]]
+    assert FramePlan(("latent_prompt", "first", "previous")).sources(3, True) == [
+        [0, 1],
+        [0, 1, 1],
+        [0, 1, 1],
+        [0, 1, 2],
+    ]
     assert FramePlan(("middle",)).sources(4, False) == [[1]] * 4
     with pytest.raises(LiveError, match="sideways"):
         FramePlan(("sideways",))
@@ -106,15 +127,24 @@ STEPS = {"-2": -2, "-1": -1, "+1": 1, "+3": 3}
 
 @given(st.lists(st.sampled_from((*SLOTS, *STEPS)), min_size=1, max_size=4).map(tuple), st.integers(1, 9))
 def test_frame_plans_read_frames_that_are_there(slots, frames):
-    """Without a latent prompt: a row a frame, a slot's frames at its place, none before the first. With one: the same, one further on."""
+    """Without a latent prompt: a row a frame, a slot's frames at its place, none before the first. With one: the same,
+    one further on.
+    """
     clip_slots = tuple(slot for slot in slots if slot != LATENT_PROMPT)
     if clip_slots:
         rows = FramePlan(slots).sources(frames, False)
         assert len(rows) == frames and all(0 <= j < frames for row in rows for j in row)
         assert {len(row) for row in rows} == {sum(frames if slot == "all" else 1 for slot in clip_slots)}
         for i, row in enumerate(rows):
-            where = {"self": [i], "first": [0], "previous": [max(i - 1, 0)], "middle": [(frames - 1) // 2], "last": [frames - 1],
-                     "all": list(range(frames)), **{slot: [min(max(i + step, 0), frames - 1)] for slot, step in STEPS.items()}}
+            where = {
+                "self": [i],
+                "first": [0],
+                "previous": [max(i - 1, 0)],
+                "middle": [(frames - 1) // 2],
+                "last": [frames - 1],
+                "all": list(range(frames)),
+                **{slot: [min(max(i + step, 0), frames - 1)] for slot, step in STEPS.items()},
+            }
             assert row == sum((where[slot] for slot in clip_slots), [])
         shifted = [[1 + j for j in row] for row in rows]
     else:
@@ -148,9 +178,16 @@ def test_half_precision(video_unet, dtype):
 
 @pytest.mark.parametrize("latent_prompt", [False, True])
 def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_unet, monkeypatch, caplog, latent_prompt):
-    """A device that cannot hold the gathered keys and values of more than three frames, nor a feed-forward of more than six rows."""
+    """A device that cannot hold the gathered keys and values of more than three frames, nor a feed-forward of more than
+    six rows.
+    """
     from live_core import attention
-    x, text, seats = torch.randn(2, 5, 4, 16, 16), torch.randn(2, 7, 24), torch.randn(2, 4, 16, 16) if latent_prompt else None
+
+    x, text, seats = (
+        torch.randn(2, 5, 4, 16, 16),
+        torch.randn(2, 7, 24),
+        torch.randn(2, 4, 16, 16) if latent_prompt else None,
+    )
     plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")), tap=attention.WordTap(0))
     expected, expected_maps = video_unet(x, 100, text, seats, plan), plan.tap.maps
     fused, most = torch.nn.functional.scaled_dot_product_attention, []
@@ -163,7 +200,8 @@ def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_un
     def crowded(_module, inputs):
         most.append(len(inputs[0]))
         if most[-1] > 6:
-            raise RuntimeError("CUDA error: out of memory")                # as kernels say it
+            raise RuntimeError("CUDA error: out of memory")  # as kernels say it
+
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", small)
     hooks = [block.ff.register_forward_pre_hook(crowded) for block in video_unet._blocks]
     again = AttentionPlan(plan.frame_plan, tap=attention.WordTap(0))
@@ -173,21 +211,27 @@ def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_un
         assert most[-1] <= 6 and "went on with 3 frames at a time" in caplog.text
         tries = len(most)
         video_unet(x, 100, text, seats, again)
-        assert all(n <= 6 for n in most[tries:])                           # remembered: no second failure
+        assert all(n <= 6 for n in most[tries:])  # remembered: no second failure
     monkeypatch.undo()
     for hook in hooks:
         hook.remove()
-    assert torch.equal(video_unet(x, 100, text, seats, plan), expected)    # and forgotten when the run is over
+    assert torch.equal(video_unet(x, 100, text, seats, plan), expected)  # and forgotten when the run is over
 
 
-@pytest.mark.parametrize("error,tries", [(torch.OutOfMemoryError("no room"), 3), (RuntimeError("sizes do not match"), 1)], ids=["one frame", "another error"])
+@pytest.mark.parametrize(
+    "error,tries",
+    [(torch.OutOfMemoryError("no room"), 3), (RuntimeError("sizes do not match"), 1)],
+    ids=["one frame", "another error"],
+)
 def test_what_less_memory_does_not_help_is_an_error(video_unet, monkeypatch, error, tries):
     from live_core import attention
+
     calls = []
 
     def never(*_):
         calls.append(1)
         raise error
+
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", never)
     with pytest.raises(type(error), match=str(error)):
         video_unet(torch.randn(1, 3, 4, 16, 16), 100, torch.randn(1, 7, 24))

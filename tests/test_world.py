@@ -1,7 +1,9 @@
 """The demo world: seeded, and honest about where things are."""
+
 import numpy as np
 import pytest
 from conftest import ROOT
+
 from demo.cases import CASES
 from demo.measure import measure
 from demo.outlines import FREE_FAMILIES, outline, resembles_held_out
@@ -91,4 +93,7 @@ def test_the_judge_knows_the_true_answer_from_the_unedited_clip(case):
 def test_the_help_page_has_every_case_s_words():
     page = (ROOT / "web" / "docs" / "LIVE_DemoClip.md").read_text().replace("`", "")
     for case in CASES.values():
-        assert f"| {case.name} | {case.prompt} | {case.edit_prompt} | {', '.join(swap.initial_word for swap in case.swaps)} |" in page
+        assert (
+            f"| {case.name} | {case.prompt} | {case.edit_prompt} |"
+            f" {', '.join(swap.initial_word for swap in case.swaps)} |" in page
+        )

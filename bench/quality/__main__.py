@@ -1,12 +1,14 @@
 """LIVE, its ablations and the baselines on seeded cases with true answers.
 
-    python -m bench.quality                                  # every case, every variant; hours on two cores
-    python -m bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality
-    python -m bench.quality --seeds fresh                    # the same on seeds by which nothing was chosen, reported apart
+    python -m bench.quality                                  # every case, every variant; hours on two cores python -m
+    bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality python -m bench.quality --seeds
+    fresh                    # the same on seeds by which nothing was chosen, reported apart
 
-Results are kept row by row in <out>/rows.jsonl and not measured twice: a run that was stopped goes on, and several may share
-a folder (`--part 0/2`, `--part 1/2`). Tables, intervals, plots and contact sheets are drawn from the rows at the end.
+Results are kept row by row in <out>/rows.jsonl and not measured twice: a run that was stopped goes on, and several may
+share a folder (`--part 0/2`, `--part 1/2`). Tables, intervals, plots and contact sheets are drawn from the rows at the
+end.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,6 +17,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+
 from demo.cases import Case
 from demo.frames import to_frames, to_pictures
 from demo.measure import VIEWED, measure, psnr, touched
@@ -37,15 +40,40 @@ from .variants import SHIPPED, VARIANTS, Variant
 
 CEILING = "ceiling"
 # Rows that are no edit.
-BOUNDS = {UNEDITED: "the clip as it is", CEILING: "the true answer through the autoencoder and the shipped composite, in its true mask: what a perfect edit measures"}
+BOUNDS = {
+    UNEDITED: "the clip as it is",
+    CEILING: (
+        "the true answer through the autoencoder and the shipped composite, in its true mask: what a perfect edit"
+        " measures"
+    ),
+}
 
 # 1: more is better; -1: less is.
-MEASURES = {"object_accuracy": 1, "object_error": -1, "mask_iou": 1, "motion_error_px": -1, "background_psnr_db": 1, "background_ssim": 1, "background_psnr_before_db": 1,
-            "background_ssim_before": 1, "temporal_consistency": 1, "flicker": -1, **VIEWED}
+MEASURES = {
+    "object_accuracy": 1,
+    "object_error": -1,
+    "mask_iou": 1,
+    "motion_error_px": -1,
+    "background_psnr_db": 1,
+    "background_ssim": 1,
+    "background_psnr_before_db": 1,
+    "background_ssim_before": 1,
+    "temporal_consistency": 1,
+    "flicker": -1,
+    **VIEWED,
+}
 # What a shipped case is to reach, all at once.
 TARGETS = {"object_accuracy": 0.8, "motion_error_px": 6, "background_psnr_db": 30}
-PLOTTED = ("object_accuracy", "edit_error", "ghost", "gated_total", "object_error", "motion_error_px", "background_psnr_db")
-AGAINST_CEILING = ("edit_error", "steadiness", "edge")           # what a perfect edit by this model does not have perfect either
+PLOTTED = (
+    "object_accuracy",
+    "edit_error",
+    "ghost",
+    "gated_total",
+    "object_error",
+    "motion_error_px",
+    "background_psnr_db",
+)
+AGAINST_CEILING = ("edit_error", "steadiness", "edge")  # what a perfect edit by this model does not have perfect either
 
 
 class Bench:
@@ -68,22 +96,33 @@ class Bench:
             concepts = ()
             for swap in self.case.swaps:
                 photo = self.model.encode_frames(to_pictures(swap.photo.frames()))
-                concepts = bind(swap.placeholder, swap.initial_word, photo, self.model.tokenizer, self.model.text_encoder, concepts)
+                concepts = bind(
+                    swap.placeholder, swap.initial_word, photo, self.model.tokenizer, self.model.text_encoder, concepts
+                )
             return self.model.with_tuning(tune(self.model, self.latents, self.case.prompt, concepts, settings))
+
         return self._once(("tune", settings), make)
 
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
         model, _ = self.tuned(tuning)
-        return self._once(("invert", tuning, method.frame_plan, method.latent_prompt), lambda: invert(model, self.latents, self.case.prompt, method, self.steps))
+        return self._once(
+            ("invert", tuning, method.frame_plan, method.latent_prompt),
+            lambda: invert(model, self.latents, self.case.prompt, method, self.steps),
+        )
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
         model, _ = self.tuned(variant.tuning)
         inversion, _ = self.inverted(variant.tuning, variant.method)
 
         def make():
-            start = find_null_text(model, inversion, variant.method.guidance_scale, NULL_TEXT_STEPS) if variant.null_text else inversion
+            start = (
+                find_null_text(model, inversion, variant.method.guidance_scale, NULL_TEXT_STEPS)
+                if variant.null_text
+                else inversion
+            )
             result = edit(model, start, Edit(self.case.edit_prompt), variant.method)
             return self.model.decode_frames(result.latents), result
+
         return self._once(("edit", variant.tuning, variant.method, variant.null_text), make)
 
     def soft(self, variant: Variant, pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -91,7 +130,9 @@ class Bench:
         if not variant.pasted:
             return torch.ones_like(mask)
         soft = soften(follow_edges(mask, self.clip, pictures, variant.edge_radius), variant.dilation, variant.blur)
-        return soft * changed(self.clip, pictures, self.model.decode_frames(self.latents)) if variant.gives_back else soft
+        return (
+            soft * changed(self.clip, pictures, self.model.decode_frames(self.latents)) if variant.gives_back else soft
+        )
 
     def run(self, name: str) -> tuple[dict[str, float], np.ndarray]:
         """A variant's measures, and its frames (f, H, W, 3) uint8."""
@@ -116,42 +157,92 @@ def row(case: Case, frames: np.ndarray, before: np.ndarray, mask: np.ndarray) ->
     def ssim(edited: np.ndarray) -> float:
         a, b = to_pictures(edited), to_pictures(source)
         return float(metrics.ssim(a, b, torch.from_numpy(outside)).mean())
-    return {**measure(case, frames),
-            "mask_iou": float((mask & true).sum() / (mask | true).sum()),
-            "background_ssim": ssim(frames),
-            "background_psnr_before_db": psnr(source, before, outside),
-            "background_ssim_before": ssim(before),
-            "flicker": flicker(frames, source, outside)}
+
+    return {
+        **measure(case, frames),
+        "mask_iou": float((mask & true).sum() / (mask | true).sum()),
+        "background_ssim": ssim(frames),
+        "background_psnr_before_db": psnr(source, before, outside),
+        "background_ssim_before": ssim(before),
+        "flicker": flicker(frames, source, outside),
+    }
 
 
 def flicker(frames: np.ndarray, source: np.ndarray, where: np.ndarray) -> float:
-    """How much more the edit changes from frame to frame than the source does, in levels of 255, over pixels that are in `where` in both."""
+    """How much more the edit changes from frame to frame than the source does, in levels of 255, over pixels that are
+    in `where` in both.
+    """
     steady = where[1:] & where[:-1]
     change = np.abs(np.diff(frames.astype(float), axis=0) - np.diff(source.astype(float), axis=0)).mean(-1)
     return float(change[steady].mean())
 
 
 def tables(rows: Measured) -> str:
-    """Means with intervals; each variant's difference from LIVE over the cases both have, and over those of them that the measures can tell; LIVE by
-    kind of case."""
+    """Means with intervals; each variant's difference from LIVE over the cases both have, and over those of them that
+    the measures can tell; LIVE by kind of case."""
+
     def differences(cases: Iterable[str]) -> list[str]:
-        pairs = {name: [(rows["live"][case], per_case[case]) for case in cases if case in per_case and case in rows["live"]] for name, per_case in rows.items() if name != "live"}
-        return table("live −", MEASURES, {name: [{m: live[m] - other[m] for m in MEASURES if m in live and m in other} for live, other in found] for name, found in pairs.items() if found})
+        pairs = {
+            name: [(rows["live"][case], per_case[case]) for case in cases if case in per_case and case in rows["live"]]
+            for name, per_case in rows.items()
+            if name != "live"
+        }
+        return table(
+            "live −",
+            MEASURES,
+            {
+                name: [{m: live[m] - other[m] for m in MEASURES if m in live and m in other} for live, other in found]
+                for name, found in pairs.items()
+                if found
+            },
+        )
 
     lines = [*table("variant", MEASURES, {name: list(per_case.values()) for name, per_case in rows.items()}), ""]
     if "live" in rows:
-        lines += ["LIVE minus each variant, case by case (an interval without 0 is a difference):", "", *differences(rows["live"]), ""]
+        lines += [
+            "LIVE minus each variant, case by case (an interval without 0 is a difference):",
+            "",
+            *differences(rows["live"]),
+            "",
+        ]
         if missed := [case for case, row in rows.get(CEILING, {}).items() if not meets_targets(row)]:
-            lines += [f"The same without {', '.join(missed)}, where the ceiling itself does not have {_targets()}:", "",
-                      *differences([case for case in rows["live"] if case not in missed]), ""]
+            lines += [
+                f"The same without {', '.join(missed)}, where the ceiling itself does not have {_targets()}:",
+                "",
+                *differences([case for case in rows["live"] if case not in missed]),
+                "",
+            ]
         kinds = dict.fromkeys(map(kind_of, rows["live"]))
-        lines += ["LIVE by kind of case:", "", *table("kind", MEASURES, {kind: list(of_kind(rows, kind)["live"].values()) for kind in kinds}), ""]
-    timed = {name: np.mean([row["seconds"] for row in per_case.values()]) for name, per_case in rows.items() if all("seconds" in row for row in per_case.values())}
+        lines += [
+            "LIVE by kind of case:",
+            "",
+            *table("kind", MEASURES, {kind: list(of_kind(rows, kind)["live"].values()) for kind in kinds}),
+            "",
+        ]
+    timed = {
+        name: np.mean([row["seconds"] for row in per_case.values()])
+        for name, per_case in rows.items()
+        if all("seconds" in row for row in per_case.values())
+    }
     if timed:
-        lines += ["Seconds a case (tune, invert, edit; one thread a process): " + ", ".join(f"{name} {mean:.0f}" for name, mean in timed.items()) + ".", ""]
+        lines += [
+            "Seconds a case (tune, invert, edit; one thread a process): "
+            + ", ".join(f"{name} {mean:.0f}" for name, mean in timed.items())
+            + ".",
+            "",
+        ]
     lines += against_ceiling(rows)
-    lines += [f"Cases with {_targets()}, all at once: " + ", ".join(f"{name} {sum(map(meets_targets, per_case.values()))} of {len(per_case)}" for name, per_case in rows.items()) + ".", "",
-              "Variants:", "", *(f"- **{name}**: {BOUNDS.get(name) or VARIANTS[name].claim or 'the shipped settings'}" for name in rows)]
+    lines += [
+        f"Cases with {_targets()}, all at once: "
+        + ", ".join(
+            f"{name} {sum(map(meets_targets, per_case.values()))} of {len(per_case)}" for name, per_case in rows.items()
+        )
+        + ".",
+        "",
+        "Variants:",
+        "",
+        *(f"- **{name}**: {BOUNDS.get(name) or VARIANTS[name].claim or 'the shipped settings'}" for name in rows),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -160,8 +251,15 @@ def against_ceiling(rows: Measured) -> list[str]:
     lines = []
     for measure in AGAINST_CEILING:
         top = {case: row[measure] for case, row in rows.get(CEILING, {}).items() if measure in row}
-        pairs = {name: [(row[measure], top[case]) for case, row in per_case.items() if measure in row and case in top] for name, per_case in rows.items()}
-        if found := [f"{name} {np.mean(found, 0)[0] / np.mean(found, 0)[1]:.2f}" for name, found in pairs.items() if found and name not in BOUNDS]:
+        pairs = {
+            name: [(row[measure], top[case]) for case, row in per_case.items() if measure in row and case in top]
+            for name, per_case in rows.items()
+        }
+        if found := [
+            f"{name} {np.mean(found, 0)[0] / np.mean(found, 0)[1]:.2f}"
+            for name, found in pairs.items()
+            if found and name not in BOUNDS
+        ]:
             lines += [f"{measure}, times the ceiling's: {', '.join(found)}.", ""]
     return lines
 
@@ -177,23 +275,48 @@ def meets_targets(row: dict[str, float]) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", nargs="*", default=list(KINDS), help="kinds, or single cases such as fast-0, of the chosen seeds")
-    parser.add_argument("--seeds", choices=list(SEEDS), default="tuned", help="tuned: those that settings were chosen by; fresh: those that nothing was chosen by")
+    parser.add_argument(
+        "--cases", nargs="*", default=list(KINDS), help="kinds, or single cases such as fast-0, of the chosen seeds"
+    )
+    parser.add_argument(
+        "--seeds",
+        choices=list(SEEDS),
+        default="tuned",
+        help="tuned: those that settings were chosen by; fresh: those that nothing was chosen by",
+    )
     parser.add_argument("--count", type=int, help="at most so many cases of each kind")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     add_arguments(parser, "output/quality")
     args = parser.parse_args(arguments)
-    cases = [case for case in all_cases(args.seeds) if {(name := case.name.removeprefix(FRESH)), kind_of(name)} & set(args.cases)
-             and (args.count is None or int(name.rsplit("-")[-1]) < args.count)]
+    cases = [
+        case
+        for case in all_cases(args.seeds)
+        if {(name := case.name.removeprefix(FRESH)), kind_of(name)} & set(args.cases)
+        and (args.count is None or int(name.rsplit("-")[-1]) < args.count)
+    ]
     log, model = Rows(args.out), load_folder(MODEL)
     weights = weights_of(model)
-    keys = {UNEDITED: UNEDITED, CEILING: key_of(weights, SHIPPED.blur, SHIPPED.dilation), **{name: variant.key(weights, args.steps) for name, variant in VARIANTS.items()}}
-    log.measure(cases[args.part], {name: keys[name] for name in (UNEDITED, CEILING, *args.variants)}, lambda case: Bench(model, case, args.steps).run)
+    keys = {
+        UNEDITED: UNEDITED,
+        CEILING: key_of(weights, SHIPPED.blur, SHIPPED.dilation),
+        **{name: variant.key(weights, args.steps) for name, variant in VARIANTS.items()},
+    }
+    log.measure(
+        cases[args.part],
+        {name: keys[name] for name in (UNEDITED, CEILING, *args.variants)},
+        lambda case: Bench(model, case, args.steps).run,
+    )
     fresh = args.seeds == "fresh"
-    rows = {name: {case: row for case, row in per_case.items() if case.startswith(FRESH) == fresh} for name, per_case in log.of(keys).items()}
+    rows = {
+        name: {case: row for case, row in per_case.items() if case.startswith(FRESH) == fresh}
+        for name, per_case in log.of(keys).items()
+    }
     rows, suffix = {name: per_case for name, per_case in rows.items() if per_case}, "-fresh" if fresh else ""
     report = args.out / f"RESULTS{suffix}.md"
-    report.write_text(f"Model {model.fingerprint}, {args.steps} DDIM steps, {args.seeds} seeds. Means over cases with 95 % bootstrap intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows))
+    report.write_text(
+        f"Model {model.fingerprint}, {args.steps} DDIM steps, {args.seeds} seeds. Means over cases with 95 % bootstrap"
+        f" intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows)
+    )
     write_csv(args.out / f"results{suffix}.csv", rows, {**MEASURES, "seconds": -1})
     for measure in PLOTTED:
         plot(args.out / "plots" / f"{measure}{suffix}.png", measure, rows)

@@ -1,29 +1,47 @@
-"""Seeded cases over the demo world, each with its true answer. A kind asks one question; only "outside" leaves the vocabulary.
+"""Seeded cases over the demo world, each with its true answer. A kind asks one question; only "outside" leaves the
+vocabulary.
 
-There are two sets. By the *tuned* one settings were chosen; the *fresh* one, named "fresh-<kind>-<index>", is drawn by seeds that nobody chose
-anything by, and is reported apart: what holds there holds.
+There are two sets. By the *tuned* one settings were chosen; the *fresh* one, named "fresh-<kind>-<index>", is drawn by
+seeds that nobody chose anything by, and is reported apart: what holds there holds.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+
 from demo.cases import Case, Swap
 from demo.world import OTHER_SHAPES, PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
 
-SEEDS = {"tuned": 2_100_000_000, "fresh": 2_300_000_000}      # first of each set: none of the training pictures, the held-out ones or the shipped cases
+SEEDS = {
+    "tuned": 2_100_000_000,
+    "fresh": 2_300_000_000,
+}  # first of each set: none of the training pictures, the held-out ones or the shipped cases
 FRESH = "fresh-"
 KINDS = {"inside": 8, "outside": 8, "fast": 6, "slow": 6, "scale": 6, "exit": 6, "two": 6, "distractor": 6}
-MOTION = {"fast": {"speed": 1.6}, "slow": {"speed": 0.35}, "scale": {"growth": 0.6}, "two": {"speed": 0.6}, "distractor": {"speed": 0.6}}
+MOTION = {
+    "fast": {"speed": 1.6},
+    "slow": {"speed": 0.35},
+    "scale": {"growth": 0.6},
+    "two": {"speed": 0.6},
+    "distractor": {"speed": 0.6},
+}
 
 
 def make(kind: str, index: int, frames: int = 8) -> Case:
-    """Case `index` of a kind, "inside" or "fresh-inside". The first thing is swapped; a second, in "two" and "distractor", must stay."""
+    """Case `index` of a kind, "inside" or "fresh-inside". The first thing is swapped; a second, in "two" and
+    "distractor", must stay.
+    """
     seeds, kind = "fresh" if kind.startswith(FRESH) else "tuned", kind.removeprefix(FRESH)
     seed = SEEDS[seeds] + 1000 * list(KINDS).index(kind) + 10 * index
     rng = np.random.default_rng(seed)
     source = random_thing(rng)
-    others = [thing for thing in (random_thing(rng) for _ in range(50)) if thing.shape != source.shape and thing.colour != source.colour]
+    others = [
+        thing
+        for thing in (random_thing(rng) for _ in range(50))
+        if thing.shape != source.shape and thing.colour != source.colour
+    ]
     target = _outside(rng, others[0], index) if kind == "outside" else others[0]
     things = (source,)
     if kind == "two":
@@ -41,7 +59,12 @@ def make(kind: str, index: int, frames: int = 8) -> Case:
 def all_cases(seeds: str = "tuned") -> list[Case]:
     """A set's cases, the first of every kind first, so that a part of them asks every question."""
     prefix = FRESH if seeds == "fresh" else ""
-    return [make(prefix + kind, index) for index in range(max(KINDS.values())) for kind, count in KINDS.items() if index < count]
+    return [
+        make(prefix + kind, index)
+        for index in range(max(KINDS.values()))
+        for kind, count in KINDS.items()
+        if index < count
+    ]
 
 
 def _outside(rng: np.random.Generator, like: Thing, index: int) -> Thing:

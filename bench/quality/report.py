@@ -1,4 +1,7 @@
-"""Tables, bootstrap intervals, plots and contact sheets from measured rows: variant -> case -> row. Cases are named <kind>-<index>."""
+"""Tables, bootstrap intervals, plots and contact sheets from measured rows: variant -> case -> row. Cases are named
+<kind>-<index>.
+"""
+
 from __future__ import annotations
 
 import csv
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from demo.frames import contact_sheet
 
 from .rows import Rows
@@ -26,24 +30,42 @@ def kind_of(case: str) -> str:
 
 def of_kind(rows: Measured, kind: str) -> Measured:
     """The variants that have cases of this kind, with those alone."""
-    chosen = {name: {case: row for case, row in per_case.items() if kind_of(case) == kind} for name, per_case in rows.items()}
+    chosen = {
+        name: {case: row for case, row in per_case.items() if kind_of(case) == kind} for name, per_case in rows.items()
+    }
     return {name: per_case for name, per_case in chosen.items() if per_case}
 
 
-def table(head: str, measures: dict[str, int], groups: dict[str, list[dict]], more: dict[str, dict[str, str]] | None = None) -> list[str]:
-    """Lines of Markdown, a group of rows each: how many, then mean and interval of every measure. `measures`: 1 where more is better,
-    -1 where less is. `more`: further columns, title -> group -> cell. A measure that no row has gets no column; rows made before there was one, a dash."""
+def table(
+    head: str, measures: dict[str, int], groups: dict[str, list[dict]], more: dict[str, dict[str, str]] | None = None
+) -> list[str]:
+    """Lines of Markdown, a group of rows each: how many, then mean and interval of every measure. `measures`: 1 where
+    more is better, -1 where less is. `more`: further columns, title -> group -> cell. A measure that no row has gets no
+    column; rows made before there was one, a dash.
+    """
     rng, more = np.random.default_rng(0), more or {}
-    measures = {name: better for name, better in measures.items() if any(name in row for group in groups.values() for row in group)}
+    measures = {
+        name: better
+        for name, better in measures.items()
+        if any(name in row for group in groups.values() for row in group)
+    }
 
     def cell(values: list[float]) -> str:
         if not values:
             return "–"
         low, high = interval(np.array(values), rng)
         return f"{np.mean(values):.3g} [{low:.3g}, {high:.3g}]"
+
     titles = [head, "cases", *(f"{name} {'↑' if better > 0 else '↓'}" for name, better in measures.items()), *more]
-    lines = [[name, str(len(group)), *(cell([row[m] for row in group if m in row]) for m in measures), *(column.get(name, "–") for column in more.values())]
-             for name, group in groups.items()]
+    lines = [
+        [
+            name,
+            str(len(group)),
+            *(cell([row[m] for row in group if m in row]) for m in measures),
+            *(column.get(name, "–") for column in more.values()),
+        ]
+        for name, group in groups.items()
+    ]
     return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *(f"| {' | '.join(line)} |" for line in lines)]
 
 
@@ -51,13 +73,18 @@ def write_csv(path: Path, rows: Measured, measures: dict[str, int]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["variant", "case", *measures])
-        writer.writerows([name, case, *(f"{row[m]:.7g}" if m in row else "" for m in measures)] for name, per_case in rows.items() for case, row in per_case.items())
+        writer.writerows(
+            [name, case, *(f"{row[m]:.7g}" if m in row else "" for m in measures)]
+            for name, per_case in rows.items()
+            for case, row in per_case.items()
+        )
 
 
 def plot(path: Path, measure: str, rows: Measured) -> None:
     """A bar a variant that has the measure: mean and interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     path.parent.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     found = {name: [row[measure] for row in per_case.values() if measure in row] for name, per_case in rows.items()}
@@ -80,4 +107,6 @@ def write_sheets(log: Rows, rows: Measured, make: Callable) -> None:
     for case in dict.fromkeys(case for per_case in rows.values() for case in per_case):
         strips = {name: log.strip(per_case[case]) for name, per_case in rows.items() if case in per_case}
         kind, index = case.rsplit("-", 1)
-        contact_sheet({**strips, "true answer": make(kind, int(index)).truth.frames()}).save(log.folder / "sheets" / f"{case}.png")
+        contact_sheet({**strips, "true answer": make(kind, int(index)).truth.frames()}).save(
+            log.folder / "sheets" / f"{case}.png"
+        )

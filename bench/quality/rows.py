@@ -1,4 +1,7 @@
-"""Measured rows, kept in a folder: what was measured once is not measured again, and several processes may share the work."""
+"""Measured rows, kept in a folder: what was measured once is not measured again, and several processes may share the
+work.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -8,12 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from demo.frames import side_by_side
-from live_core.pretrained import LiveModel, fingerprint_of
 from PIL import Image
 
+from demo.frames import side_by_side
+from live_core.pretrained import LiveModel, fingerprint_of
+
 UNEDITED = "unedited"
-NULL_TEXT_STEPS = 5                                # at most so many for each DDIM step; the notebooks have 10
+NULL_TEXT_STEPS = 5  # at most so many for each DDIM step; the notebooks have 10
 Run = Callable[[str], tuple[dict[str, float], np.ndarray]]
 
 
@@ -30,12 +34,14 @@ def weights_of(model: LiveModel) -> str:
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """What every bench is told: --steps, --part, --out."""
     parser.add_argument("--steps", type=int, default=25, help="DDIM steps")
-    parser.add_argument("--part", type=part, default="0/1", metavar="I/N", help="every Nth case from the Ith on, to share the work")
+    parser.add_argument(
+        "--part", type=part, default="0/1", metavar="I/N", help="every Nth case from the Ith on, to share the work"
+    )
     parser.add_argument("--out", type=Path, default=Path(out))
 
 
 def part(text: str) -> slice:
-    """"I/N" as a slice. Raises ValueError unless 0 <= I < N."""
+    """ "I/N" as a slice. Raises ValueError unless 0 <= I < N."""
     index, count = map(int, text.split("/"))
     if not 0 <= index < count:
         raise ValueError(text)
@@ -43,8 +49,8 @@ def part(text: str) -> slice:
 
 
 class Rows:
-    """<folder>/rows.jsonl, one JSON object a line with "case", "key", "variant" and the measures; the frames of each, side by side, in
-    <folder>/frames/<case>-<key>.png."""
+    """<folder>/rows.jsonl, one JSON object a line with "case", "key", "variant" and the measures; the frames of each,
+    side by side, in <folder>/frames/<case>-<key>.png."""
 
     def __init__(self, folder: Path):
         self.folder, self.file = folder, folder / "rows.jsonl"
@@ -54,22 +60,26 @@ class Rows:
         return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
 
     def measure(self, cases: Iterable, keys: dict[str, str], prepare: Callable[[object], Run]) -> None:
-        """Add the rows that are missing, `keys` naming each variant's. `prepare(case)` gives what runs variants by name on that case:
-        name -> (measures, frames (f, H, W, 3) uint8)."""
+        """Add the rows that are missing, `keys` naming each variant's. `prepare(case)` gives what runs variants by name
+        on that case: name -> (measures, frames (f, H, W, 3) uint8)."""
         done = {(row["case"], row["key"]) for row in self.read()}
         for case in cases:
             missing = {name: key for name, key in keys.items() if (case.name, key) not in done}
             run = prepare(case) if missing else None
             for name, key in missing.items():
                 measures, frames = run(name)
-                measures = {measure: float(f"{value:.7g}") for measure, value in measures.items()}           # as a table of them is kept
+                measures = {
+                    measure: float(f"{value:.7g}") for measure, value in measures.items()
+                }  # as a table of them is kept
                 Image.fromarray(side_by_side(frames)).save(self._picture(case.name, key))
                 with self.file.open("a") as file:
                     file.write(json.dumps({"case": case.name, "key": key, "variant": name, **measures}) + "\n")
                 print(f"{case.name:14} {name:24} " + "  ".join(f"{k} {v:.3f}" for k, v in measures.items()), flush=True)
 
     def of(self, keys: dict[str, str]) -> dict[str, dict[str, dict]]:
-        """variant -> case -> row, of the variants that have any, in the order of `keys`; cases by name, whoever measured them first."""
+        """variant -> case -> row, of the variants that have any, in the order of `keys`; cases by name, whoever
+        measured them first.
+        """
         measured: dict[str, dict[str, dict]] = {}
         for row in sorted(self.read(), key=lambda row: row["case"]):
             measured.setdefault(row["key"], {})[row["case"]] = row

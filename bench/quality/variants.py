@@ -1,4 +1,5 @@
 """What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines. Each is a row of settings."""
+
 from __future__ import annotations
 
 import json
@@ -10,7 +11,9 @@ from live_core.tuning import TuneSettings
 
 from .rows import key_of
 
-WORKFLOW = json.loads((Path(__file__).resolve().parents[2] / "workflows" / "api" / "live_image_driven_edit.json").read_text())
+WORKFLOW = json.loads(
+    (Path(__file__).resolve().parents[2] / "workflows" / "api" / "live_image_driven_edit.json").read_text()
+)
 NODES = {node["class_type"]: node["inputs"] for node in WORKFLOW.values()}
 
 
@@ -20,9 +23,10 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 
 @dataclass(frozen=True)
 class Variant:
-    """`null_text`: null-text inversion before the edit. `pasted`: over the clip's own pixels, through the mask that the edit found, brought to the
-    edges within `edge_radius`, grown and blurred; with `gives_back`, only where the edit changed something (`live_core.refining`). `claim`: what
-    the papers say of it, or what is asked."""
+    """`null_text`: null-text inversion before the edit. `pasted`: over the clip's own pixels, through the mask that the
+    edit found, brought to the edges within `edge_radius`, grown and blurred; with `gives_back`, only where the edit
+    changed something (`live_core.refining`). `claim`: what the papers say of it, or what is asked."""
+
     name: str
     tuning: TuneSettings
     method: Method
@@ -36,71 +40,228 @@ class Variant:
 
     def key(self, weights: str, steps: int) -> str:
         """Names a measurement by all that it depends on, and by nothing else."""
-        return key_of(weights, steps, self.tuning, replace(self.method, name=""), self.blur, self.dilation, *(["null text"] if self.null_text else []),
-                      *([] if self.pasted else ["not pasted"]), *(["edges", self.edge_radius] if self.edge_radius else []),
-                      *(["gives back"] if self.gives_back else []))
+        return key_of(
+            weights,
+            steps,
+            self.tuning,
+            replace(self.method, name=""),
+            self.blur,
+            self.dilation,
+            *(["null text"] if self.null_text else []),
+            *([] if self.pasted else ["not pasted"]),
+            *(["edges", self.edge_radius] if self.edge_radius else []),
+            *(["gives back"] if self.gives_back else []),
+        )
 
 
-TUNING = TuneSettings(**_settings("LIVE_Tune", "clip_steps", "photo_steps", "clip_rate", "latent_prompt_rate", "photo_rate", "photo_latent_prompt", "photo_loss", "seed"))
-METHOD = replace(LIVE, **_settings("LIVE_Edit", "guidance_scale", "image_guidance_scale", "cross_ratio", "place_ratio", "self_ratio", "self_target", "blend_threshold", "blend_start", "edit_latent_prompt", "unconditional_latent_prompt", prefix="method."))
+TUNING = TuneSettings(
+    **_settings(
+        "LIVE_Tune",
+        "clip_steps",
+        "photo_steps",
+        "clip_rate",
+        "latent_prompt_rate",
+        "photo_rate",
+        "photo_latent_prompt",
+        "photo_loss",
+        "seed",
+    )
+)
+METHOD = replace(
+    LIVE,
+    **_settings(
+        "LIVE_Edit",
+        "guidance_scale",
+        "image_guidance_scale",
+        "cross_ratio",
+        "place_ratio",
+        "self_ratio",
+        "self_target",
+        "blend_threshold",
+        "blend_start",
+        "edit_latent_prompt",
+        "unconditional_latent_prompt",
+        prefix="method.",
+    ),
+)
 SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation", "edge_radius"))
 SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
 
 def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Variant:
-    return replace(SHIPPED, name=name, claim=claim, tuning=replace(TUNING, **(tuning or {})), method=replace(METHOD, **method))
+    return replace(
+        SHIPPED, name=name, claim=claim, tuning=replace(TUNING, **(tuning or {})), method=replace(METHOD, **method)
+    )
 
 
 def _baseline(name: str, method: Method, claim: str, tuned: bool = False, null_text: bool = True) -> Variant:
-    """A method of the literature with the photo learned by textual inversion as ours is, and nothing pasted. `tuned`: on a model tuned to the clip.
-    The guidance is ours, since the published 7.5 burns the demo model's colours; a placeholder has no partner in the clip's prompt,
-    so words are refined."""
+    """A method of the literature with the photo learned by textual inversion as ours is, and nothing pasted. `tuned`:
+    on a model tuned to the clip. The guidance is ours, since the published 7.5 burns the demo model's colours; a
+    placeholder has no partner in the clip's prompt, so words are refined."""
     tuning = replace(PLAIN, frame_plan=method.frame_plan, clip_steps=TUNING.clip_steps if tuned else 0)
-    return Variant(name, tuning, replace(method, guidance_scale=METHOD.guidance_scale, word_edit="refine"), 0, 0, null_text, pasted=False, claim=claim)
+    return Variant(
+        name,
+        tuning,
+        replace(method, guidance_scale=METHOD.guidance_scale, word_edit="refine"),
+        0,
+        0,
+        null_text,
+        pasted=False,
+        claim=claim,
+    )
 
 
-VARIANTS = {variant.name: variant for variant in (
-    SHIPPED,
-    Variant("tav-ddim-ti", PLAIN, replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale), 0, 0, claim="baseline: Tune-A-Video, DDIM inversion, textual inversion (by the logarithm too); no composite"),
-    _baseline("video-p2p-ti", VIDEO_P2P, "baseline: Video-P2P on a tuned model, null text, textual inversion", tuned=True),
-    _baseline("fatezero-shape-ti", FATEZERO_SHAPE, "baseline: FateZero for shapes on a tuned model, textual inversion", tuned=True, null_text=False),
-    _baseline("vid2vid-zero-ti", VID2VID_ZERO, "baseline: vid2vid-zero, null text, textual inversion"),
-    _baseline("prompt-to-prompt-ti", PROMPT_TO_PROMPT, "baseline: prompt-to-prompt frame by frame, null text, textual inversion"),
-    replace(SHIPPED, name="no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
-            claim="Fig. 6: without the latent prompt worse"),
-    _live("temporal-in-objective-2", "Fig. 7: temporal attention trained by the photo too: worse", {"temporal_in_photo_steps": True}),
-    _live("no-attention-control", "Fig. 8: without injected attention and local blend worse", cross_ratio=0.0, self_ratio=0.0, blend_threshold=None),
-    _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
-    _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
-    _live("asymmetric-guidance", "section 3.4: the trained latent prompt against the photo's, guided as far as the words; to be compared with image-guidance-as-words", edit_latent_prompt="trained", unconditional_latent_prompt="reference", image_guidance_scale=None),
-    _live("image-guidance-as-words", "the seats guided as far as the words, one stream less, as the paper does it", image_guidance_scale=None),
-    _live("image-guidance-2.5", "the photo's latent guided a little further", image_guidance_scale=2.5),
-    _live("trained-latent-prompt", "the trained latent prompt in every stream of the edit", edit_latent_prompt="trained"),
-    _live("photo-latent-prompt", "the photo's latent in every stream of the edit", unconditional_latent_prompt="reference"),
-    _live("photo-in-seat", "section 3.3: the photo's latent as its latent prompt in objective 2", {"photo_latent_prompt": True}),
-    _live("norm-latent-prompt", "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip, in tuning too", {"frame_plan": SEAT_IN_NORM},
-          frame_plan=SEAT_IN_NORM),
-    _live("self-temporal", "which self-attention to inject", self_target="temporal"),
-    _live("self-both", "which self-attention to inject", self_target="both"),
-    _live("no-placing", "the paper's word swap: a placeholder looks where it likes from the first step on", place_ratio=0.0),
-    replace(SHIPPED, name="no-placing-no-latent-prompt", tuning=PLAIN, method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan, place_ratio=0.0),
-            claim="Fig. 6 where nothing else holds the placeholder to its place; to be compared with no-placing"),
-    _live("place-0.4", "placing for 0.4 of the steps, not for all in which words are injected", place_ratio=0.4),
-    _live("self-0.3", "self-attention injected for the papers' part of the steps, 0.3", self_ratio=0.3),
-    _live("self-0.6", "self-attention injected for 0.6 of the steps", self_ratio=0.6),
-    _live("self-0.8", "self-attention injected for 0.8 of the steps", self_ratio=0.8),
-    _live("photo-square", "textual inversion by mean squared error, as the papers have it, not by its logarithm", {"photo_loss": "square"}),
-    _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
-    replace(SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"),
-    replace(SHIPPED, name="plain-composite", edge_radius=0, dilation=1, blur=1.5, claim="the composite of the first release: local blend's mask, grown by 1 and blurred by 1.5 pixels"),
-    replace(SHIPPED, name="edges-0", edge_radius=0, claim="the composite's mask not brought to the edges of what changed"),
-    replace(SHIPPED, name="edges-16", edge_radius=16, claim="the composite's mask brought to edges that are farther away"),
-    replace(SHIPPED, name="give-back", gives_back=True, claim="what the edit changed by no more than the autoencoder errs is the clip's, within the mask too"),
-    replace(SHIPPED, name="give-back-alone", gives_back=True, edge_radius=0, dilation=512, claim="the same without a mask"),
-    replace(SHIPPED, name="no-composite", pasted=False, claim="the edit as it was decoded"),
-    replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
-    replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
-    replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
-    replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
-)}
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        SHIPPED,
+        Variant(
+            "tav-ddim-ti",
+            PLAIN,
+            replace(TAV_DDIM, guidance_scale=METHOD.guidance_scale),
+            0,
+            0,
+            claim="baseline: Tune-A-Video, DDIM inversion, textual inversion (by the logarithm too); no composite",
+        ),
+        _baseline(
+            "video-p2p-ti", VIDEO_P2P, "baseline: Video-P2P on a tuned model, null text, textual inversion", tuned=True
+        ),
+        _baseline(
+            "fatezero-shape-ti",
+            FATEZERO_SHAPE,
+            "baseline: FateZero for shapes on a tuned model, textual inversion",
+            tuned=True,
+            null_text=False,
+        ),
+        _baseline("vid2vid-zero-ti", VID2VID_ZERO, "baseline: vid2vid-zero, null text, textual inversion"),
+        _baseline(
+            "prompt-to-prompt-ti",
+            PROMPT_TO_PROMPT,
+            "baseline: prompt-to-prompt frame by frame, null text, textual inversion",
+        ),
+        replace(
+            SHIPPED,
+            name="no-latent-prompt",
+            tuning=PLAIN,
+            method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
+            claim="Fig. 6: without the latent prompt worse",
+        ),
+        _live(
+            "temporal-in-objective-2",
+            "Fig. 7: temporal attention trained by the photo too: worse",
+            {"temporal_in_photo_steps": True},
+        ),
+        _live(
+            "no-attention-control",
+            "Fig. 8: without injected attention and local blend worse",
+            cross_ratio=0.0,
+            self_ratio=0.0,
+            blend_threshold=None,
+        ),
+        _live("no-injection", "local blend alone", cross_ratio=0.0, self_ratio=0.0),
+        _live("sequential", "section 3.3: objectives by turns better than one after the other", {"alternate": False}),
+        _live(
+            "asymmetric-guidance",
+            "section 3.4: the trained latent prompt against the photo's, guided as far as the words; to be compared"
+            " with image-guidance-as-words",
+            edit_latent_prompt="trained",
+            unconditional_latent_prompt="reference",
+            image_guidance_scale=None,
+        ),
+        _live(
+            "image-guidance-as-words",
+            "the seats guided as far as the words, one stream less, as the paper does it",
+            image_guidance_scale=None,
+        ),
+        _live("image-guidance-2.5", "the photo's latent guided a little further", image_guidance_scale=2.5),
+        _live(
+            "trained-latent-prompt",
+            "the trained latent prompt in every stream of the edit",
+            edit_latent_prompt="trained",
+        ),
+        _live(
+            "photo-latent-prompt",
+            "the photo's latent in every stream of the edit",
+            unconditional_latent_prompt="reference",
+        ),
+        _live(
+            "photo-in-seat",
+            "section 3.3: the photo's latent as its latent prompt in objective 2",
+            {"photo_latent_prompt": True},
+        ),
+        _live(
+            "norm-latent-prompt",
+            "the latent prompt's frame in the joint statistics of group norm, as one more frame of the clip, in"
+            " tuning too",
+            {"frame_plan": SEAT_IN_NORM},
+            frame_plan=SEAT_IN_NORM,
+        ),
+        _live("self-temporal", "which self-attention to inject", self_target="temporal"),
+        _live("self-both", "which self-attention to inject", self_target="both"),
+        _live(
+            "no-placing",
+            "the paper's word swap: a placeholder looks where it likes from the first step on",
+            place_ratio=0.0,
+        ),
+        replace(
+            SHIPPED,
+            name="no-placing-no-latent-prompt",
+            tuning=PLAIN,
+            method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan, place_ratio=0.0),
+            claim="Fig. 6 where nothing else holds the placeholder to its place; to be compared with no-placing",
+        ),
+        _live("place-0.4", "placing for 0.4 of the steps, not for all in which words are injected", place_ratio=0.4),
+        _live("self-0.3", "self-attention injected for the papers' part of the steps, 0.3", self_ratio=0.3),
+        _live("self-0.6", "self-attention injected for 0.6 of the steps", self_ratio=0.6),
+        _live("self-0.8", "self-attention injected for 0.8 of the steps", self_ratio=0.8),
+        _live(
+            "photo-square",
+            "textual inversion by mean squared error, as the papers have it, not by its logarithm",
+            {"photo_loss": "square"},
+        ),
+        _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
+        replace(
+            SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"
+        ),
+        replace(
+            SHIPPED,
+            name="plain-composite",
+            edge_radius=0,
+            dilation=1,
+            blur=1.5,
+            claim="the composite of the first release: local blend's mask, grown by 1 and blurred by 1.5 pixels",
+        ),
+        replace(
+            SHIPPED,
+            name="edges-0",
+            edge_radius=0,
+            claim="the composite's mask not brought to the edges of what changed",
+        ),
+        replace(
+            SHIPPED,
+            name="edges-16",
+            edge_radius=16,
+            claim="the composite's mask brought to edges that are farther away",
+        ),
+        replace(
+            SHIPPED,
+            name="give-back",
+            gives_back=True,
+            claim="what the edit changed by no more than the autoencoder errs is the clip's, within the mask too",
+        ),
+        replace(
+            SHIPPED,
+            name="give-back-alone",
+            gives_back=True,
+            edge_radius=0,
+            dilation=512,
+            claim="the same without a mask",
+        ),
+        replace(SHIPPED, name="no-composite", pasted=False, claim="the edit as it was decoded"),
+        replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
+        replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
+        replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
+        replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
+    )
+}

@@ -1,4 +1,5 @@
 """Where a thing is drawn, and whether frames follow each other."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,14 +8,16 @@ from ..cases import Case
 from ..world import centroid
 from .places import block_means, pixels, place, scale
 
-VISIBLE = 30                             # levels of 255 by which a thing is told from what is behind it
+VISIBLE = 30  # levels of 255 by which a thing is told from what is behind it
 
 
 def motion_error(case: Case, edited: np.ndarray, which: int) -> float:
-    """Mean distance, in pixels of a picture of 128, between thing `which`'s true centre and that of what differs from the clip without it
-    (largest connected part, other swapped things' places left out). A frame in which nothing differs counts as half the picture's width.
+    """Mean distance, in pixels of a picture of 128, between thing `which`'s true centre and that of what differs from
+    the clip without it (largest connected part, other swapped things' places left out). A frame in which nothing
+    differs counts as half the picture's width.
     """
     from scipy import ndimage
+
     empty, centres, out = case.truth.without(which).frames().astype(float), case.truth.centres(which), []
     others = np.zeros(edited.shape[:3], bool)
     for k in range(len(case.swaps)):
@@ -31,7 +34,9 @@ def motion_error(case: Case, edited: np.ndarray, which: int) -> float:
 
 
 def temporal_consistency(frames: np.ndarray) -> float:
-    """Mean cosine of adjacent frames' means over blocks of 8x8 pixels of a picture of 128, each frame less its own mean."""
+    """Mean cosine of adjacent frames' means over blocks of 8x8 pixels of a picture of 128, each frame less its own
+    mean.
+    """
     small = block_means(frames, pixels(frames, 8)).reshape(len(frames), -1)
     small -= small.mean(1, keepdims=True)
     small /= np.linalg.norm(small, axis=1, keepdims=True)

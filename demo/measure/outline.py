@@ -1,4 +1,5 @@
 """Whether the new thing keeps its looks from frame to frame, and how sharp its outline is."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,19 +9,21 @@ import numpy as np
 from ..cases import Case
 from .places import SEEN, scale
 
-GRID, REACH = 64, 1.5                    # cells a side of the cut-out, and its half side in radii
-MARGIN = 0.15                            # radii around the thing that belong to the cut-out: an outline that wanders shows there too
-ACROSS = 4                               # pixels of a picture of 128 on either side of an outline
+GRID, REACH = 64, 1.5  # cells a side of the cut-out, and its half side in radii
+MARGIN = 0.15  # radii around the thing that belong to the cut-out: an outline that wanders shows there too
+ACROSS = 4  # pixels of a picture of 128 on either side of an outline
 
 
 def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
-    """Mean deviation over frames, 0..1, of thing `which` cut out along its true track: position, size and angle taken out.
+    """Mean deviation over frames, 0..1, of thing `which` cut out along its true track: position, size and angle taken
+    out.
 
-    What is cut out is the difference to the true answer, so that within the thing, which there is the same in every frame, it is the edit's own
-    deviation, and around it the passing background does not count. Parts out of the picture or behind another thing do not count. 0 for the
-    true answer, for one frame, and for any error that stays the same.
+    What is cut out is the difference to the true answer, so that within the thing, which there is the same in every
+    frame, it is the edit's own deviation, and around it the passing background does not count. Parts out of the picture
+    or behind another thing do not count. 0 for the true answer, for one frame, and for any error that stays the same.
     """
     from scipy import ndimage
+
     alone = _alone(case, which)
     others = _others(case, which)
     wrong = (edited.astype(float) - case.truth.frames()) / 255
@@ -30,13 +33,14 @@ def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
 
         def sample(picture: np.ndarray) -> np.ndarray:
             return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
+
         cut.append(np.stack([sample(wrong[i, ..., c]) for c in range(3)], -1))
         weight.append(visible & (sample(others[i]) < SEEN))
         inside |= visible & (sample(alone[i]) > 0.5)
     region = ndimage.binary_dilation(inside, iterations=round(MARGIN * GRID / (2 * REACH)))
     cut, weight = np.stack(cut), (np.stack(weight) & region)[..., None].astype(float)
     seen = weight.sum(0)
-    weight = weight * (seen > 1)                                           # what is seen once cannot deviate
+    weight = weight * (seen > 1)  # what is seen once cannot deviate
     if not weight.any():
         return 0.0
     mean = (weight * cut).sum(0) / np.maximum(seen, 1)
@@ -44,15 +48,23 @@ def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
 
 
 def edge(case: Case, edited: np.ndarray, which: int) -> float:
-    """How sharp the outline of thing `which` is, 0..1: across the true outline, the steepest step over one pixel, divided by all that
-    changes there; the mean over the outline, weighted by contrast. About 1 / width of the edge in pixels.
+    """How sharp the outline of thing `which` is, 0..1: across the true outline, the steepest step over one pixel,
+    divided by all that changes there; the mean over the outline, weighted by contrast. About 1 / width of the edge in
+    pixels.
 
-    The width does not depend on contrast, so a wrong colour is no blunt edge; but a contrast below half of the true one counts as that half, so that
-    nothing at all has no sharp edge. Profiles that leave the picture or meet another thing do not count. 0 for a thing never in sight.
+    The width does not depend on contrast, so a wrong colour is no blunt edge; but a contrast below half of the true one
+    counts as that half, so that nothing at all has no sharp edge. Profiles that leave the picture or meet another thing
+    do not count. 0 for a thing never in sight.
     """
     from scipy import ndimage
-    truth, alone, others, s = case.truth.frames().astype(float), _alone(case, which), _others(case, which), scale(edited)
-    offsets = np.arange(-2 * ACROSS, 2 * ACROSS + 1) * s / 2              # half pixels
+
+    truth, alone, others, s = (
+        case.truth.frames().astype(float),
+        _alone(case, which),
+        _others(case, which),
+        scale(edited),
+    )
+    offsets = np.arange(-2 * ACROSS, 2 * ACROSS + 1) * s / 2  # half pixels
     steps, ranges = 0.0, 0.0
     for i in range(len(edited)):
         inside = alone[i] > 0.5
@@ -64,9 +76,15 @@ def edge(case: Case, edited: np.ndarray, which: int) -> float:
 
         def sample(picture: np.ndarray) -> np.ndarray:
             return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
+
         height, width = edited.shape[1:3]
-        clear = ((rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1) & (sample(others[i]) < SEEN)).all(1)
-        ours, true = (np.stack([sample(picture[..., c].astype(float)) for c in range(3)], -1)[clear] for picture in (edited[i], truth[i]))
+        clear = (
+            (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1) & (sample(others[i]) < SEEN)
+        ).all(1)
+        ours, true = (
+            np.stack([sample(picture[..., c].astype(float)) for c in range(3)], -1)[clear]
+            for picture in (edited[i], truth[i])
+        )
         steps += np.linalg.norm(ours[:, 2:] - ours[:, :-2], axis=-1).max(1, initial=0).sum()
         ranges += np.maximum(_range(ours), _range(true) / 2).sum()
     return float(steps / ranges) if ranges else 0.0
@@ -92,7 +110,14 @@ def _others(case: Case, which: int) -> np.ndarray:
 def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of the picture where the cut-out's cells lie, and which of them are in it; each (GRID, GRID)."""
     track = case.truth.tracks[which]
-    v, u = np.mgrid[-REACH:REACH:GRID * 1j, -REACH:REACH:GRID * 1j] * track.radius[frame]
+    v, u = np.mgrid[-REACH : REACH : GRID * 1j, -REACH : REACH : GRID * 1j] * track.radius[frame]
     cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
-    columns, rows = track.x[frame] + cos * u - sin * v - 0.5, track.y[frame] + sin * u + cos * v - 0.5      # a pixel's centre is half a pixel in
-    return rows, columns, (rows >= 0) & (rows <= case.clip.height - 1) & (columns >= 0) & (columns <= case.clip.width - 1)
+    columns, rows = (
+        track.x[frame] + cos * u - sin * v - 0.5,
+        track.y[frame] + sin * u + cos * v - 0.5,
+    )  # a pixel's centre is half a pixel in
+    return (
+        rows,
+        columns,
+        (rows >= 0) & (rows <= case.clip.height - 1) & (columns >= 0) & (columns <= case.clip.width - 1),
+    )

@@ -1,13 +1,14 @@
 """Where a clip may change, where it may not, and what the old thing should have left. All masks are (f, H, W) bool."""
+
 from __future__ import annotations
 
 import numpy as np
 
 from ..cases import Case
 
-SIDE = 128                               # of the pictures in whose pixels the measures' lengths are given
-HALO = 6                                 # such pixels around what may change, where a soft edge is forgiven
-SEEN = 0.01                              # from this part of a pixel on, a thing is there: its soft rim counts
+SIDE = 128  # of the pictures in whose pixels the measures' lengths are given
+HALO = 6  # such pixels around what may change, where a soft edge is forgiven
+SEEN = 0.01  # from this part of a pixel on, a thing is there: its soft rim counts
 
 
 def scale(frames: np.ndarray) -> float:
@@ -23,7 +24,7 @@ def pixels(frames: np.ndarray, length: float) -> int:
 def block_means(picture: np.ndarray, side: int) -> np.ndarray:
     """(..., H, W, 3) to means over whole blocks of side x side pixels, float."""
     height, width = (length // side for length in picture.shape[-3:-1])
-    blocks = picture[..., :side * height, :side * width, :].reshape(*picture.shape[:-3], height, side, width, side, 3)
+    blocks = picture[..., : side * height, : side * width, :].reshape(*picture.shape[:-3], height, side, width, side, 3)
     return blocks.astype(float).mean((-4, -2))
 
 
@@ -45,6 +46,7 @@ def left(case: Case, which: int) -> np.ndarray:
 def far(case: Case) -> np.ndarray:
     """Farther than `HALO` from all that may change."""
     from scipy import ndimage
+
     near = touched(case)
     reach = pixels(near, HALO)
     return np.stack([ndimage.distance_transform_edt(~mask) > reach if mask.any() else ~mask for mask in near])

@@ -1,4 +1,5 @@
 """The autoencoder, trained from nothing, and the latents of the training pictures, encoded once."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -18,14 +19,22 @@ CROP_STEPS = 2600
 
 def build_autoencoder():
     from diffusers import AutoencoderKL
+
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 128), layers_per_block=1, norm_num_groups=8, latent_channels=4, sample_size=128,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        mid_block_add_attention=False)
+        block_out_channels=(16, 32, 64, 128),
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        sample_size=128,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        mid_block_add_attention=False,
+    )
 
 
 def load_autoencoder(model: Path):
     from live_core.folders import read_autoencoder
+
     return read_autoencoder(model / "vae", torch.float32).requires_grad_(True)
 
 
@@ -44,7 +53,7 @@ def train_autoencoder(work: Path, to: Path, steps: int, pictures: Pictures) -> N
         images = pictures.images[rows]
         if not whole:
             corners = rng.integers(0, images.shape[1] - 63, (len(rows), 2))
-            images = np.stack([image[y:y + 64, x:x + 64] for image, (y, x) in zip(images, corners)])
+            images = np.stack([image[y : y + 64, x : x + 64] for image, (y, x) in zip(images, corners)])
         x = to_tensor(images)
         posterior = vae.encode(x).latent_dist
         z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
@@ -66,7 +75,7 @@ def picture_loss(y: torch.Tensor, x: torch.Tensor, weight: torch.Tensor | None =
     """
     weight = torch.ones_like(x[:, :1]) if weight is None else weight
     error, pixel = y - x, weight * (y - x).abs()
-    edges = ((weight[..., 1:, :] * error.diff(dim=2).abs()).mean() + (weight[..., 1:] * error.diff(dim=3).abs()).mean())
+    edges = (weight[..., 1:, :] * error.diff(dim=2).abs()).mean() + (weight[..., 1:] * error.diff(dim=3).abs()).mean()
     return pixel.mean() + 4 * (weight * error.square()).mean() + 0.5 * edges
 
 
@@ -90,7 +99,7 @@ def cached_latents(base: Path, pictures: Pictures, work: Path) -> tuple[np.ndarr
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
             for start, rows in zip(chunks, pool.map(partial(_encode, base, images), chunks)):
                 for array, row in zip(arrays, rows):
-                    array[start:start + 50] = row
+                    array[start : start + 50] = row
         for array, path in zip(arrays, paths):
             array.flush()
             path.with_suffix(".draft").rename(path)
@@ -106,9 +115,11 @@ def _encode(base: Path, images: Path, start: int) -> tuple[np.ndarray, np.ndarra
     if base not in _loaded:
         _loaded[base] = load_autoencoder(base).to(DEVICE, memory_format=torch.channels_last)
     vae = _loaded[base]
-    rows = np.load(images, mmap_mode="r")[start:start + 50]
-    with torch.autocast(DEVICE, torch.bfloat16):             # four times as fast, at an error of a posterior deviation
+    rows = np.load(images, mmap_mode="r")[start : start + 50]
+    with torch.autocast(DEVICE, torch.bfloat16):  # four times as fast, at an error of a posterior deviation
         parts = [vae.encode(to_tensor(part)).latent_dist for part in np.array_split(rows, 5)]
     factor = vae.config.scaling_factor
-    return tuple((factor * torch.cat(values)).float().cpu().half().numpy()
-                 for values in ([p.mean for p in parts], [p.std for p in parts]))
+    return tuple(
+        (factor * torch.cat(values)).float().cpu().half().numpy()
+        for values in ([p.mean for p in parts], [p.std for p in parts])
+    )

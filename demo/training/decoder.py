@@ -1,4 +1,5 @@
 """The autoencoder's decoder alone, made finer: the encoder, and so all latents, stay as they were."""
+
 from __future__ import annotations
 
 import copy
@@ -13,10 +14,10 @@ from ..world import make_picture
 from .autoencoder import cached_latents, load_autoencoder, picture_loss, psnr
 from .run import DEVICE, FALL, Run, copy_missing_parts, export, rng_for, to_tensor
 
-THING_WEIGHT = 4                             # how much more a pixel in a thing's cell, or in one next to it, counts
-WINDOW = 12                                  # cells to a side of what the decoder is shown of a picture
-WHOLE = 0.2                                  # of the steps show it all
-CHECK_EVERY = 500                            # steps from one look at held-out pictures to the next
+THING_WEIGHT = 4  # how much more a pixel in a thing's cell, or in one next to it, counts
+WINDOW = 12  # cells to a side of what the decoder is shown of a picture
+WHOLE = 0.2  # of the steps show it all
+CHECK_EVERY = 500  # steps from one look at held-out pictures to the next
 
 
 def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictures) -> None:
@@ -100,6 +101,8 @@ def held_out_pictures(vae, count: int, size: int) -> list[tuple[torch.Tensor, to
 @torch.no_grad()
 def thing_error(decoder: torch.nn.ModuleDict, held_out) -> float:
     """Mean absolute difference 0..1 within the things."""
+
     def error(x, z, mask):
         return (decode(decoder, z).clamp(-1, 1) - x).abs().mean(1, keepdim=True)[mask].mean() / 2
+
     return float(torch.stack([error(*row) for row in held_out]).mean())

@@ -1,4 +1,5 @@
 """The U-Net and the text encoder, trained together to predict noise in latents of the sprite world."""
+
 from __future__ import annotations
 
 import math
@@ -18,14 +19,14 @@ from .looks import TOKENS, Caption, LookEncoder, encode_with, look_of, place, re
 from .run import DEVICE, Run, copy_missing_parts, export, rng_for, to_tensor, write_safetensors
 
 BATCH = 8
-THING_WEIGHT = 4                             # how much more a latent pixel on a thing, or next to one, counts
-LOCATED = 0.1                                # cumulative alpha from which a noisy picture shows where its things are
-NOISE_ALONE = 0.05                           # cumulative alpha below which nobody knows yet where a thing will be
-SHAPING = (0.45, 0.97)                       # part of the timesteps in which shapes are decided: drawn 3 times as often
+THING_WEIGHT = 4  # how much more a latent pixel on a thing, or next to one, counts
+LOCATED = 0.1  # cumulative alpha from which a noisy picture shows where its things are
+NOISE_ALONE = 0.05  # cumulative alpha below which nobody knows yet where a thing will be
+SHAPING = (0.45, 0.97)  # part of the timesteps in which shapes are decided: drawn 3 times as often
 LOCALISATION_WEIGHT = 0.03
-FLOOR = 4e-6                                 # of a mask: a hidden thing is looked for everywhere alike
-DROPPED = 0.1                                # of the captions, for guidance
-LOOK_SHARE = {True: 0.9, False: 0.25}        # of the pictures with a thing that has no words, of those without one
+FLOOR = 4e-6  # of a mask: a hidden thing is looked for everywhere alike
+DROPPED = 0.1  # of the captions, for guidance
+LOOK_SHARE = {True: 0.9, False: 0.25}  # of the pictures with a thing that has no words, of those without one
 EXPORT_EVERY = 500
 LOOKS = "looks/model"
 
@@ -36,23 +37,45 @@ def build_diffusion(tokenizer_folder: Path, side: int):
     ``attention_head_dim`` counts heads, as in SD 1.x.
     """
     from diffusers import DDIMScheduler, UNet2DConditionModel
-    from live_core.vocabulary import load_tokenizer
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    if not tokenizer_folder.exists():          # the merges' order differs from build to build, and weights stand on it
+    from live_core.vocabulary import load_tokenizer
+
+    if not tokenizer_folder.exists():  # the merges' order differs from build to build, and weights stand on it
         save_tokenizer(tokenizer_folder)
     tokenizer = load_tokenizer(tokenizer_folder, CONTEXT)
-    text_encoder = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
-        projection_dim=128, max_position_embeddings=CONTEXT, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id))
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            projection_dim=128,
+            max_position_embeddings=CONTEXT,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+    )
     unet = UNet2DConditionModel(
-        sample_size=side, block_out_channels=(48, 96, 128), layers_per_block=1, cross_attention_dim=128,
-        attention_head_dim=(3, 4, 4), norm_num_groups=16, down_block_types=("CrossAttnDownBlock2D",) * 3,
-        up_block_types=("CrossAttnUpBlock2D",) * 3)
+        sample_size=side,
+        block_out_channels=(48, 96, 128),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=(3, 4, 4),
+        norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+    )
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1)
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
     return unet, text_encoder, tokenizer, scheduler
 
 
@@ -66,8 +89,10 @@ class WordMaps:
         self.maps: dict[int, list[torch.Tensor]] = {side: [], side // 2: []}
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
-        q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=attn.heads) for x in
-                   (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)))
+        q, k, v = (
+            rearrange(x, "b n (h d) -> b h n d", h=attn.heads)
+            for x in (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states))
+        )
         probabilities = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
         side = math.isqrt(q.shape[2])
         if side in self.maps:
@@ -98,6 +123,7 @@ class WordMaps:
 class Batch:
     """`x0`, `noise` (b, 4, h, w), `t` (b,), `masks` (b, 2, h, w) 0..1; `looks` (m, 4, LOOK, LOOK) and `look_noise`
     (m, TOKENS, d) of the captions that tell one."""
+
     x0: torch.Tensor
     noise: torch.Tensor
     t: torch.Tensor
@@ -115,9 +141,15 @@ def draw_batch(step: int, pictures: Pictures, latents: tuple[np.ndarray, np.ndar
     captions = [_tell(pictures.captions[row], pictures.names[row], rng) for row in rows]
     told = [row for row, caption in zip(rows, captions) if caption.told]
     strata = (torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)) / size
-    return Batch(x0, torch.randn(x0.shape, generator=generator), draw_timesteps(strata), captions,
-                 torch.from_numpy(pictures.masks[rows]).float() / 255, to_tensor(pictures.looks[told]),
-                 torch.randn(len(told), TOKENS, 128, generator=generator).to(DEVICE))
+    return Batch(
+        x0,
+        torch.randn(x0.shape, generator=generator),
+        draw_timesteps(strata),
+        captions,
+        torch.from_numpy(pictures.masks[rows]).float() / 255,
+        to_tensor(pictures.looks[told]),
+        torch.randn(len(told), TOKENS, 128, generator=generator).to(DEVICE),
+    )
 
 
 def _tell(caption: str, names: list[str], rng: np.random.Generator) -> Caption:
@@ -131,7 +163,7 @@ def _tell(caption: str, names: list[str], rng: np.random.Generator) -> Caption:
 def draw_timesteps(u: torch.Tensor) -> torch.Tensor:
     """Timesteps 0..999 for `u` (n,) in 0..1: half of them evenly over all noise levels, half over `SHAPING` alone."""
     low, high = SHAPING
-    inside = 0.5 + 0.5 / (high - low)                        # density within; 0.5 outside
+    inside = 0.5 + 0.5 / (high - low)  # density within; 0.5 outside
     edges = torch.tensor([0.0, 0.5 * low, 0.5 * low + inside * (high - low)])
     starts, densities = torch.tensor([0.0, low, high]), torch.tensor([0.5, inside, 0.5])
     part = torch.bucketize(u, edges[1:], right=True)
@@ -162,8 +194,9 @@ def train_diffusion(work: Path, base: Path, to: Path, steps: int, pictures: Pict
         error = (_predict(modules, tokenizer, batch, abar) - batch.noise.to(DEVICE)).square().mean(1)
         loss = (_weight(batch.masks, abar).to(DEVICE) * error).mean()
         localisation = _localisation(recorder, batch, abar)
-        run.update(loss + LOCALISATION_WEIGHT * localisation, noise=error.detach().mean(),
-                   localisation=localisation.detach())
+        run.update(
+            loss + LOCALISATION_WEIGHT * localisation, noise=error.detach().mean(), localisation=localisation.detach()
+        )
         recorder.clear()
         if run.step % EXPORT_EVERY == 0 or run.step == steps:
             export_diffusion(run, to)
@@ -191,8 +224,12 @@ def _weight(masks: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
 
 
 def _localisation(recorder: WordMaps, batch: Batch, abar: torch.Tensor) -> torch.Tensor:
-    at = [(row, token, which) for row, caption in enumerate(batch.captions) if abar[row] > NOISE_ALONE
-          for token, which in caption.words]
+    at = [
+        (row, token, which)
+        for row, caption in enumerate(batch.captions)
+        if abar[row] > NOISE_ALONE
+        for token, which in caption.words
+    ]
     if not at:
         return torch.zeros((), device=DEVICE)
     row, token, which = torch.tensor(at).T

@@ -2,6 +2,7 @@
 
 It sees rendered pictures only, in training and in its own test; it never sees the model's.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,15 +25,22 @@ class Judge(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(_block(3, 16, 2), _block(16, 32, 2), _block(32, 64, 2), _block(64, 64, 1),
-                                  _block(64, 96, 2), _block(96, 96, 1), _block(96, 128, 2))
+        self.body = nn.Sequential(
+            _block(3, 16, 2),
+            _block(16, 32, 2),
+            _block(32, 64, 2),
+            _block(64, 64, 1),
+            _block(64, 96, 2),
+            _block(96, 96, 1),
+            _block(96, 128, 2),
+        )
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in LABELS.items()})
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if x.shape[-1] != SIZE:
             x = F.interpolate(x, (SIZE, SIZE), mode="area")
         hidden = self.body(x)
-        hidden = torch.cat([hidden.mean((2, 3)), hidden.amax((2, 3))], 1)      # a thing counts wherever it is
+        hidden = torch.cat([hidden.mean((2, 3)), hidden.amax((2, 3))], 1)  # a thing counts wherever it is
         return {name: head(hidden) for name, head in self.heads.items()}
 
 
@@ -43,8 +51,11 @@ def _block(a: int, b: int, stride: int) -> nn.Sequential:
 def labelled(seeds: range) -> tuple[torch.Tensor, dict[str, torch.Tensor], list[str]]:
     """Pictures of one thing in -1..1, what they show, and a caption that says it."""
     clips = [make_picture(seed, "one")[0] for seed in seeds]
-    shown = {"shape": [c.things[0].shape for c in clips], "colour": [c.things[0].colour for c in clips],
-             "scene": [c.scene for c in clips]}
+    shown = {
+        "shape": [c.things[0].shape for c in clips],
+        "colour": [c.things[0].colour for c in clips],
+        "scene": [c.scene for c in clips],
+    }
     labels = {k: torch.tensor([LABELS[k].index(v) for v in values]) for k, values in shown.items()}
     captions = [f"a {c.things[0].name} {SCENES[c.scene].place}" for c in clips]
     return to_tensor(np.stack([c.frames()[0] for c in clips])), labels, captions

@@ -1,4 +1,5 @@
 """Looks without words: what "thing" means in one picture, told by vectors added to the text encoder's input."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ import torch
 
 from ..tokenizer import CONTEXT
 
-TOKENS = 4                                   # the most words that tell one look
-SCALE = 0.1                                  # an offset's size per number: a vector of 128 gets the length of a word's
-NOISE = 0.01                                 # and the noise on each, so that looks beside a look mean nearly the same
+TOKENS = 4  # the most words that tell one look
+SCALE = 0.1  # an offset's size per number: a vector of 128 gets the length of a word's
+NOISE = 0.01  # and the noise on each, so that looks beside a look mean nearly the same
 
 
 class LookEncoder(torch.nn.Module):
@@ -24,8 +25,9 @@ class LookEncoder(torch.nn.Module):
 
     def __init__(self, width: int = 128):
         super().__init__()
-        self.body = torch.nn.Sequential(_block(4, 32), _block(32, 64), _block(64, 128), _block(128, 128),
-                                        torch.nn.Flatten())
+        self.body = torch.nn.Sequential(
+            _block(4, 32), _block(32, 64), _block(64, 128), _block(128, 128), torch.nn.Flatten()
+        )
         self.heads = torch.nn.Linear(128 * 9, TOKENS * width)
         self.norm = torch.nn.LayerNorm(width, elementwise_affine=False)
 
@@ -40,6 +42,7 @@ def _block(a: int, b: int) -> torch.nn.Sequential:
 @dataclass(frozen=True)
 class Caption:
     """`words` (token position, which thing): all words that name things; `told`: the positions that tell a look."""
+
     text: str
     words: tuple[tuple[int, int], ...]
     told: tuple[int, ...] = ()
@@ -56,9 +59,9 @@ def read_caption(text: str, names: list[str], look_of: int | None = None, tokens
     rest, out, words, told = text.split(), [], [], ()
     for which, name in enumerate(names):
         parts = name.split()
-        start = next(i for i in range(len(rest)) if rest[i:i + len(parts)] == parts)
+        start = next(i for i in range(len(rest)) if rest[i : i + len(parts)] == parts)
         out += rest[:start]
-        rest = rest[start + len(parts):]
+        rest = rest[start + len(parts) :]
         said = ["thing"] * tokens if which == look_of else parts
         positions = tuple(range(1 + len(out), 1 + len(out) + len(said)))
         told = positions if which == look_of else told
@@ -85,6 +88,7 @@ def place(offsets: torch.Tensor, captions: list[Caption]) -> torch.Tensor:
 
 def encode_with(text_encoder, ids: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Last hidden state (n, L, d) with `offsets` (n, L, d) added to the token embeddings."""
+
     def move(_module, _inputs, embedded):
         return embedded + offsets
 

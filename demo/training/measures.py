@@ -1,4 +1,5 @@
 """Measures of a demo model on held-out seeds, at any size of picture."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ THRESHOLD = 0.3
 @dataclass
 class Parts:
     """A model folder's parts, in single precision, without gradients."""
+
     unet: torch.nn.Module
     text_encoder: torch.nn.Module
     tokenizer: object
     vae: torch.nn.Module
-    alphas: torch.Tensor                         # (1000,) cumulative
+    alphas: torch.Tensor  # (1000,) cumulative
 
 
 def load_parts(folder: Path) -> Parts:
@@ -38,7 +40,8 @@ def load_parts(folder: Path) -> Parts:
         text_encoder=read_text_encoder(folder / "text_encoder", torch.float32)[0],
         tokenizer=load_tokenizer(folder / "tokenizer", CONTEXT),
         vae=load_autoencoder(folder).eval().requires_grad_(False),
-        alphas=read_schedule(folder / "scheduler" / "scheduler_config.json").alphas_cumprod)
+        alphas=read_schedule(folder / "scheduler" / "scheduler_config.json").alphas_cumprod,
+    )
 
 
 def encode_captions(parts: Parts, captions: list[str], offsets: torch.Tensor | float = 0.0) -> torch.Tensor:
@@ -48,8 +51,9 @@ def encode_captions(parts: Parts, captions: list[str], offsets: torch.Tensor | f
 
 
 @torch.no_grad()
-def sample(parts: Parts, text: torch.Tensor, x: torch.Tensor, start: int = 1000, steps: int = 30,
-           guidance: float = 4.0) -> torch.Tensor:
+def sample(
+    parts: Parts, text: torch.Tensor, x: torch.Tensor, start: int = 1000, steps: int = 30, guidance: float = 4.0
+) -> torch.Tensor:
     """(n, 3, s, s) in -1..1: DDIM from `x` (n, 4, s/8, s/8) at timestep `start` under `text` (n, L, d).
 
     `steps` are those from 1000 on; fewer are taken from a lower start.
@@ -68,12 +72,13 @@ def sample(parts: Parts, text: torch.Tensor, x: torch.Tensor, start: int = 1000,
     return torch.cat([parts.vae.decode(rows).sample for rows in x.split(4)]).clamp(-1, 1)
 
 
-def generate(parts: Parts, captions: list[str], size: int = SIZE, seed: int = 0, batch: int = 20,
-             **options) -> torch.Tensor:
+def generate(
+    parts: Parts, captions: list[str], size: int = SIZE, seed: int = 0, batch: int = 20, **options
+) -> torch.Tensor:
     """(n, 3, size, size) in -1..1, from noise."""
     generator, pictures = torch.Generator().manual_seed(seed), []
     for start in range(0, len(captions), batch):
-        text = encode_captions(parts, captions[start:start + batch])
+        text = encode_captions(parts, captions[start : start + batch])
         x = torch.randn(len(text), 4, size // CELL, size // CELL, generator=generator)
         pictures.append(sample(parts, text, x, **options))
     return torch.cat(pictures)
@@ -97,7 +102,7 @@ def autoencoder_figures(vae, size: int = SIZE, count: int = 60) -> dict[str, flo
         thing = clip.masks(0)[0] > 0.01
         changed = thing | (unedited.masks(0)[0] > 0.01)
         other = np.abs(unedited.frames()[0] / 255 - truth[0] / 255)
-        psnr = -10 * np.log10((error ** 2).mean())
+        psnr = -10 * np.log10((error**2).mean())
         rows.append((psnr, error[thing].mean(), error[changed].mean() / other[changed].mean()))
     return dict(zip(("psnr", "thing_error", "ceiling"), np.mean(rows, 0).tolist()))
 
@@ -133,8 +138,10 @@ def word_iou(model, grow: bool, size: int = SIZE, count: int = 60) -> tuple[floa
         true = torch.from_numpy(clip.masks(0)[0]).float()
         perfect = F.adaptive_avg_pool2d(true[None], cells).reshape(1, -1, 1)
         rule = MaskRule(THRESHOLD, int(grow), smooth=True)
-        found = [word_mask(maps, words, cells, true.shape, rule)[0] > 0
-                 for maps, words in ((tap.maps[0], tokens), (perfect, [0]))]
+        found = [
+            word_mask(maps, words, cells, true.shape, rule)[0] > 0
+            for maps, words in ((tap.maps[0], tokens), (perfect, [0]))
+        ]
         scores.append([float((mask & (true > 0.5)).sum() / (mask | (true > 0.5)).sum().clamp_min(1)) for mask in found])
     ours, ceiling = np.mean(scores, 0)
     return float(ours), float(ceiling)

@@ -4,6 +4,7 @@ For a held-out thing, placeholder vectors are descended on many pictures of the 
 model's own ceiling; what the inversion of one photo draws beside it, the binder's loss; what the encoder of looks finds
 at once, how far training has opened the text space.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -22,19 +23,20 @@ from .looks import TOKENS, LookEncoder, place, read_caption
 from .measures import Parts, encode_captions, sample
 from .run import to_tensor
 
-PICTURES = 40                                # of the true thing, for the oracle to descend on
-SHOWN = 6                                    # held-out pictures of it that are drawn again
-START = 801                                  # the timestep they are drawn from: places stand, looks are open
+PICTURES = 40  # of the true thing, for the oracle to descend on
+SHOWN = 6  # held-out pictures of it that are drawn again
+START = 801  # the timestep they are drawn from: places stand, looks are open
 BATCH = 4
 
 
 @dataclass(frozen=True)
 class Row:
     """`error`: mean absolute difference to the truth within the thing, divided by that of the scene without it."""
+
     thing: Thing
     told_by: str
     error: float
-    pictures: torch.Tensor                   # (SHOWN, 3, s, s) in -1..1
+    pictures: torch.Tensor  # (SHOWN, 3, s, s) in -1..1
 
 
 def unseen_things(count: int) -> list[Thing]:
@@ -94,7 +96,8 @@ def descend(parts: Parts, clips: list[tuple[Clip, str]], tokens: int, steps: int
         factor = parts.vae.config.scaling_factor
         x0 = torch.cat([factor * parts.vae.encode(to_tensor(clip.frames())).latent_dist.mean for clip, _ in clips])
         masks = torch.nn.functional.adaptive_avg_pool2d(
-            torch.from_numpy(np.stack([clip.masks(0) for clip, _ in clips])).float(), x0.shape[-2:])
+            torch.from_numpy(np.stack([clip.masks(0) for clip, _ in clips])).float(), x0.shape[-2:]
+        )
     generator = torch.Generator().manual_seed(0)
     offsets = torch.zeros(1, tokens, 128, requires_grad=True)
     optimizer = torch.optim.Adam([offsets], lr)

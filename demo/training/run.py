@@ -1,4 +1,5 @@
 """A resumable training run: what every stage shares."""
+
 from __future__ import annotations
 
 import copy
@@ -14,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-WARM_UP = 100                                # steps over which the learning rate rises
-FALL = 0.25                                  # the last part of all steps, over which it falls to zero
-SAVE_EVERY = 300                             # seconds
+WARM_UP = 100  # steps over which the learning rate rises
+FALL = 0.25  # the last part of all steps, over which it falls to zero
+SAVE_EVERY = 300  # seconds
 
 
 class Run:
@@ -25,12 +26,14 @@ class Run:
     `best` is the stage's own: the best figure so far of what it exports.
     """
 
-    def __init__(self, stage: str, work: Path, modules: dict[str, torch.nn.Module], lr: float, steps: int,
-                 average: float):
+    def __init__(
+        self, stage: str, work: Path, modules: dict[str, torch.nn.Module], lr: float, steps: int, average: float
+    ):
         self.modules, self.steps, self.lr, self.decay = modules, steps, lr, average
         self.path, self.log_path = work / f"{stage}.safetensors", work / f"{stage}.log"
-        self.parameters = {f"{m}.{n}": p for m, module in modules.items()
-                           for n, p in module.named_parameters() if p.requires_grad}
+        self.parameters = {
+            f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
+        }
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr, betas=(0.9, 0.99), weight_decay=0.01)
         self.step, self.best, self.saved, self.started = 0, float("inf"), time.time(), time.time()
@@ -49,16 +52,22 @@ class Run:
             for n, p in self.parameters.items():
                 p.copy_(state[f"weight/{n}"])
                 self.average[n].copy_(state[f"average/{n}"])
-                self.optimizer.state[p] = {"step": torch.tensor(float(self.step)),
-                                           "exp_avg": state[f"first/{n}"].to(p.device),
-                                           "exp_avg_sq": state[f"second/{n}"].to(p.device)}
+                self.optimizer.state[p] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": state[f"first/{n}"].to(p.device),
+                    "exp_avg_sq": state[f"second/{n}"].to(p.device),
+                }
 
     def save(self) -> None:
         state = {"step": torch.tensor(self.step), "best": torch.tensor(self.best)}
         for n, p in self.parameters.items():
             moments = self.optimizer.state[p]
-            state |= {f"weight/{n}": p.detach(), f"average/{n}": self.average[n],
-                      f"first/{n}": moments["exp_avg"], f"second/{n}": moments["exp_avg_sq"]}
+            state |= {
+                f"weight/{n}": p.detach(),
+                f"average/{n}": self.average[n],
+                f"first/{n}": moments["exp_avg"],
+                f"second/{n}": moments["exp_avg_sq"],
+            }
         write_safetensors(self.path, state)
         self.saved = time.time()
 
@@ -90,8 +99,12 @@ class Run:
             raise SystemExit(f"stopped after step {self.step}, saved")
 
     def log(self, **figures: float) -> None:
-        row = {"step": self.step, "s": round(time.time() - self.started), "lr": round(self.rate(), 6),
-               **{name: round(float(value), 5) for name, value in figures.items()}}
+        row = {
+            "step": self.step,
+            "s": round(time.time() - self.started),
+            "lr": round(self.rate(), 6),
+            **{name: round(float(value), 5) for name, value in figures.items()},
+        }
         with self.log_path.open("a") as log:
             print(json.dumps(row), file=log)
 

@@ -6,9 +6,9 @@ from conftest import ROOT
 
 from demo.cases import CASES
 from demo.measure import measure
-from demo.outlines import FREE_FAMILIES, outline, resembles_held_out
+from demo.outlines import FREE_FAMILIES, OTHER_SHAPES, outline, resembles_held_out
 from demo.patterns import FREE_PATTERNS
-from demo.world import COLOURS, OTHER_SHAPES, PATTERNS, SCENES, SHAPES, Thing, free_thing, make_clip, make_picture
+from demo.world import COLOURS, PATTERNS, SCENES, SHAPES, Thing, free_thing, make_clip, make_picture
 
 
 def test_vocabulary_is_large_enough():

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from demo.cases import Case, Swap
-from demo.world import OTHER_SHAPES, PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
+from demo.outlines import OTHER_SHAPES
+from demo.world import PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
 
 SEEDS = {
     "tuned": 2_100_000_000,

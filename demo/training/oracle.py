@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from ..data import HELD_OUT, draw_look
+from ..outlines import OTHER_SHAPES
 from ..patterns import PATTERNS, random_colour
-from ..world import OTHER_SHAPES, SCENES, Clip, Thing, make_picture, make_reference
+from ..world import SCENES, Clip, Thing, make_picture, make_reference
 from .diffusion import LOOKS, draw_timesteps
 from .looks import TOKENS, LookEncoder, place, read_caption
 from .measures import Parts, encode_captions, sample

@@ -3,11 +3,13 @@
     python -m demo.evaluate --work ~/demo-training-192 --model demo/model_192 --size 192
     python -m demo.evaluate --work ~/demo-training-192 --model demo/model_192 --size 192 --parts oracle --things 6
     python -m demo.evaluate --work ~/demo-training --readme     # all figures of demo/model, and into its README.md
+    python -m demo.evaluate --work ~/demo-training-instruct --model demo/model_instruct --parts instructed
 
 Parts: `autoencoder` (a minute), `words` (where words look; a minute), `generated` (pictures as the judge reads them;
-five minutes, and as many once to train the judge), `oracle` (things without words; two to five minutes each). Figures
-are kept in `<work>/figures.json` under the weights' own fingerprint, so what has been measured is not measured again;
-pictures of what was drawn are left beside it.
+five minutes, and as many once to train the judge), `oracle` (things without words; two to five minutes each),
+`instructed` (what a model that follows instructions does; ten minutes). Figures are kept in `<work>/figures.json` under
+the weights' own fingerprint, so what has been measured is not measured again; pictures of what was drawn are left
+beside it.
 """
 
 from __future__ import annotations
@@ -21,18 +23,20 @@ import torch
 
 from .data import HELD_OUT, sheet
 from .train import MODEL
+from .training.instructed import figures as instructed
 from .training.judge import accuracy, labelled, train_judge
 from .training.measures import autoencoder_figures, generate, load_parts, word_iou
 from .training.oracle import clips_of, mean_errors, try_thing, unseen_things
 from .training.run import to_tensor
 from .world import SIZE
 
-PARTS = ("autoencoder", "words", "generated", "oracle")
+PARTS = ("autoencoder", "words", "generated", "oracle", "instructed")
 NEEDS = {
     "autoencoder": ("vae",),
     "words": ("unet", "text_encoder", "vae"),
     "generated": ("unet", "text_encoder", "vae"),
     "oracle": ("unet", "text_encoder", "vae", "looks"),
+    "instructed": ("unet", "text_encoder", "vae"),
 }
 TARGETS = {
     "autoencoder PSNR, dB": 27,
@@ -42,6 +46,8 @@ TARGETS = {
     "generated: shape": 0.90,
     "generated: colour": 0.90,
     "generated: scene": 0.90,
+    "instructions done": 0.85,
+    "rest of the picture, dB": 30,
     "word map IoU": 0.45,
     "word map IoU, grown by local blend's 3x3 maximum": 0.45,
 }
@@ -99,13 +105,27 @@ def measure_oracle(args) -> dict[str, float]:
     return {f"unseen things, error, told by {way}": error for way, error in mean_errors(rows).items()}
 
 
+def measure_instructed(args) -> dict[str, float]:
+    judge, _ = train_judge(args.work)
+    found, pictures = instructed(load_parts(args.model), judge, args.captions, args.size)
+    keep_sheet(pictures[:96], 12, args.work / f"instructed-{args.model.name}-{args.size}.png")
+    return found
+
+
 def keep_sheet(pictures: torch.Tensor, columns: int, path: Path) -> None:
     sheet(((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy(), columns).save(path)
 
 
 def measured(args, part: str) -> dict[str, float]:
     """A part's figures, from the file when these weights have been measured."""
-    options = (args.size, *({"generated": (args.captions,), "oracle": (args.things, args.descent)}.get(part, ())))
+    options = (
+        args.size,
+        *(
+            {"generated": (args.captions,), "instructed": (args.captions,), "oracle": (args.things, args.descent)}.get(
+                part, ()
+            )
+        ),
+    )
     path, key = args.work / "figures.json", fingerprint(args.model, part, options)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if key not in kept:
@@ -114,6 +134,7 @@ def measured(args, part: str) -> dict[str, float]:
             "words": measure_words,
             "generated": measure_generated,
             "oracle": measure_oracle,
+            "instructed": measure_instructed,
         }[part](args)
         kept = json.loads(path.read_text()) if path.exists() else {}  # another part may have been measured beside it
         kept[key] = {

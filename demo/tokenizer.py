@@ -35,9 +35,25 @@ WORDS = [
     "picture",
     "video",
 ]
+# Of instructions, beside them.
+INSTRUCTION_WORDS = [
+    *WORDS,
+    "turn",
+    "into",
+    "make",
+    "it",
+    "put",
+    "remove",
+    "change",
+    "colour",
+    "something",
+    "else",
+    "'s",
+]
 
 
-def save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path, words: list[str] = WORDS) -> None:
+    """A tokenizer in which each of `words` is one token."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -46,7 +62,7 @@ def save_tokenizer(folder: Path) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=10_000, end_of_word_suffix="</w>", initial_alphabet=list(single), show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(WORDS), " ".join(single)], trainer)
+    tokenizer.train_from_iterator([" ".join(words), " ".join(single)], trainer)
     model = json.loads(tokenizer.to_str())["model"]
     vocabulary = sorted(model["vocab"], key=model["vocab"].get) + ["<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)

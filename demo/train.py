@@ -8,6 +8,10 @@ cores), and write demo/model_192 as they go: `diffusion` the U-Net, the text enc
 steps, `decoder` the autoencoder whenever held-out things come out better than before; its encoder, and so all latents,
 stay as they were. `autoencoder` trains an autoencoder from nothing instead.
 
+    python -m demo.train instruct --work ~/demo-training-instruct --size 128 --to demo/model_instruct --steps 16000
+
+trains the model that follows instructions on pairs of pictures, before and after, from the weights in `--base`.
+
 Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every five minutes and goes on
 from there when started again; SIGTERM makes it save and end. The learning rate is flat and falls to zero over the last
 quarter of `--steps`, so a run can be given more steps later by raising that number. Uses a GPU when torch sees one.
@@ -22,13 +26,14 @@ from .data import load_or_draw
 from .training.autoencoder import train_autoencoder
 from .training.decoder import train_decoder
 from .training.diffusion import train_diffusion
+from .training.instruct import load_or_draw_pairs, train_instruct
 
 MODEL = Path(__file__).parent / "model"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=("diffusion", "decoder", "autoencoder"))
+    parser.add_argument("stage", choices=("diffusion", "decoder", "autoencoder", "instruct"))
     parser.add_argument("--work", type=Path, required=True, help="folder for pictures and checkpoints")
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps in all, earlier runs counted in")
     parser.add_argument("--size", type=int, default=192, help="side of the pictures")
@@ -36,6 +41,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=MODEL, help="model folder to start from")
     parser.add_argument("--to", type=Path, default=MODEL.with_name("model_192"), help="model folder to write")
     args = parser.parse_args()
+    if args.stage == "instruct":
+        pairs = load_or_draw_pairs(args.work, args.pictures, args.size)
+        return train_instruct(args.work, args.base, args.to, args.steps, pairs)
     pictures = load_or_draw(args.work, args.pictures, args.size)
     if args.stage == "autoencoder":
         train_autoencoder(args.work, args.to, args.steps, pictures)

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import ROOT
 
 from demo.data import LOOK, draw_look
+from demo.instructions import KINDS, instruct
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
 from demo.training.decoder import WINDOW, choose_window, weigh
 from demo.training.diffusion import WordMaps, draw_timesteps
+from demo.training.instruct import build_instruct, draw_pair
+from demo.training.instructed import held_out, rest
 from demo.training.looks import TOKENS, LookEncoder, place, read_caption
-from demo.training.run import Run
-from demo.world import Thing
+from demo.training.measures import encode_captions, load_parts
+from demo.training.run import Run, to_tensor
+from demo.world import Thing, make_picture
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +107,47 @@ def test_a_run_that_is_asked_to_stop_saves_first(tmp_path):
     with pytest.raises(SystemExit, match="step 1, saved"):
         run.update(layer(torch.ones(1, 3)).square().mean())
     assert Run("stage", tmp_path, {"layer": layer}, lr=1e-2, steps=12, average=0.9).step == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_instruction_changes_what_it_says_and_nothing_else(kind):
+    for seed in range(6):
+        before = make_picture(seed, ("one", "two")[seed % 2])[0]
+        text, after = instruct(before, kind, np.random.default_rng(seed))
+        same = sum(a == b for a, b in zip(before.things, after.things))
+        assert (after.scene != before.scene) == (kind == "scene")
+        assert len(after.things) == len(before.things) - (kind == "removal")
+        if kind != "removal":
+            assert same == len(before.things) - (kind != "scene")
+        named = [word for word in text.replace("'s", "").split() if word in before.things[0].name.split()]
+        assert named or kind == "scene" or len(before.things) == 2
+
+
+def test_a_pair_is_drawn_from_its_seed():
+    before, after, text = draw_pair(3, 64)
+    assert before.shape == after.shape == (64, 64, 3) and (before != after).any()
+    again = draw_pair(3, 64)
+    assert np.array_equal(before, again[0]) and np.array_equal(after, again[1]) and text == again[2]
+
+
+def test_training_by_instruction_starts_as_the_base(tmp_path):
+    """The picture weighs nothing yet, and the words that the base knows mean what they meant."""
+    base = ROOT / "demo" / "model"
+    unet, text_encoder, tokenizer, _ = build_instruct(base, tmp_path, 16)
+    parts = load_parts(base)
+    with torch.no_grad():
+        caption = tokenizer("a red ball on the sea", padding="max_length", return_tensors="pt").input_ids
+        text = text_encoder.eval()(caption).last_hidden_state
+        torch.testing.assert_close(text, encode_captions(parts, ["a red ball on the sea"]), rtol=1e-4, atol=1e-4)
+        x, picture = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        ours = unet.eval()(torch.cat([x, picture], 1), 500, text).sample
+        torch.testing.assert_close(ours, parts.unet(x, 500, text).sample, rtol=1e-4, atol=1e-4)
+    assert len(tokenizer("change the ball's colour").input_ids) == 7
+
+
+def test_the_rest_of_a_perfect_edit_is_the_pictures_own():
+    asked = held_out(6)
+    assert [a.kind for a in asked] == list(KINDS)
+    for a in asked:
+        found = rest(a, to_tensor(a.after.frames())[0])
+        assert np.isnan(found) if a.kind == "scene" else found > 60

@@ -31,8 +31,8 @@ EXPORT_EVERY = 500
 LOOKS = "looks/model"
 
 
-def build_diffusion(tokenizer_folder: Path, side: int):
-    """(U-Net, text encoder, tokenizer, scheduler), untrained, for latents of `side`.
+def build_diffusion(tokenizer_folder: Path, side: int, channels: int = 4):
+    """(U-Net, text encoder, tokenizer, scheduler), untrained, for latents of `side` and an input of `channels`.
 
     ``attention_head_dim`` counts heads, as in SD 1.x.
     """
@@ -60,6 +60,7 @@ def build_diffusion(tokenizer_folder: Path, side: int):
     )
     unet = UNet2DConditionModel(
         sample_size=side,
+        in_channels=channels,
         block_out_channels=(48, 96, 128),
         layers_per_block=1,
         cross_attention_dim=128,

@@ -133,10 +133,14 @@ def export(module, folder: Path) -> None:
     draft.rename(folder)
 
 
-def copy_missing_parts(source: Path, target: Path) -> None:
-    """The model folder `target` gets from `source` what it lacks, so that it can be loaded from the first export on."""
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+
+
+def copy_missing_parts(source: Path, target: Path, parts: tuple[str, ...] = PARTS) -> None:
+    """The model folder `target` gets from `source` what it lacks of `parts`, so that it can be loaded from the first
+    export on."""
     target.mkdir(parents=True, exist_ok=True)
-    for part in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
+    for part in parts:
         if not (target / part).exists():
             shutil.copytree(source / part, target / part)
 

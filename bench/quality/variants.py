@@ -148,6 +148,13 @@ VARIANTS = {
             claim="Fig. 6: without the latent prompt worse",
         ),
         _live(
+            "seat-held",
+            "Fig. 6: the latent prompt's seat alone: the first frame, never trained",
+            {"latent_prompt_rate": 0.0},
+        ),
+        _live("seat-rate-3e-5", "the latent prompt at the papers' rate for the clip", {"latent_prompt_rate": 3e-5}),
+        _live("seat-rate-0.03", "the latent prompt at ten times the shipped rate", {"latent_prompt_rate": 0.03}),
+        _live(
             "temporal-in-objective-2",
             "Fig. 7: temporal attention trained by the photo too: worse",
             {"temporal_in_photo_steps": True},

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 
 from . import LiveError
+from .checks import check_frames
+from .files import reading
 from .notes import note
 from .pictures import cover
 
@@ -44,6 +48,9 @@ class Times:
 
     @classmethod
     def even(cls, rate: float, frames: int) -> Times:
+        """LiveError for a rate that no clip can have."""
+        if not 0 < rate < math.inf:
+            raise LiveError(f"video: it has {rate:g} frames a second; give Create Video an fps above 0")
         return cls(tuple(i / rate for i in range(frames)), frames / rate, rate)
 
 
@@ -88,6 +95,7 @@ def fit_frames(
     own of that range, of about `size` (width, height), and is asked for as many as memory bears."""
     at_once = max(BYTES_AT_ONCE // max(size[0] * size[1] * 12, 1), 1)
     pictures: list[torch.Tensor] = []
+    missing = 0
     for _, group in groupby(indices, lambda i: i // at_once):
         part = list(group)
         frames = read(part[0], part[-1] + 1)
@@ -96,11 +104,33 @@ def fit_frames(
                 f"video: frame {part[0]} and what follows cannot be read; save the clip anew as mp4, and open an"
                 " animated picture (WebP, GIF) with Load Image, whose frames go straight to images"
             )
+        missing += max(part[-1] + 1 - part[0] - len(frames), 0)
         width, height = fitted_size(frames.shape[2], frames.shape[1], fit)
         for i in part:
-            frame = frames[min(i - part[0], len(frames) - 1)][None, ..., :3]
+            frame = frames[min(i - part[0], len(frames) - 1)][None]
             pictures.append(frame.clone() if frame.shape[1:3] == (height, width) else cover(frame, height, width))
+    if missing:
+        note(
+            f"video: {missing} of its first {indices[-1] + 1} frames cannot be read, so those after them come too early"
+            " and the last is held; save the clip anew as mp4, or fetch it again"
+        )
     return torch.cat(pictures)
+
+
+def opaque(images: torch.Tensor, alpha: torch.Tensor | None = None) -> torch.Tensor:
+    """(f, H, W, 3): a clip's pictures (f, H, W, 3 or 4), 0..1, without how opaque they are, which `alpha` may say too;
+    a note where they are not. LiveError for other channels, and for values that are not finite.
+    """
+    if len(images) and images.shape[-1] not in (3, 4):
+        raise LiveError(f"video: {images.shape[-1]} channels; expected 3 (RGB), or 4 with transparency")
+    check_frames("video", images)
+    if alpha is None and images.shape[-1] == 4:
+        alpha = images[..., 3]
+    if alpha is not None and alpha.numel() and alpha.min() < 1:
+        note(
+            "video: it is transparent in places, and what lies under them is shown; put the clip on a background first"
+        )
+    return images[..., :3]
 
 
 def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer: int = 0) -> None:
@@ -110,6 +140,11 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
         note(
             f"frames: {fit.frames}, so the first {taken} of {count} are taken; 0 takes all, every_nth spreads them over"
             " the clip"
+        )
+    if count == 1 and len(times.starts) > 1:
+        note(
+            f"every_nth: {fit.every}, and the clip has {len(times.starts)} frames, so only the first is taken; give"
+            " less"
         )
     if not times.is_even:
         gaps = [b - a for a, b in zip(times.starts, (*times.starts[1:], times.end))]
@@ -131,6 +166,11 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
 
 
 # ------------------------------------------------------------------------------------------------------------ files
+def reading_video() -> AbstractContextManager[None]:
+    """LiveError for what a file that is damaged, or no video, makes its readers raise."""
+    return reading("video: the file", "give a file with video in it, or save it anew as mp4")
+
+
 def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, int]:
     """When the frames of a video file are shown, from `start` seconds on, for `duration` or to the end (0), and its
     transfer function's number. Nothing is decoded.

@@ -91,28 +91,34 @@ class _File:
     """A video file, decoded by ComfyUI a part at a time: what Get Video Components gives, at the memory of a part."""
 
     def __init__(self, video):
-        from ..live_core.clips import read_times
+        from ..live_core.clips import read_times, reading_video
 
-        self.source, self.size, self.bits = video.get_stream_source, video.get_dimensions(), video.get_bit_depth()
-        self.times, self.transfer = read_times(self.source(), *video.get_active_trim_window())
+        with reading_video():
+            self.source, self.size, self.bits = video.get_stream_source, video.get_dimensions(), video.get_bit_depth()
+            self.times, self.transfer = read_times(self.source(), *video.get_active_trim_window())
 
     def read(self, first: int, end: int):
+        from ..live_core.clips import opaque, reading_video
+
         host.stop_if_asked()
         starts = self.times.starts
         start = (
             (starts[first - 1] + starts[first]) / 2 if first else 0.0
         )  # between two frames, which a rounded time cannot miss
         stop = (starts[end - 1] + starts[end]) / 2 if end < len(starts) else self.times.end
-        return (
-            InputImpl.VideoFromFile(self.source(), start_time=self.times.first + start, duration=stop - start)
-            .get_components()
-            .images
-        )
+        with reading_video():
+            parts = InputImpl.VideoFromFile(
+                self.source(),
+                start_time=self.times.first + start,
+                duration=stop - start,
+            ).get_components()
+        return opaque(parts.images, parts.alpha)
 
     def sound(self, length: float):
-        from ..live_core.clips import read_sound
+        from ..live_core.clips import read_sound, reading_video
 
-        found = read_sound(self.source(), self.times.first, length)
+        with reading_video():
+            found = read_sound(self.source(), self.times.first, length)
         return found and {"waveform": found[0][None], "sample_rate": found[1]}
 
 
@@ -121,16 +127,18 @@ class _Components:
 
     def __init__(self, video):
         from ..live_core import LiveError
-        from ..live_core.clips import Times
+        from ..live_core.clips import Times, opaque, reading_video
 
-        self.parts = video.get_components()
+        with reading_video():
+            self.parts = video.get_components()
         if not len(self.parts.images):
             raise LiveError("video: it has no frames; give a clip with at least one")
-        self.size, self.bits, self.transfer = (self.parts.images.shape[2], self.parts.images.shape[1]), 8, 0
-        self.times = Times.even(float(self.parts.frame_rate), len(self.parts.images))
+        self.images = opaque(self.parts.images, self.parts.alpha)
+        self.size, self.bits, self.transfer = (self.images.shape[2], self.images.shape[1]), 8, 0
+        self.times = Times.even(float(self.parts.frame_rate), len(self.images))
 
     def read(self, first: int, end: int):
-        return self.parts.images[first:end]
+        return self.images[first:end]
 
     def sound(self, length: float):
         sound = self.parts.audio

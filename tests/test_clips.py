@@ -3,6 +3,7 @@
 import io
 import re
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -103,6 +104,7 @@ def test_sound_stays_in_step(tmp_path):
         (Times.even(30.0, 300), Fit(), {}, "frames: 24, so the first 24 of 300 are taken"),
         (Times.even(30.0, 300), Fit(frames=8, every=2), {}, "the first 8 of 150"),
         (Times(tuple(UNEVEN), 1.0, 8.0), Fit(), {}, "33 to 367 ms apart; they are shown at an even 8 a second"),
+        (Times.even(8.0, 8), Fit(every=9), {}, "every_nth: 9, and the clip has 8 frames, so only the first"),
         (Times.even(8.0, 8), Fit(), {"bits": 10}, "video: 10 bits a colour"),
         (Times.even(8.0, 8), Fit(), {"transfer": 18}, r"HDR \(HLG\)"),
         (Times.even(8.0, 8), Fit(), {"transfer": 1}, None),
@@ -121,6 +123,39 @@ def test_files_without_frames(tmp_path):
     (tmp_path / "b.mp4").write_bytes(path.read_bytes()[:200])
     with pytest.raises(LiveError, match="no video that can be read"):
         read_times(str(tmp_path / "b.mp4"))
+
+
+def test_frames_that_cannot_be_read_are_said():
+    """Of a damaged file ComfyUI leaves out what it cannot decode."""
+    clip = torch.rand(6, 16, 16, 3)
+    with gathered() as notes:
+        found = fit_frames(lambda first, end: clip[first : end - 2], list(range(6)), (16, 16), Fit(0))
+        fit_frames(lambda first, end: clip[first:end], list(range(6)), (16, 16), Fit(0))
+    assert len(found) == 6 and len(notes) == 1 and notes[0].startswith("video: 2 of its first 6 frames cannot be read")
+
+
+@pytest.mark.parametrize(
+    "images,alpha,says",
+    [
+        (torch.rand(2, 8, 8, 3), None, None),
+        (torch.rand(2, 8, 8, 3), torch.ones(2, 8, 8), None),
+        (torch.rand(2, 8, 8, 3), torch.zeros(2, 8, 8), "video: it is transparent"),
+        (torch.rand(2, 8, 8, 4), None, "video: it is transparent"),
+    ],
+)
+def test_transparency_of_a_clip_is_said(images, alpha, says):
+    with gathered() as notes:
+        assert torch.equal(clips.opaque(images, alpha), images[..., :3])
+    assert len(notes) == (says is not None) and all(text.startswith(says) for text in notes)
+
+
+def test_videos_in_memory_that_are_none():
+    for images, says in ((torch.rand(2, 8, 8, 1), "1 channels"), (torch.full((2, 8, 8, 3), torch.nan), "not finite")):
+        with pytest.raises(LiveError, match=f"video: .*{says}"):
+            clips.opaque(images)
+    for rate in (0.0, -8.0, float("nan"), float("inf")):
+        with pytest.raises(LiveError, match="video: .* frames a second; give"):
+            Times.even(rate, 4)
 
 
 # ---------------------------------------------------------------------------------------------------- on the real host
@@ -217,6 +252,40 @@ def test_what_fits_is_what_get_video_components_gives(talk):
     fitted, core, demo = talk(run)
     pixels = [[np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs] for pngs in (fitted, core, demo)]
     assert len(fitted) == 8 and np.array_equal(pixels[0], pixels[1]) and np.array_equal(pixels[0], pixels[2])
+
+
+@pytest.mark.host
+def test_files_that_are_no_videos(talk, tmp_path):
+    """Damaged at the beginning or in the middle, empty, of sound alone: words, and a note where some can be read."""
+    noise = np.random.default_rng(0).integers(0, 255, (12, 96, 128, 3), np.uint8)
+    whole = videos.write(tmp_path / "whole.mp4", noise, options={"g": "2", "bf": "0"}).read_bytes()
+    silent = videos.write(tmp_path / "sound.mp4", videos.pictures(2), tone=0.5)
+    with av.open(str(silent)) as source, av.open(str(tmp_path / "alone.mp4"), "w") as alone:
+        sound = alone.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = sound
+                alone.mux(packet)
+    half, more = len(whole) // 2, len(whole) * 7 // 10
+    bad = {
+        "empty": b"",
+        "text": b"no video",
+        "cut": whole[:half],
+        "alone": (tmp_path / "alone.mp4").read_bytes(),
+        "hole": whole[:half] + bytes(more - half) + whole[more:],
+    }
+
+    async def each(client):
+        said = {}
+        for name, data in bad.items():
+            (tmp_path / f"{name}.mp4").write_bytes(data)
+            said[name] = await run_fitted(client, tmp_path / f"{name}.mp4")
+        return said
+
+    said = talk(each)
+    notes, shown, _ = said.pop("hole")
+    assert len(shown) == 12 and any("of its first 12 frames cannot be read" in text for text in notes), notes
+    assert all(text.startswith("video: ") and "save it anew as mp4" in text for text in said.values()), said
 
 
 @pytest.mark.host

@@ -56,7 +56,7 @@ def swap_words(source: Prompt, edit: Prompt, keep: str | None = None) -> TokenEd
 def place_words(source: Prompt, edit: Prompt, token_edit: TokenEdit) -> TokenEdit:
     """`token_edit` with every changed word looking where the words that it replaces look in the source.
     Prompt-to-prompt's replacement for the changed runs alone, so that prompts may differ in length: our own, measured
-    in bench/RESULTS.md.
+    in bench/APPENDIX.md.
 
     In each of `replacements`, word by word where both sides have as many, else each token takes an equal part of the
     attention to the whole run. So two new things each take their own thing's place. Words with nothing to replace stay

@@ -2,9 +2,7 @@
 end.
 """
 
-import csv
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ import torch
 from bench.quality import __main__ as bench
 from bench.quality import cases, report, rows, text
 from bench.quality.variants import SHIPPED, VARIANTS
-from demo.measure import VIEWED, measure
+from demo.measure import measure
 from live_core.frames import ALONE
 from live_core.methods import METHODS
 from live_core.pretrained import Tuning
@@ -200,21 +198,6 @@ def test_targets_are_met_all_at_once(worse):
     assert not bench.meets_targets({**bench.TARGETS, worse: bench.TARGETS[worse] - 0.01 * bench.MEASURES[worse]})
 
 
-def test_the_report_says_what_the_shipped_rows_say():
-    """bench/photos.csv has the rows, bench/RESULTS.md their tables."""
-    folder, measured = Path(bench.__file__).parents[1], {}
-    with (folder / "photos.csv").open(newline="") as file:
-        for line in csv.DictReader(file):
-            measured.setdefault(line["variant"], {})[line["case"]] = {
-                name: float(line[name]) for name in bench.MEASURES if line.get(name)
-            }
-    assert all(
-        set(row) >= set(bench.MEASURES) - set(VIEWED) for per_case in measured.values() for row in per_case.values()
-    )
-    assert list(measured["live"]) == sorted(case.name for case in cases.all_cases())
-    assert bench.tables(measured) in (folder / "RESULTS.md").read_text()
-
-
 def test_rows_older_than_a_measure_have_a_dash_there_and_a_measure_of_no_row_no_column():
     measured = made_up(bench.MEASURES, {"ceiling": [0.5], "live": [3.0], "blur-0": [4.0]})
     for row in (measured["ceiling"]["inside-0"], measured["live"]["inside-0"], measured["blur-0"]["inside-0"]):
@@ -330,8 +313,8 @@ def test_fresh_seeds_are_reported_apart(small_model, tmp_path, monkeypatch):
     for suffix, count in (("", 1), ("-fresh", 2)):
         said = (tmp_path / f"RESULTS{suffix}.md").read_text()
         assert f"| ceiling | {count} |" in said and ("fresh seeds" in said) == bool(suffix)
-        with (tmp_path / f"results{suffix}.csv").open(newline="") as file:
-            assert {line["case"].startswith("fresh-") for line in csv.DictReader(file)} == {bool(suffix)}
+        rows_of = report.read_csv(tmp_path / f"results{suffix}.csv")
+        assert {case.startswith("fresh-") for per_case in rows_of.values() for case in per_case} == {bool(suffix)}
     assert (tmp_path / "sheets" / "fresh-slow-0.png").exists()
 
 

@@ -1,8 +1,9 @@
 """LIVE, its ablations and the baselines on seeded cases with true answers.
 
-    python -m bench.quality                                  # every case, every variant; hours on two cores python -m
-    bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality python -m bench.quality --seeds
-    fresh                    # the same on seeds by which nothing was chosen, reported apart
+    python -m bench.quality                     # every case, every variant; hours on two cores
+    python -m bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality
+    python -m bench.quality --seeds fresh       # the same on seeds by which nothing was chosen, reported apart
+    python -m bench.quality.published           # into the report that is published
 
 Results are kept row by row in <out>/rows.jsonl and not measured twice: a run that was stopped goes on, and several may
 share a folder (`--part 0/2`, `--part 1/2`). Tables, intervals, plots and contact sheets are drawn from the rows at the
@@ -239,11 +240,15 @@ def tables(rows: Measured) -> str:
         )
         + ".",
         "",
-        "Variants:",
-        "",
-        *(f"- **{name}**: {BOUNDS.get(name) or VARIANTS[name].claim or 'the shipped settings'}" for name in rows),
+        *meanings(rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def meanings(rows: Measured) -> list[str]:
+    """What each variant is."""
+    said = {name: BOUNDS.get(name) or VARIANTS[name].claim or "the shipped settings" for name in rows}
+    return ["Variants:", "", *(f"- **{name}**: {what}" for name, what in said.items())]
 
 
 def against_ceiling(rows: Measured) -> list[str]:

@@ -80,6 +80,16 @@ def write_csv(path: Path, rows: Measured, measures: dict[str, int]) -> None:
         )
 
 
+def read_csv(path: Path) -> Measured:
+    """What `write_csv` wrote."""
+    rows: Measured = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            name, case = line.pop("variant"), line.pop("case")
+            rows.setdefault(name, {})[case] = {measure: float(value) for measure, value in line.items() if value}
+    return rows
+
+
 def plot(path: Path, measure: str, rows: Measured) -> None:
     """A bar a variant that has the measure: mean and interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -52,6 +52,7 @@ MEASURES = {
 }  # 1: more is better
 PLOTTED = ("accuracy", "background_psnr_db")
 GUIDANCE = 3.5  # what the demo model wants; the published 7.5, of which one row is kept, burns its colours
+KEPT = "attention_kept_mb"  # by `ram`, in results.csv
 COMPOSITE = {"dilation": 1, "blur": 1.5}  # as the workflows ship
 TUNE = NODES["LIVE_Tune"]
 
@@ -262,7 +263,11 @@ def main(arguments: list[str] | None = None) -> None:
         f"Model {model.fingerprint}, {args.steps} DDIM steps, 8 frames of 128x128, nothing trained. Means over cases"
         f" with 95 % bootstrap intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows, memory)
     )
-    write_csv(args.out / "results.csv", rows, {**MEASURES, "seconds": -1})
+    with_memory = {
+        name: {case: {**row, **({KEPT: memory[name]} if name in memory else {})} for case, row in per_case.items()}
+        for name, per_case in rows.items()
+    }
+    write_csv(args.out / "results.csv", with_memory, {**MEASURES, "seconds": -1, KEPT: -1})
     for kind in KINDS:
         for name in PLOTTED if of_kind(rows, kind) else ():
             plot(args.out / "plots" / f"{kind}-{name}.png", name, of_kind(rows, kind))

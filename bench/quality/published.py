@@ -1,0 +1,239 @@
+"""The published report: the tables of bench/RESULTS.md and bench/APPENDIX.md, made of the rows in bench/*.csv.
+
+    python -m bench.quality.published                       # from the rows that are there
+    python -m bench.quality.published --photos output/quality/results.csv --fresh output/quality/results-fresh.csv
+    python -m bench.quality.published --words output/quality-text/results.csv
+
+Rows that were measured anew take the place of their variant's old ones. What stands between `<!-- name -->` and
+`<!-- /name -->` on the two pages is written here, all else by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from demo.measure import VIEWED
+
+from . import __main__ as quality
+from . import text
+from .claims import CLAIMS, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
+from .report import DRAWS, Measured, read_csv, write_csv
+
+Cells = dict[tuple[str, str, str], str]
+FOLDER = Path(__file__).resolve().parents[1]
+RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
+TABLES = ("photos", "fresh", "words")
+ENOUGH = 8  # cases, for an interval to be claimed
+TITLES = {
+    "object_accuracy": "accuracy ↑",
+    "object_error": "object error ↓",
+    "motion_error_px": "motion, px ↓",
+    "background_psnr_db": "background, dB ↑",
+}
+JUDGED = tuple(TITLES)
+SEEN = {**VIEWED, "object_accuracy": 1, "motion_error_px": -1, "background_psnr_db": 1}
+MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
+
+
+def marks_of(table: str, row: str) -> str:
+    return "".join(MARKS[i] for i, old in enumerate(OLD) if old.table == table and row in old.rows)
+
+
+def with_marks(says: str, table: str, row: str) -> str:
+    return f"{says} {marks_of(table, row)}".strip()
+
+
+def name_of(cell: str) -> str:
+    """A row's name, without marks."""
+    return cell.strip().rstrip(MARKS).strip()
+
+
+def marked(table: str, lines: str) -> str:
+    """The tables in `lines` with a mark at each old row's name, and below them what the marks mean. Marks that were
+    there before go."""
+    lines = re.sub(rf"(\n+[{MARKS}] .*)+$", "", lines.strip())
+
+    def mark(line: re.Match) -> str:
+        name = name_of(line[1])
+        return f"| {with_marks(name, table, name)} |"
+
+    lines = re.sub(r"^\| ([^|]+) \|", mark, lines, flags=re.MULTILINE).strip()
+    return f"{lines}\n\n{footnotes(lines)}".strip()
+
+
+def footnotes(lines: str) -> str:
+    """What the marks in `lines` mean."""
+    return "\n\n".join(f"{MARKS[i]} {old.why}" for i, old in enumerate(OLD) if MARKS[i] in lines)
+
+
+def cells_of(lines: str) -> Cells:
+    """(table, row, column) -> cell, without marks. A table is named by the heading right above it, else by its first
+    column; of two of one name the first counts."""
+    found: Cells = {}
+    for block in re.split(r"^(?=### )", lines, flags=re.MULTILINE):
+        heading = re.match(r"### (.*)", block)
+        for table in re.findall(r"(?:^\|.*\n?)+", block, flags=re.MULTILINE):
+            head, _, *rows = (line.strip("|").split("|") for line in table.splitlines())
+            for row in rows:
+                for i in range(1, len(row)):
+                    key = (heading[1] if heading else head[0].strip()), name_of(row[0]), head[i].strip(" ↑↓")
+                    found.setdefault(key, row[i].strip())
+    return found
+
+
+def numbers(cell: str) -> list[float]:
+    """Mean and interval of a cell."""
+    return [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", cell)]
+
+
+def claims_table(rows: dict[str, Measured], photos: str, words: str) -> str:
+    """What the papers say of LIVE, and what was asked of the pack, held to the rows and to the tables of them."""
+    lines = ["| claim | measure | cases | figure | 95 % interval | met? |", "|---" * 6 + "|"]
+    return "\n".join([*lines, *_papers(cells_of(photos)), *_asked(rows, cells_of(words))])
+
+
+def _papers(cells: Cells) -> Iterator[str]:
+    for claim in CLAIMS:
+        for measure in claim.measures:
+            cell, cases = (cells["live −", claim.rival, column] for column in (measure, "cases"))
+            figure, low, high = numbers(cell)
+            better = quality.MEASURES[measure] * (-1 if claim.of_rival else 1)
+            met = "not shown" if holds_zero(cell) else "yes" if figure * better > 0 else "**no, the reverse**"
+            says = with_marks(claim.says, "photos", claim.rival) if measure == claim.measures[0] else ""
+            yield f"| {says} | {TITLES[measure]} | {cases} | {figure:+.3g} | {low:.3g} to {high:.3g} | {met} |"
+
+
+def _asked(rows: dict[str, Measured], cells: Cells) -> Iterator[str]:
+    for target in TARGETS:
+        if target.table == "words":
+            count = int(cells[target.cases, target.row, "cases"])
+            figure, low, high = numbers(cells[target.cases, target.row, target.measure])
+        else:
+            count, figure, low, high = mean_of(target, rows[target.table])
+        met = "yes" if (figure >= target.bound if target.at_least else figure <= target.bound) else "**no**"
+        bound = f"{target.of} at {'least' if target.at_least else 'most'} {target.bound:g}{target.unit}"
+        within = f"{low:.3g} to {high:.3g}" if count >= ENOUGH else "too few"
+        says = with_marks(target.says, target.table, target.row)
+        yield f"| {says} | {bound} | {count} | {figure:.3g} | {within} | {met} |"
+
+
+def finding_table(finding: Finding, photos: str) -> str:
+    """The means that a finding is about, of the tables `photos`."""
+    cells = cells_of(photos)
+    lines = [f"| | {' | '.join(TITLES[measure] for measure in JUDGED)} |", "|---" * (1 + len(JUDGED)) + "|"]
+    for says, row in finding.rows:
+        means = (f"{numbers(cells[finding.table, row, measure])[0]:.3g}" for measure in JUDGED)
+        lines.append(f"| {with_marks(says, 'photos', row)} | {' | '.join(means)} |")
+    return "\n".join(lines)
+
+
+def settings_table(photos: str) -> str:
+    """What ships beside its alternatives, of the differences among the tables `photos`."""
+    cells = cells_of(photos)
+    lines = [
+        f"| setting | shipped | alternative | {' | '.join(TITLES[m] for m in JUDGED)} |",
+        "|---" * (3 + len(JUDGED)) + "|",
+    ]
+    for *said, row in SETTINGS:
+        found = (cells["live −", row, measure] for measure in JUDGED)
+        shown = (f"{cell}{' n. s.' if holds_zero(cell) else ''}" for cell in found)
+        lines.append(f"| {' | '.join(said[:2])} | {with_marks(said[2], 'photos', row)} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def holds_zero(cell: str) -> bool:
+    _, low, high = numbers(cell)
+    return low <= 0 <= high
+
+
+def mean_of(target: Target, rows: Measured) -> tuple[int, float, float, float]:
+    """How many cases, the mean or its multiple of another row's, and the interval's bounds."""
+    ours = rows[target.row]
+    cases = [case for case in ours if re.search(target.cases, case)]
+    values = np.array([ours[case][target.measure] for case in cases])
+    beside = np.array([rows[target.beside][case][target.measure] if target.beside else 1.0 for case in cases])
+    drawn = np.random.default_rng(0).integers(len(cases), size=(DRAWS, len(cases)))
+    low, high = np.percentile(values[drawn].mean(1) / beside[drawn].mean(1), [2.5, 97.5])
+    return len(cases), float(values.mean() / beside.mean()), float(low), float(high)
+
+
+def fresh_tables(rows: Measured) -> str:
+    """All tables, or, of cases too few for intervals, the means of what a viewer sees and what each row is."""
+    if len(rows["live"]) >= ENOUGH:
+        return quality.tables(rows)
+    titles = ["variant", "cases", *(f"{name} {'↑' if better > 0 else '↓'}" for name, better in SEEN.items())]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, per_case in rows.items():
+        means = (np.mean([row[measure] for row in per_case.values()]) for measure in SEEN)
+        lines.append(f"| {name} | {len(per_case)} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
+    return "\n".join([*lines, "", *quality.meanings(rows)])
+
+
+def words_tables(rows: Measured) -> str:
+    memory = {name: max(row.get(text.KEPT, 0.0) for row in per_case.values()) for name, per_case in rows.items()}
+    return text.tables(rows, {name: size for name, size in memory.items() if name != text.UNEDITED})
+
+
+def between(page: str, name: str) -> str:
+    """What stands between the marks of `name` on a page."""
+    return page.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- /{name} -->")[0]
+
+
+def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
+    """The pages with their tables as `rows` has them; tables without rows stay, but for their marks."""
+    pages = dict(pages)
+
+    def put(page: str, name: str, made: str) -> None:
+        pages[page] = pages[page].replace(
+            f"<!-- {name} -->\n{between(pages[page], name)}\n<!-- /{name} -->",
+            f"<!-- {name} -->\n{made}\n<!-- /{name} -->",
+        )
+
+    made = {"photos": quality.tables, "fresh": fresh_tables, "words": words_tables}
+    for table, draw in made.items():
+        put(APPENDIX, table, marked(table, draw(rows[table]) if table in rows else between(pages[APPENDIX], table)))
+    photos, words = (between(pages[APPENDIX], table) for table in ("photos", "words"))
+    put(APPENDIX, "settings", settings_table(photos))
+    claims = claims_table(rows, photos, words)
+    put(RESULTS, "claims", claims)
+    for finding in FINDINGS:
+        put(RESULTS, finding.name, finding_table(finding, photos))
+    put(RESULTS, "old", footnotes(photos + words))
+    return pages
+
+
+def read_rows() -> dict[str, Measured]:
+    """Table -> rows, of the tables that have a file."""
+    return {table: read_csv(path) for table in TABLES if (path := FOLDER / f"{table}.csv").exists()}
+
+
+def read_pages() -> dict[str, str]:
+    return {name: (FOLDER / name).read_text() for name in (RESULTS, APPENDIX)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for table in TABLES:
+        parser.add_argument(f"--{table}", type=Path, metavar="CSV", help="rows that were measured anew")
+    args = parser.parse_args(arguments)
+    rows = read_rows()
+    for table in TABLES:
+        if anew := getattr(args, table):
+            rows[table] = {**rows.get(table, {}), **read_csv(anew)}
+            write_csv(FOLDER / f"{table}.csv", rows[table], dict.fromkeys(measures_in(rows[table]), 1))
+    for name, page in filled(read_pages(), rows).items():
+        (FOLDER / name).write_text(page)
+        print(f"wrote bench/{name}")
+
+
+def measures_in(rows: Measured) -> list[str]:
+    return list(dict.fromkeys(measure for per_case in rows.values() for row in per_case.values() for measure in row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The published report: its pages say what the rows in bench/*.csv say, and which of those are old."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bench.quality import __main__ as bench
+from bench.quality import cases, claims, published, report, text
+from demo.measure import VIEWED
+
+
+def rows_of(measures, values: dict[str, list[float]], kind: str = "inside") -> dict:
+    """variant -> case -> row: every measure has the value."""
+    return {
+        name: {f"{kind}-{i}": {**dict.fromkeys(measures, value), "seconds": 60.0} for i, value in enumerate(per_case)}
+        for name, per_case in values.items()
+    }
+
+
+def last_cell(line: str) -> str:
+    return line.strip("|").split("|")[-1].strip()
+
+
+def test_the_report_says_what_the_shipped_rows_say():
+    """bench/*.csv have the rows, bench/RESULTS.md and bench/APPENDIX.md what follows from them."""
+    rows, pages = published.read_rows(), published.read_pages()
+    assert all(
+        set(row) >= set(bench.MEASURES) - set(VIEWED)
+        for per_case in rows["photos"].values()
+        for row in per_case.values()
+    )
+    assert list(rows["photos"]["live"]) == sorted(case.name for case in cases.all_cases())
+    assert set(rows["fresh"]["live"]) <= {case.name for case in cases.all_cases("fresh")}
+    assert published.filled(pages, rows) == pages
+
+
+def test_the_report_shows_its_pictures_and_all_of_them():
+    pages, folder = published.read_pages(), published.FOLDER
+    shown = {name for page in pages.values() for name in re.findall(r"!\[[^]]*\]\((pictures/[^)]+)\)", page)}
+    assert shown == {f"pictures/{path.name}" for path in (folder / "pictures").iterdir()}
+
+
+def test_old_rows_are_there_and_marked():
+    rows, pages = published.read_rows(), published.read_pages()
+    words = {row for _, row, _ in published.cells_of(published.between(pages[published.APPENDIX], "words"))}
+    there = {table: set(rows.get(table, words)) for table in published.TABLES}
+    assert {(old.table, row) for old in claims.OLD for row in old.rows if row not in there[old.table]} == set()
+    for i, old in enumerate(claims.OLD):
+        block = published.between(pages[published.APPENDIX], old.table)
+        assert old.why in block and old.why in published.between(pages[published.RESULTS], "old")
+        marked = re.findall(rf"^\| ([^|]*?) [{published.MARKS}]*{published.MARKS[i]}", block, flags=re.MULTILINE)
+        assert set(marked) == set(old.rows)
+
+
+def test_a_row_measured_anew_loses_its_mark(monkeypatch):
+    pages = published.read_pages()
+    monkeypatch.setattr(published, "OLD", ())
+    page = published.filled(pages, published.read_rows())[published.APPENDIX]
+    assert not set(published.MARKS) & set(published.between(page, "photos") + published.between(page, "words"))
+
+
+def test_claims_follow_the_rows():
+    """Where the rows are changed about, so is what is said of them."""
+    rows, pages = published.read_rows(), published.read_pages()
+    photos = dict(rows["photos"], live=rows["photos"]["tav-ddim-ti"], **{"tav-ddim-ti": rows["photos"]["live"]})
+    said, other = (
+        published.between(published.filled(pages, {**rows, "photos": table})[published.RESULTS], "claims").splitlines()
+        for table in (rows["photos"], photos)
+    )
+    assert [last_cell(line) for line in said[2:6]] == ["yes"] * 4
+    assert [last_cell(line) for line in other[2:6]] == ["**no, the reverse**"] * 4
+    guidance = next(i for i, line in enumerate(said) if "beats the reverse" in line)
+    assert last_cell(said[guidance]) == "**no, the reverse**"  # the rival is what the paper says is better
+    ghost = next(line for line in said if "ghost" in line).split("|")
+    fresh = {
+        name: np.mean([row["ghost"] for row in rows["fresh"][name].values()]) for name in ("live", "plain-composite")
+    }
+    assert float(ghost[4]) == pytest.approx(fresh["live"] / fresh["plain-composite"], rel=0.01)
+
+
+def test_rows_measured_anew_come_into_the_report(tmp_path, monkeypatch):
+    for path in published.FOLDER.glob("*.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(published, "FOLDER", tmp_path)
+    anew = rows_of(bench.MEASURES, {"blur-4": [0.75, 0.75]})
+    report.write_csv(tmp_path / "results.csv", anew, {**bench.MEASURES, "seconds": -1})
+    measured = rows_of(
+        text.MEASURES, {"unedited": [0.0] * 8, "fatezero": [0.5] * 8, "blended-latent": [0.25] * 8}, "colour"
+    )
+    measured["fatezero"] |= rows_of(text.MEASURES, {"fatezero": [0.5] * 8}, "removal")["fatezero"]
+    measured["fatezero"] = {case: {**row, text.KEPT: 12.34} for case, row in measured["fatezero"].items()}
+    report.write_csv(tmp_path / "words-anew.csv", measured, {**text.MEASURES, "seconds": -1, text.KEPT: -1})
+    before = published.read_rows()["photos"]
+    published.main(["--photos", str(tmp_path / "results.csv"), "--words", str(tmp_path / "words-anew.csv")])
+    rows, pages = published.read_rows(), published.read_pages()
+    assert rows["photos"]["blur-4"] == anew["blur-4"] and rows["photos"]["live"] == before["live"]
+    assert "| blur-4 ¹ | 2 | 0.75 [0.75, 0.75] |" in pages[published.APPENDIX]
+    assert (
+        "| fatezero | 8 | 0.5 [0.5, 0.5] |" in pages[published.APPENDIX]
+        and " | 60 | 12.3 |" in pages[published.APPENDIX]
+    )
+    assert (
+        "| FateZero changes a colour | accuracy at least 0.8 | 8 | 0.5 | 0.5 to 0.5 | **no** |"
+        in pages[published.RESULTS]
+    )
+    assert published.filled(pages, rows) == pages

@@ -14,7 +14,7 @@ from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
 from demo.training.decoder import WINDOW, choose_window, weigh
 from demo.training.diffusion import WordMaps, draw_timesteps
-from demo.training.instruct import build_instruct, draw_pair
+from demo.training.instruct import build_instruct, draw_pair, load_or_draw_pairs
 from demo.training.instructed import held_out, rest
 from demo.training.looks import TOKENS, LookEncoder, place, read_caption
 from demo.training.measures import encode_captions, load_parts
@@ -128,6 +128,13 @@ def test_a_pair_is_drawn_from_its_seed():
     assert before.shape == after.shape == (64, 64, 3) and (before != after).any()
     again = draw_pair(3, 64)
     assert np.array_equal(before, again[0]) and np.array_equal(after, again[1]) and text == again[2]
+
+
+def test_pairs_are_kept_with_both_their_pictures(tmp_path):
+    pairs = load_or_draw_pairs(tmp_path, 3, 64)
+    assert len(pairs) == 3 and len(pairs.pictures) == len(pairs.pictures.images) == 6
+    before, after, text = draw_pair(1, 64)
+    assert np.array_equal(pairs.pictures.images[2:4], [before, after]) and pairs.instructions[1] == text
 
 
 def test_training_by_instruction_starts_as_the_base(tmp_path):

@@ -70,7 +70,7 @@ def load_or_draw_pairs(work: Path, count: int, size: int) -> Pairs:
     images = np.load(folder / "images.npy", mmap_mode="r")
     nothing = np.zeros((0,), np.uint8)
     texts = json.loads((folder / "instructions.json").read_text())
-    return Pairs(Pictures(images, nothing, nothing, [], []), texts)
+    return Pairs(Pictures(images, nothing, nothing, [text for text in texts for _ in ("before", "after")], []), texts)
 
 
 def build_instruct(base: Path, folder: Path, side: int):

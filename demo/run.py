@@ -1,8 +1,7 @@
 """The demo: the shipped clip and photo through a real ComfyUI server, measured against the true answer.
 
-python -m demo.run                 # one case, a minute or so; writes output/demo/: demo.webp shows it, report.json
-measures it python -m demo.run --all           # every shipped case beside the unedited clip and the baseline, as a
-table
+python -m demo.run          # one case, a minute or so: output/demo/, demo.webp shows it, report.json measures it
+python -m demo.run --all    # every shipped case beside the unedited clip and the baseline, as a table
 """
 
 from __future__ import annotations

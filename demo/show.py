@@ -1,7 +1,7 @@
 """Pictures of an edit that a stranger understands at once: source, photo and edit side by side, moving; and a gallery
 of all cases.
 
-python -m demo.show output/demo-all bench/pictures/shipped.jpg        # the gallery of what `make demo-all` left there
+    python -m demo.show output/demo-all bench/pictures/shipped.jpg    # the gallery of what `make demo-all` left there
 """
 
 from __future__ import annotations

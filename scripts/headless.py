@@ -1,9 +1,9 @@
 """Drive ComfyUI servers from a script: queue a workflow in API format, follow it with a bar, fetch what it saved.
 
-    python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\ --set
-    "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png --set "Bind Photo to
-    Placeholder.initial_word=cat" \\ --prompt "a man skiing in the snow" --edit-prompt "a <thing*> skiing in the snow"
-    --seed 3 --out results/
+    python scripts/headless.py run workflows/api/live_stable_diffusion.json --server http://127.0.0.1:8188 \\
+        --set "Load LIVE Model.model=v1-5-pruned-emaonly.safetensors" --clip skiing.mp4 --photo cat.png \\
+        --set "Bind Photo to Placeholder.initial_word=cat" --prompt "a man skiing in the snow" \\
+        --edit-prompt "a <thing*> skiing in the snow" --seed 3 --out results/
 
 Overrides go to the workflow's own nodes: `--clip` and `--photo` are uploaded and take the place of the workflow's clip
 and photo, `--photo` once for each photo; `--set NODE.INPUT=VALUE` reaches any other input, NODE being an id or a title.

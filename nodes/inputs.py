@@ -73,6 +73,8 @@ def _value(field: io.Input, value: object, name: str) -> object:
 
 def _frames(kind: str, frames, name: str):
     """A clip (f, H, W, 3 or 4), or a mask (f, H, W), of finite values; a note for what is not 0..1."""
+    if frames.layout != torch.strided or frames.is_meta:
+        raise LiveError(f"{name}: {quoted(frames)} whose values cannot be read; give a dense tensor that holds them")
     if kind == "MASK":
         frames = frames[None] if frames.ndim == 2 else frames
         if frames.ndim != 3 or 0 in frames.shape:

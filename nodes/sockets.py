@@ -25,11 +25,19 @@ MAKERS = {
     "VAE": "Load VAE, since a checkpoint without an autoencoder gives nothing",
     "CLIP_VISION": "Load CLIP Vision",
 }
+# Of ComfyUI's own types, whose classes other packs put others in the place of: what each must have to be read.
+HAS = {
+    "VIDEO": ("get_components",),
+    "MODEL": ("model", "model_options", "state_dict_for_saving"),
+    "CLIP": ("patcher", "tokenize"),
+    "VAE": ("patcher", "get_sd"),
+    "CLIP_VISION": ("model", "encode_image"),
+}
 
 
 def is_of(kind: str, value: object) -> bool:
-    """Whether `value` can have come from a socket of that type. Of ComfyUI's own, whose classes other packs put others
-    in the place of, what a graph may write in the place of a link is known to be none."""
+    """Whether `value` can have come from a socket of that type: a link of any type fits it, and a graph may write
+    anything in the place of a link."""
     import torch
 
     from ..live_core.concept import Concept
@@ -48,4 +56,6 @@ def is_of(kind: str, value: object) -> bool:
         "IMAGE": torch.Tensor,
         "MASK": torch.Tensor,
     }
-    return isinstance(value, classes[kind]) if kind in classes else not isinstance(value, (str, int, float, dict, list))
+    if kind in classes:
+        return isinstance(value, classes[kind])
+    return all(hasattr(value, name) for name in HAS.get(kind, ()))

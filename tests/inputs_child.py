@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 PACK, COMFYUI = map(Path, sys.argv[1:3])
 sys.argv = [sys.argv[0], "--cpu"]
@@ -83,6 +84,12 @@ def rows() -> dict:
         "text for MODEL": ("FromComfy", {"model": "sd15"}),
         "no text encoder": ("FromComfy", {"clip": None}),
         "number for a video": ("FitClip", {"video": 3}),
+        "pictures for a video": ("FitClip", {"video": CLIP}),
+        "pictures for MODEL": ("FromComfy", {"model": CLIP}),
+        "pictures for CLIP_VISION": ("Measure", {"clip_vision": CLIP}),
+        "a pair for a VAE": ("FromComfy", {"vae": (1, 2)}),
+        "sparse pictures": ("Composite", {"images": CLIP.to_sparse()}),
+        "pictures of no values": ("Composite", {"images": CLIP.to("meta")}),
     }
 
 
@@ -98,6 +105,10 @@ def main() -> None:
     from live_pack.live_core.inversion import Inversion
     from live_pack.live_core.pretrained import load_folder
     from live_pack.live_core.records import Records
+    from live_pack.nodes.sockets import HAS
+
+    def like(kind: str) -> SimpleNamespace:
+        return SimpleNamespace(**dict.fromkeys(HAS[kind]))
 
     model = load_folder(PACK / "demo" / "model")
     works = {
@@ -106,7 +117,8 @@ def main() -> None:
         "Invert": {"model": model, "images": CLIP, "prompt": "a ball"},
         "Edit": {"model": model, "inversion": object.__new__(Inversion), "prompt": "a ball"},
         "Inspect": {"images": CLIP, "records": object.__new__(Records)},
-        "FromComfy": {"model": object(), "clip": object(), "vae": object()},
+        "FromComfy": {"model": like("MODEL"), "clip": like("CLIP"), "vae": like("VAE")},
+        "Measure": {"images": CLIP, "edited": CLIP, "clip_folder": "none"},
         "FitClip": {},
     }
     said = {}

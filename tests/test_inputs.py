@@ -60,6 +60,12 @@ SAID = {
     "text for MODEL": "model: 'sd15'; connect Load Checkpoint",
     "no text encoder": "clip: nothing came; connect Load CLIP, since a checkpoint without",
     "number for a video": "video: 3; connect Load Video",
+    "pictures for a video": "video: a tensor of shape (2, 16, 16, 3) and type float32; connect Load Video",
+    "pictures for MODEL": "model: a tensor of shape (2, 16, 16, 3) and type float32; connect Load Checkpoint",
+    "pictures for CLIP_VISION": "clip_vision: a tensor of shape (2, 16, 16, 3) and type float32; connect Load CLIP Vi",
+    "a pair for a VAE": "vae: something of type tuple; connect Load VAE",
+    "sparse pictures": "images: a tensor of shape (2, 16, 16, 3) and type float32 whose values cannot be read; give",
+    "pictures of no values": "images: a tensor of shape (2, 16, 16, 3) and type float32 whose values cannot be read",
 }
 DONE = {
     "eight bits as floats": (

@@ -9,8 +9,8 @@ import torch
 from . import LiveError
 from .attention import WordTap
 from .change import Asked, Edit, asked_of
-from .checks import check_step
 from .concept import check_reference
+from .denoising import Batch, denoise
 from .diffusion import Callback
 from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of, note_other_frames
 from .masks import Finder, edit_mask
@@ -20,8 +20,8 @@ from .notes import note
 from .pretrained import LiveModel
 from .records import FUSION, LOCAL_BLEND, Records, self_steps
 from .sources import source_of
-from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder, Step, merge
-from .streams import Chain, Stream, common_length, guided, predict
+from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
+from .streams import Chain, Stream, common_length
 
 NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
 
@@ -105,20 +105,16 @@ def edit(
     parts: list[Part] = [recorder, source, words, selves, *([blending] if blends else [])]
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
-        for step in [Step(i, total, t) for i, t in enumerate(model.schedule.timesteps(total))][first:]:
-            plan = merge(method.frame_plan, step, [part.before(step) for part in parts])
-            noise = predict(unet, streams, {"source": source.latents, "edit": x}, step.t, step.index, plan)
-            x = model.schedule.denoise(x, guided(noise, chain), step.t, total)
-            for part in parts:
-                x = part.after(step, x, noise)
-            check_step(
-                "edit",
-                step.index + 1,
-                total,
-                x,
-                f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}",
-            )
-            callback(step.index + 1, total, x)
+        x = denoise(
+            unet,
+            model.schedule,
+            x,
+            Batch(streams, chain, [method.frame_plan] * total, lambda: {"source": source.latents}),
+            parts,
+            first,
+            callback,
+            f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}",
+        )
 
     final = _final_mask(finder, pixels_of(model, x)) if blends else torch.ones(len(x), *pixels_of(model, x))
     note_extremes(final, method.blend_threshold is not None)

@@ -150,10 +150,16 @@ class AttentionPlan:
     record: Record | None = None
     step: int = 0  # names what is stored
     # Set by VideoUNet for the forward under way.
+    frame_texts: bool = False  # every frame has a text of its own
     rows_at_once: int | None = None  # self-attention gathers keys and values of so many frames at a time
     streams: int = 1
     frames: int = 1
     latent_prompt: bool = False
+
+    def text_rows(self) -> list[list[int]]:
+        """For each frame, the frames whose texts it reads: where all have one text, its own is theirs."""
+        plan = self.frame_plan if self.frame_texts else ALONE
+        return plan.text_sources(self.frames, self.latent_prompt)
 
 
 class VideoAttention:
@@ -208,39 +214,7 @@ class VideoAttention:
 
     def _attend(self, plan, q, k, v):
         """Self-attention over the frames of the plan, for whole streams."""
-        rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width, self.name)
-        total = len(rows)
-        if rows == [[i] for i in range(total)]:
-            return F.scaled_dot_product_attention(q, k, v)
-        q, k, v = (rearrange(x, "(s f) h n c -> s f h n c", f=total) for x in (q, k, v))
-        if all(
-            row == rows[0] for row in rows
-        ):  # one set of keys and values for all frames: one long sequence of queries
-            k, v = (rearrange(_frames(x, rows[0]), "s k h n c -> s h (k n) c") for x in (k, v))
-            parts = q.split(plan.rows_at_once or total, 1)
-            return torch.cat(
-                [
-                    rearrange(
-                        F.scaled_dot_product_attention(rearrange(part, "s f h n c -> s h (f n) c"), k, v),
-                        "s h (f n) c -> s f h n c",
-                        n=q.shape[3],
-                    )
-                    for part in parts
-                ],
-                1,
-            ).flatten(0, 1)
-        out = torch.empty_like(q)
-        for length in {len(row) for row in rows}:  # the latent prompt may read fewer frames than the clip does
-            here = [i for i, row in enumerate(rows) if len(row) == length]
-            at_once = plan.rows_at_once or len(here)
-            for part in (here[i : i + at_once] for i in range(0, len(here), at_once)):
-                wanted = [j for i in part for j in rows[i]]
-                gathered = (rearrange(_frames(x, wanted), "s (i k) h n c -> (s i) h (k n) c", k=length) for x in (k, v))
-                result = F.scaled_dot_product_attention(_frames(q, part).flatten(0, 1), *gathered)
-                if len(part) == total:
-                    return result
-                out[:, part] = rearrange(result, "(s i) h n c -> s i h n c", i=len(part))
-        return rearrange(out, "s f h n c -> (s f) h n c")
+        return _attend(q, k, v, plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width, self.name), plan)
 
     def _temporal(self, plan, q, k, v, attn=None):
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
@@ -251,7 +225,7 @@ class VideoAttention:
 
     def _cross(self, plan, q, k, v, attn=None):
         stream = _stream_view(plan, q.shape[0])
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = _attend(q, k, v, plan.text_rows(), plan)
         words = [i for i in plan.words if self.level >= i.level]
         sources = [self._source(plan, injection.source, stream, q, k, attn) for injection in words]
         for injection, (q_source, k_source) in zip(words, sources):
@@ -306,6 +280,52 @@ class VideoAttention:
         return f"text/{self.name}"
 
 
+def _attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: list[list[int]], plan: AttentionPlan
+) -> torch.Tensor:
+    """Attention (s F, heads, n, c) of each frame to the frames in its row, for whole streams."""
+    total = len(rows)
+    if rows == [[i] for i in range(total)]:
+        return F.scaled_dot_product_attention(q, k, v)
+    q, k, v = (rearrange(x, "(s f) h n c -> s f h n c", f=total) for x in (q, k, v))
+    parts = [part for alike in _alike(rows) for part in _cut(alike, plan.rows_at_once or total)]
+    if len(parts) == 1:
+        return _to(rows)(q, k, v, rows).flatten(0, 1)
+    out = torch.empty_like(q)
+    for part in parts:
+        here = [rows[i] for i in part]
+        out[:, part] = _to(here)(_frames(q, part), k, v, here)
+    return out.flatten(0, 1)
+
+
+def _cut(items: list[int], most: int) -> list[list[int]]:
+    return [items[i : i + most] for i in range(0, len(items), most)]
+
+
+def _to(rows: list[list[int]]):
+    """The function for frames with these rows."""
+    return _to_one_row if all(row == rows[0] for row in rows) else _to_rows
+
+
+def _alike(rows: list[list[int]]) -> list[list[int]]:
+    """The frames whose rows are as long as one another: the latent prompt may read fewer frames than the clip does."""
+    return [[i for i, row in enumerate(rows) if len(row) == length] for length in sorted({len(row) for row in rows})]
+
+
+def _to_one_row(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
+    """One set of keys and values for all of these frames (s, i, heads, n, c): one long sequence of queries."""
+    k, v = (rearrange(_frames(x, rows[0]), "s k h n c -> s h (k n) c") for x in (k, v))
+    out = F.scaled_dot_product_attention(rearrange(q, "s i h n c -> s h (i n) c"), k, v)
+    return rearrange(out, "s h (i n) c -> s i h n c", i=len(rows))
+
+
+def _to_rows(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
+    """Each of these frames (s, i, heads, n, c) to its own row, all rows of one length."""
+    wanted, length = [j for row in rows for j in row], len(rows[0])
+    k, v = (rearrange(_frames(x, wanted), "s (i k) h n c -> (s i) h (k n) c", k=length) for x in (k, v))
+    return F.scaled_dot_product_attention(q.flatten(0, 1), k, v).unflatten(0, (-1, len(rows)))
+
+
 def _heads(x: torch.Tensor, attn) -> torch.Tensor:
     return rearrange(x, "b n (h c) -> b h n c", h=attn.heads)
 
@@ -330,5 +350,5 @@ def _probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
 
 
 def repeat_for_frames(text: torch.Tensor, frames: int) -> torch.Tensor:
-    """(s, L, d) -> (s F, L, d)."""
-    return repeat(text, "s l d -> (s f) l d", f=frames)
+    """(s, L, d), or (s, F, L, d) where every frame has its own -> (s F, L, d)."""
+    return text.flatten(0, 1) if text.ndim == 4 else repeat(text, "s l d -> (s f) l d", f=frames)

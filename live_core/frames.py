@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from . import LiveError
-from .checks import check_number
+from .checks import check_number, check_whole
 
 LATENT_PROMPT = "latent_prompt"
 SLOTS = ("self", "first", "previous", "middle", "last", "all", LATENT_PROMPT)
@@ -90,6 +90,14 @@ class FramePlan:
         ]
         return [[0, 1]] + rows if latent_prompt else rows
 
+    def text_sources(self, frames: int, latent_prompt: bool) -> list[list[int]]:
+        """For each of the F frames, those whose texts it reads where every frame has a text of its own."""
+        return [[i] for i in range(frames + latent_prompt)]
+
+    def riders(self, frames: int) -> tuple[int, ...]:
+        """Which frames of a clip ride along before those that are edited, in every window of it."""
+        return ()
+
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
         """How many successive frames of those the U-Net sees share group norm's statistics: ``(1, f)`` is the latent
         prompt, then the clip.
@@ -97,6 +105,41 @@ class FramePlan:
         if self.norm == "frame":
             return (1,) * (frames + latent_prompt)
         return (1, frames) if latent_prompt and self.norm == "clip" else (frames + latent_prompt,)
+
+
+@dataclass(frozen=True)
+class GroupPlan(FramePlan):
+    """Gather and swap (VIA, section 4.2): key frames ride before the frames that are edited, `size` of them. Key frame
+    i reads those before it and not itself, but for the first, which has none before; every other frame reads the group
+    alone, or, with `own`, itself too. The same in self- and in cross-attention.
+
+    Gathering key frame after key frame and all of them in one forward are the same: a layer's keys and values are made
+    of its input, which is of the same forward.
+    """
+
+    slots: tuple[str, ...] = ("self",)  # not read
+    norm: str = "frame"
+    temporal: bool = False
+    size: int = 4
+    own: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_whole("group", self.size, 1)
+
+    def sources(self, frames: int, latent_prompt: bool, width: float = 1.0, block: str = "") -> list[list[int]]:
+        group = list(range(self.size))
+        gathered = [group[: max(i, 1)] for i in group]
+        return gathered + [[*group, *([i] if self.own else [])] for i in range(self.size, frames)]
+
+    def text_sources(self, frames: int, latent_prompt: bool) -> list[list[int]]:
+        return self.sources(frames, latent_prompt)
+
+    def riders(self, frames: int) -> tuple[int, ...]:
+        """Evenly over the clip, its first and last frame among them; the first alone for a group of one."""
+        if self.size > frames:
+            raise LiveError(f"group: {self.size} key frames, and the clip has {frames} frames; give {frames} or fewer")
+        return tuple(round(i * (frames - 1) / max(self.size - 1, 1)) for i in range(self.size))
 
 
 ALONE = FramePlan(("self",), norm="frame", temporal=False)

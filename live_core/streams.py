@@ -22,7 +22,8 @@ class Stream:
 
     name: str
     latents: str  # whose latents it denoises, a key of `predict`'s
-    text: torch.Tensor  # (L, d), or (N, L, d) when every step has its own; L may differ between streams
+    # (L, d); (N, L, d) when every step has its own; (1, f, L, d) when every frame has. L may differ between streams.
+    text: torch.Tensor
     latent_prompt: torch.Tensor | None = None  # (c, h, w); all streams of a batch have one, or none
     picture: torch.Tensor | None = None  # (f, c', h, w), channels joined to the noisy ones; all or none
 
@@ -46,8 +47,12 @@ def predict(
     if any(stream.picture is not None for stream in streams):
         x = torch.cat([x, torch.stack([stream.picture for stream in streams]).to(x)], 2)
     tokens = common_length(streams)
-    texts = (stream.text[step] if stream.text.ndim == 3 else stream.text for stream in streams)
-    text = torch.stack([text.repeat(tokens // len(text), 1) for text in texts])
+    texts = [
+        stream.text if stream.text.ndim == 2 else stream.text[min(step, len(stream.text) - 1)] for stream in streams
+    ]
+    if any(text.ndim == 3 for text in texts):
+        texts = [text.expand(x.shape[1], -1, -1) for text in texts]
+    text = torch.stack([torch.cat([text] * (tokens // text.shape[-2]), -2) for text in texts])
     seats = [stream.latent_prompt for stream in streams]
     latent_prompts = None if all(seat is None for seat in seats) else torch.stack(seats)
     noise = unet(x, t, text, latent_prompts, plan)
@@ -57,6 +62,18 @@ def predict(
 def common_length(streams: Sequence[Stream]) -> int:
     """How many tokens a text has in a batch of `streams`: the least that is a whole number of each stream's."""
     return math.lcm(*(stream.text.shape[-2] for stream in streams))
+
+
+def needed(chain: Chain) -> Chain:
+    """The chain without the streams that cancel out of `guided`, which need not run: one whose weight is the next
+    one's, and a first whose next has a weight of 1.
+
+    >>> needed([("neither", 1.0), ("picture", 1.5), ("both", 1.5)])
+    [('neither', 1.0), ('both', 1.5)]
+    """
+    after = [w for _, w in chain[1:]] + [0.0]
+    kept = [each for i, (each, w) in enumerate(zip(chain, after)) if (1.0 if i == 0 else each[1]) != w]
+    return kept
 
 
 def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:

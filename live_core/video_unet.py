@@ -138,7 +138,8 @@ class VideoUNet(nn.Module):
         latent_prompts: torch.Tensor | None = None,
         plan: AttentionPlan = AttentionPlan(),
     ) -> torch.Tensor:
-        """Predict noise (s, f, c, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d).
+        """Predict noise (s, f, 4, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d), or (s, F, L, d), each
+        frame's own.
 
         `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join
         each stream as one more frame whose output is dropped. Computed in the model's dtype, returned in that of
@@ -155,6 +156,9 @@ class VideoUNet(nn.Module):
                 f"model: its U-Net reads latents of {reads[0]} channels and texts of width {reads[1]}, and was given"
                 f" {latents.shape[2]} and {text.shape[-1]}; put the parts of one model together"
             )
+        seen = latents.shape[1] + (latent_prompts is not None)
+        if text.ndim == 4 and text.shape[1] != seen:
+            raise LiveError(f"text: {text.shape[1]} texts for {seen} frames; give one for all, or one for each")
         if torch.is_tensor(timestep) and timestep.ndim and timestep.shape != latents.shape[:1]:
             raise LiveError(
                 f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each"
@@ -213,7 +217,12 @@ class VideoUNet(nn.Module):
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
         rows, at_once = streams * x.shape[1], self._economy.rows_at_once
         self._plan = replace(
-            plan, streams=streams, frames=frames, latent_prompt=latent_prompts is not None, rows_at_once=at_once
+            plan,
+            streams=streams,
+            frames=frames,
+            latent_prompt=latent_prompts is not None,
+            frame_texts=text.ndim == 4,
+            rows_at_once=at_once,
         )
         if torch.is_tensor(timestep) and timestep.ndim:  # diffusers wants one for each frame
             timestep = timestep.repeat_interleave(x.shape[1])

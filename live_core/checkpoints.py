@@ -15,16 +15,19 @@ from types import SimpleNamespace
 import torch
 
 from . import LiveError
+from .bases import Base, base_of
 from .diffusion import Schedule, scaled_linear
 from .files import reading
 from .folders import of_transformers
 from .pretrained import LiveModel, base_fingerprint
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
-from .weights import TAKES, check_channels, fill, vae_dtype
+from .weights import TAKES, fill, vae_dtype
 
 UNET = "model.diffusion_model."
 CONTEXT_KEY = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+AVERAGES = "model_ema."
+MAIN, EMA = WEIGHTS = ("main", "ema")
 LAST_NORM_KEY = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
@@ -91,6 +94,7 @@ OTHERS = {
     "double_blocks.": "a Flux model",
     "joint_blocks.": "a Stable Diffusion 3 model",
     "noise_augmentor.": "an unCLIP model",
+    "learnable_vector": "a Paint-by-Example model, which reads a picture in the place of a text",
     ".time_stack.": "a Stable Video Diffusion model",
     f"{UNET}label_emb.": "a Stable Diffusion XL model",
     "conditioner.embedders.1.": "a Stable Diffusion XL model",
@@ -99,8 +103,9 @@ OTHERS = {
 }
 
 
-def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Architecture:
-    """Which architecture tensors of these names and shapes make up. Raises LiveError, saying what they are instead."""
+def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[Architecture, Base]:
+    """Which architecture tensors of these names and shapes make up, and on which base. Raises LiveError, saying what
+    they are instead."""
     for part, what in OTHERS.items():
         if any(part in key for key in shapes):
             raise LiveError(f"model: {name!r} is {what}; {TAKES}")
@@ -112,15 +117,19 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> Archite
             f"model: {name!r} has no whole U-Net of Stable Diffusion (its first layers are of shape {kernel} and"
             f" {context}); {TAKES}"
         )
-    check_channels(kernel[1], name)
-    width = context[1]
+    base, width = base_of(kernel[1], name), context[1]
     if width not in ARCHITECTURES:
         raise LiveError(f"model: {name!r} reads text of width {width}, not 768 or 1024; {TAKES}")
-    return ARCHITECTURES[width]
+    return ARCHITECTURES[width], base
 
 
-def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
-    """A model from one .safetensors file. `tokenizer_folder` holds CLIP's vocab.json and merges.txt."""
+def load_checkpoint(
+    path: Path | str, tokenizer_folder: Path | str, dtype: torch.dtype = torch.float32, weights: str = MAIN
+) -> LiveModel:
+    """A model from one .safetensors file. `tokenizer_folder` holds CLIP's vocab.json and merges.txt. `weights` of the
+    U-Net: the main ones, which samplers read, or their exponential moving average, where the file has it. The others
+    are not read into memory.
+    """
     from safetensors import safe_open
 
     path = Path(path)
@@ -131,17 +140,32 @@ def load_checkpoint(path: Path | str, tokenizer_folder: Path | str, dtype: torch
         )
     with reading(f"model: {path.name!r:.100}", "it is cut short or no safetensors file, so fetch it again"):
         with safe_open(path, "pt") as file:
-            shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-            architecture = architecture_of(shapes, path.name)
+            names = set(file.keys())
+            shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in names}
+            architecture, _ = architecture_of(shapes, path.name)
             for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
                 if not any(key.startswith(part) for key in shapes):
                     raise LiveError(
                         f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that"
                         " takes MODEL, CLIP and VAE"
                     )
-            state = {_older_name(key): file.get_tensor(key) for key in file.keys()}
+            read = {_older_name(key): key for key in names if not key.startswith(AVERAGES)}
+            if weights == EMA:
+                read |= {key: _average_of(key) for key in read if key.startswith(UNET)}
+                missing = sorted(set(read.values()) - names)
+                if missing:
+                    raise LiveError(
+                        f"weights: {EMA!r}, but {path.name!r:.100} has no such weights ({missing[0]!r:.100} is"
+                        f" missing); choose {MAIN!r}"
+                    )
+            state = {key: file.get_tensor(name) for key, name in read.items()}
     schedule = Schedule(scaled_linear(), "v_prediction" if predicts_v(state, architecture) else "epsilon")
     return load_state_dict(state, schedule, tokenizer_folder, path.stem, dtype)
+
+
+def _average_of(key: str) -> str:
+    """What the moving average of the U-Net's tensor `key` is called."""
+    return AVERAGES + key.removeprefix("model.").replace(".", "")
 
 
 def _older_name(key: str) -> str:
@@ -167,13 +191,13 @@ def load_state_dict(
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-    architecture = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
+    architecture, base = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
     with torch.inference_mode(False), torch.no_grad():
         text_encoder, text_tensors = _text_encoder(
             state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer
         )
         with torch.device("meta"):  # its random start would take longer than all the rest
-            unet = UNet2DConditionModel(**architecture.unet)
+            unet = UNet2DConditionModel(in_channels=base.channels, **architecture.unet)
             vae = AutoencoderKL(**VAE)
         for network, convert, what in (
             (vae, convert_ldm_vae_checkpoint, "autoencoder"),
@@ -193,6 +217,7 @@ def load_state_dict(
             schedule,
             name,
             base_fingerprint(tensors, text_tensors),
+            base=base,
         )
 
 

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from . import LiveError
+from .bases import base_of
 from .configs import FLAG, Kind, either, list_of, number, one_of, read_json, take, told, whole
 from .diffusion import Schedule, scaled_linear
 from .files import map_safetensors, reading
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
-from .weights import TAKES, check_channels, check_tensors, fill
+from .weights import TAKES, check_tensors, fill
 
 Network = TypeVar("Network", bound=nn.Module)
 Tensors = dict[str, torch.Tensor]
@@ -119,6 +120,18 @@ TRANSFORMERS_NOTES = frozenset(
 )
 
 
+def check_pipeline(folder: Path) -> None:
+    """LiveError for a model's folder that says it is Paint-by-Example's, which has other parts."""
+    file = folder / "model_index.json"
+    if file.is_file() and read_json(file, f"model folder: {folder.name!r:.100}", AGAIN).get("_class_name") == (
+        "PaintByExamplePipeline"
+    ):
+        raise LiveError(
+            f"model folder: {folder.name!r:.100} is a Paint-by-Example model, which reads a picture in the place of a"
+            f" text; {TAKES}"
+        )
+
+
 def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
     """The U-Net of a model's folder, inflated, and its tensors as the file has them, under diffusers' names or, if
     temporal, ours.
@@ -151,7 +164,7 @@ def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
         if config.get(option):
             raise LiveError(f"model: {name!r:.100} is {what}; {TAKES}")
     if _WIDTH.fits(config.get("in_channels")):
-        check_channels(config["in_channels"], name)
+        base_of(config["in_channels"], name)
     is_video = any("3D" in json.dumps(config.get(key)) for key in ("_class_name", "down_block_types"))
     tensors = {
         key.replace("_temporal.", "_temp."): tensor

@@ -10,6 +10,7 @@ import torch
 
 from . import LiveError
 from .attention import AttentionPlan, Record, WordTap
+from .bases import TEXT_TO_IMAGE
 from .checks import check_number, check_step, check_whole, is_finite, quoted
 from .descent import descend
 from .diffusion import Callback
@@ -141,6 +142,7 @@ def invert(
     need not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more
     pass from the noise. `kept_steps`: the part of the edit's steps, from the noisiest, whose attention is kept.
     """
+    model.check_base(TEXT_TO_IMAGE, "Invert Video")
     model.check_clip_prompt(prompt, model.tuning.concepts if model.tuning else ())
     if attention not in STORES:
         raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from . import LiveError, autoencoder
+from .bases import TEXT_TO_IMAGE, Base, base_of, check_base
 from .checks import check_frames
 from .concept import Concept
 from .diffusion import Schedule
-from .folders import PARTS, read_autoencoder, read_schedule, read_text_encoder, read_unet
+from .folders import PARTS, check_pipeline, read_autoencoder, read_schedule, read_text_encoder, read_unet
 from .memory import Call, on_cpu, plainly, with_less
 from .pictures import check_clip
 from .prompts import Prompt, check_clip_prompt, read_prompt
@@ -33,7 +34,7 @@ class LiveModel:
     """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
 
     `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base. `embeddings`
-    lists the files that `embedding:name` may name in a prompt (`text.Embeddings`).
+    lists the files that `embedding:name` may name in a prompt (`text.Embeddings`). `base`: what its U-Net reads.
     """
 
     unet: VideoUNet
@@ -45,6 +46,7 @@ class LiveModel:
     fingerprint: str
     tuning: Tuning | None = None
     embeddings: Callable[[], Mapping[str, Path]] = dict
+    base: Base = TEXT_TO_IMAGE
 
     def with_tuning(self, tuning: Tuning | None) -> LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
@@ -56,7 +58,7 @@ class LiveModel:
             tuning.check_fit(
                 self.name,
                 self.unet.trainable(),
-                self.unet.unet.config.in_channels,
+                self.latent_channels,
                 token_table(self.text_encoder).embedding_dim,
             )
         return replace(self, tuning=tuning)
@@ -66,7 +68,7 @@ class LiveModel:
         vector are this model's own.
         """
         for concept in concepts:
-            channels, width = self.unet.unet.config.in_channels, token_table(self.text_encoder).embedding_dim
+            channels, width = self.latent_channels, token_table(self.text_encoder).embedding_dim
             shapes = concept.reference.shape[1], concept.vector.shape[0]
             if concept.base not in ("", self.fingerprint) or shapes != (channels, width):
                 raise LiveError(
@@ -75,6 +77,14 @@ class LiveModel:
                     f" (fingerprint {self.fingerprint}, {channels} channels, a vector of {width}); give Bind Photo and"
                     " Tune Video the same model"
                 )
+
+    def check_base(self, wanted: Base, node: str) -> None:
+        """LiveError unless this is the base that the node of that name takes (`bases.check_base`)."""
+        check_base(self.base, wanted, self.name, node)
+
+    @property
+    def latent_channels(self) -> int:
+        return self.vae.config.latent_channels
 
     @property
     def tuning_fingerprint(self) -> str:
@@ -147,6 +157,7 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
     tensors that are not those it describes.
     """
     folder = Path(folder)
+    check_pipeline(folder)
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise LiveError(
@@ -165,7 +176,14 @@ def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveM
                 f" tokens, and a text encoder of {text_encoder.config.vocab_size}; put the parts of one model together"
             )
         return LiveModel(
-            unet, vae, text_encoder, tokenizer, schedule, folder.name, base_fingerprint(unet_tensors, text_tensors)
+            unet,
+            vae,
+            text_encoder,
+            tokenizer,
+            schedule,
+            folder.name,
+            base_fingerprint(unet_tensors, text_tensors),
+            base=base_of(unet.unet.config.in_channels, folder.name),
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from . import LiveError
+from .bases import TEXT_TO_IMAGE
 from .checks import is_finite
 from .concept import Concept, check_reference
 from .descent import descend
@@ -49,6 +50,7 @@ def tune(
     goes away with the last step. The folder keeps the newest few. A file that cannot be read or written costs a
     warning, never the tuning.
     """
+    model.check_base(TEXT_TO_IMAGE, "Tune Video")
     if settings.photo_loss not in PHOTO_LOSSES:
         raise LiveError(f"photo loss: {settings.photo_loss!r}; choose {', '.join(PHOTO_LOSSES)}")
     if settings.clip_steps + settings.photo_steps < 1:

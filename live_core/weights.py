@@ -10,7 +10,7 @@ from torch import nn
 from . import LiveError
 from .checks import is_finite
 
-TAKES = "LIVE takes Stable Diffusion 1.x and 2.x text-to-image models"
+TAKES = "LIVE takes Stable Diffusion 1.x and 2.x: text-to-image, InstructPix2Pix and inpainting models"
 
 
 def fill(network: nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:
@@ -44,18 +44,6 @@ def check_tensors(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.T
             else f"of shape {tuple(tensors[key].shape)} and {tensors[key].dtype}"
         )
         raise LiveError(f"{complaint} ({key!r:.100} is {what}, {len(wrong)} such tensors); {TAKES}")
-
-
-def check_channels(channels: int, name: str) -> None:
-    """LiveError, saying what `name` is, when its U-Net reads more than the 4 channels of a latent."""
-    if channels != 4:
-        what = {
-            9: "an inpainting model",
-            8: "an InstructPix2Pix model",
-            5: "a depth model",
-            7: "an upscaling model",
-        }.get(channels, "a special model")
-        raise LiveError(f"model: {name!r} is {what} (its U-Net reads {channels} channels, not 4); {TAKES}")
 
 
 def vae_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -97,15 +97,18 @@ def dtype_of(precision: str) -> torch.dtype:
     return getattr(torch, precision)
 
 
-def load_model(name: str, dtype):
-    """The model of that name in `model_names`."""
-    from ..live_core.checkpoints import load_checkpoint
+def load_model(name: str, dtype, weights: str = "main"):
+    """The model of that name in `model_names`, with the `weights` of `live_core.checkpoints.WEIGHTS`."""
+    from ..live_core import LiveError
+    from ..live_core.checkpoints import MAIN, load_checkpoint
     from ..live_core.pretrained import load_folder
 
+    if name.endswith(".safetensors"):
+        return load_checkpoint(_path_of("model", "checkpoints", name), tokenizer_folder(), dtype, weights)
+    if weights != MAIN:
+        raise LiveError(f"weights: {weights!r}, but {name!r:.100} is a folder, which has one kind; choose {MAIN!r}")
     if name == DEMO:
         return load_folder(PACK / "demo" / "model", dtype)
-    if name.endswith(".safetensors"):
-        return load_checkpoint(_path_of("model", "checkpoints", name), tokenizer_folder(), dtype)
     return load_folder(_path_of("model", "diffusers", name), dtype)
 
 

@@ -1,7 +1,7 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
-from .node import Node
+from .node import LATER, Node
 from .sockets import Model
 
 WORDS = ("prompt", "edit_prompt", "initial_word")  # of a demo case
@@ -16,9 +16,10 @@ class LoadModel(Node):
             category="LIVE",
             description=(
                 "Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this"
-                " pack, a folder of models/diffusers, or a file of models/checkpoints."
+                " pack, a folder of models/diffusers, or a file of models/checkpoints. Text-to-image, InstructPix2Pix"
+                " and inpainting models are told apart."
             ),
-            search_aliases=["inflate", "tune-a-video", "stable diffusion video"],
+            search_aliases=["inflate", "tune-a-video", "stable diffusion video", "instruct pix2pix"],
             inputs=[
                 io.Combo.Input(
                     "model",
@@ -38,15 +39,27 @@ class LoadModel(Node):
                         " which halves the memory; float32 on a CPU."
                     ),
                 ),
+                io.Combo.Input(
+                    "weights",
+                    options=["main", "ema"],
+                    default="main",
+                    advanced=True,
+                    **LATER,
+                    tooltip=(
+                        "Which of the U-Net's weights a file that holds both gives: those that ComfyUI's own loader"
+                        " takes, or their moving average over training (EMA). The others take no memory."
+                    ),
+                ),
             ],
             outputs=[Model.Output(display_name="model")],
         )
 
     @classmethod
-    def execute(cls, model, precision) -> io.NodeOutput:
+    def execute(cls, model, precision, weights="main") -> io.NodeOutput:
         from dataclasses import replace
 
-        return io.NodeOutput(replace(host.load_model(model, host.dtype_of(precision)), embeddings=host.embedding_files))
+        loaded = host.load_model(model, host.dtype_of(precision), weights)
+        return io.NodeOutput(replace(loaded, embeddings=host.embedding_files))
 
 
 class FromComfy(Node):
@@ -58,7 +71,7 @@ class FromComfy(Node):
             category="LIVE",
             description=(
                 "Make a LIVE model of what ComfyUI's own loaders give, with LoRAs worked in. Stable Diffusion 1.x or"
-                " 2.x."
+                " 2.x: text-to-image, InstructPix2Pix or inpainting."
             ),
             search_aliases=["inflate", "lora", "load checkpoint"],
             inputs=[

@@ -1,7 +1,7 @@
 """Run by test_checkpoints.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one
 JSON object.
 
-python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21>
+python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21 | instruct | inpainting>
 """
 
 import gc
@@ -41,8 +41,11 @@ UNET = {
     "legacy": False,
     "adm_in_channels": None,
 }
+SD15 = {"context_dim": 768, "num_heads": 8, "use_linear_in_transformer": False}
 KINDS = {
-    "sd15": (comfy.supported_models.SD15, {"context_dim": 768, "num_heads": 8, "use_linear_in_transformer": False}),
+    "sd15": (comfy.supported_models.SD15, SD15),
+    "instruct": (comfy.supported_models.SD15, {**SD15, "in_channels": 8}),
+    "inpainting": (comfy.supported_models.SD15, {**SD15, "in_channels": 9}),
     "sd21": (
         comfy.supported_models.SD20,
         {"context_dim": 1024, "num_head_channels": 64, "num_heads": -1, "use_linear_in_transformer": True},
@@ -62,6 +65,7 @@ VAE = {
 }
 
 
+NAMES = {"instruct": "an InstructPix2Pix model", "inpainting": "an inpainting model"}  # of those with more inputs
 LAST_NORM_KEY = "diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
@@ -93,7 +97,7 @@ def write_checkpoint(path: Path) -> None:
     config = kind({**UNET, **options})
     with torch.device("meta"):  # names and shapes are all that is needed
         unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(
-            **UNET, **options, operations=comfy.ops.disable_weight_init
+            **{**UNET, **options}, operations=comfy.ops.disable_weight_init
         )
         vae, text_encoder = (
             comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4),
@@ -135,6 +139,11 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.std())
 
 
+def peak() -> float:
+    """Gigabytes that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
 @torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
     import folder_paths
@@ -151,12 +160,21 @@ def main() -> None:
         "a (photo:1.3) of a cat, riding!" + " in the snow" * 30,
     )
     picture = torch.rand(1, 64, 48, 3, generator=generator)
+    shown = torch.rand(1, 192, 128, 3, generator=generator)  # what a model with more inputs is shown, at the size of x
+    mask = (torch.rand(1, 1, 24, 16, generator=generator) > 0.5).float()
 
     def ours(output) -> dict:
         live = output.args[0]
         text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
+        joined = None
+        if WHICH in NAMES:
+            latents = live.encode_frames(shown)
+            unscaled = latents / live.vae.config.scaling_factor
+            joined = live.base.join({"picture": unscaled if WHICH == "instruct" else latents, "mask": mask})
         result = {
-            "unet": live.unet(x[None], t, text)[0],
+            "unet": live.unet((x if joined is None else torch.cat([x, joined], 1))[None], t, text)[0],
+            "joined": joined,
+            "base": next((which for which, name in NAMES.items() if live.base.name == name), None),
             "text": text,
             "vae": live.encode_frames(picture),
             "schedule": ((1 - alphas) / alphas).log() / 2,
@@ -175,8 +193,18 @@ def main() -> None:
     def theirs(model, clip) -> dict:
         text = clip.encode_from_tokens(clip.tokenize(prompt))
         comfy.model_management.load_models_gpu([model])
+        joined = model.model.concat_cond(
+            concat_latent_image=vae.encode(shown), concat_mask=mask, noise=x, device=x.device
+        )
+        whole = x if joined is None else torch.cat([x, joined], 1)
+        if joined is not None:  # as its samplers join them
+            sigma = model.get_model_object("model_sampling").sigmas[t : t + 1]
+            noisy = x * (sigma**2 + 1) ** 0.5
+            noise = (noisy - model.model.apply_model(noisy, sigma, c_concat=joined, c_crossattn=text)) / sigma
+            assert apart(noise, model.model.diffusion_model(whole, torch.tensor([float(t)]), context=text)) < 1e-3
         return {
-            "unet": model.model.diffusion_model(x, torch.tensor([float(t)]), context=text),
+            "unet": model.model.diffusion_model(whole, torch.tensor([float(t)]), context=text),
+            **({} if joined is None else {"joined": joined}),
             "text": text,
             "vae": vae.encode(picture) * 0.18215,
             "schedule": model.get_model_object("model_sampling").sigmas.log(),
@@ -184,7 +212,7 @@ def main() -> None:
 
     def compare(a: dict, b: dict) -> dict:
         return {part: apart(a[part], b[part]) for part in b} | {
-            name: a[name] for name in ("prediction", "trainable", "fingerprint")
+            name: a[name] for name in ("prediction", "trainable", "fingerprint", "base")
         }
 
     from_file = ours(
@@ -197,6 +225,13 @@ def main() -> None:
         "file": compare(from_file, plain),
         "sockets": compare(ours(load.FromComfy.execute(model=model, clip=clip, vae=vae, precision="float32")), plain),
     }
+
+    if WHICH in NAMES:
+        blank = model.model.diffusion_model(
+            torch.cat([x, torch.zeros_like(plain["joined"])], 1), torch.tensor([float(t)]), context=plain["text"]
+        )
+        report |= {"joins": apart(blank, plain["unet"]), "peak_gb": peak()}
+        return print(json.dumps(report))
 
     width = KINDS[WHICH][1]["context_dim"]
     lora = {}
@@ -258,7 +293,7 @@ def main() -> None:
     host.register_folders()
     folders = folder_paths.get_folder_paths("live")
     report["tunings"] = [folders[0] == str(tunings), len(folders), host.tuning_names()]
-    report["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    report["peak_gb"] = peak()
     print(json.dumps(report))
 
 

@@ -81,6 +81,30 @@ def demo_model():
 
 
 @pytest.fixture(scope="session")
+def instruct_folder(tmp_path_factory):
+    """The demo model's folder made into an InstructPix2Pix model as such are begun: its first layer reads four more
+    channels, through weights that are small but not zero, so that the picture counts.
+    """
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(ROOT / "demo" / "model", tmp_path_factory.mktemp("models") / "instruct")
+    config, weights = folder / "unet" / "config.json", folder / "unet" / "diffusion_pytorch_model.safetensors"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
+    tensors = load_file(weights)
+    first = tensors["conv_in.weight"]
+    more = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)) * first.float().std() / 4
+    save_file({**tensors, "conv_in.weight": torch.cat([first, more.to(first)], 1)}, weights)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instruct_model(instruct_folder):
+    from live_core.pretrained import load_folder
+
+    return load_folder(instruct_folder)
+
+
+@pytest.fixture(scope="session")
 def clip(demo_model):
     """(3, 4, 8, 8) latents of the first frames' corner."""
     from chain import frames

@@ -49,7 +49,7 @@ def main() -> None:
         except LiveError as error:
             return str(error)
 
-    first = {"input_blocks.0.0.weight": (320, 9, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
+    first = {"input_blocks.0.0.weight": (320, 5, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
     others = [
         said_of(shapes)
         for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from live_core import LiveError, checkpoints
+from live_core.bases import BASES, INSTRUCT
 from live_core.checkpoints import (
     ARCHITECTURES,
     CONTEXT_KEY,
@@ -25,7 +26,10 @@ from live_core.checkpoints import (
     load_state_dict,
 )
 from live_core.diffusion import Schedule, scaled_linear
+from live_core.inversion import invert
+from live_core.methods import DDIM
 from live_core.pretrained import base_fingerprint, load_folder
+from live_core.tuning import tune
 
 SD15 = {
     CONTEXT_KEY: (320, 768),
@@ -36,15 +40,25 @@ SD15 = {
 
 
 def test_the_architecture_follows_from_names_and_shapes():
-    assert architecture_of(SD15, "a").name == "Stable Diffusion 1.x"
-    assert architecture_of({**SD15, CONTEXT_KEY: (320, 1024)}, "a").name == "Stable Diffusion 2.x"
+    assert architecture_of(SD15, "a")[0].name == "Stable Diffusion 1.x"
+    assert architecture_of({**SD15, CONTEXT_KEY: (320, 1024)}, "a")[0].name == "Stable Diffusion 2.x"
+
+
+@pytest.mark.parametrize("base", BASES, ids=["text to image", "instruct", "inpainting"])
+def test_the_base_follows_from_the_channels_that_the_u_net_reads(base):
+    """In a file, and by the configuration of a folder."""
+    assert architecture_of({**SD15, f"{UNET}input_blocks.0.0.weight": (320, base.channels, 3, 3)}, "a")[1] is base
 
 
 @pytest.mark.parametrize(
     "shapes,says",
     [
-        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 9, 3, 3)}, "an inpainting model"),
-        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 8, 3, 3)}, "an InstructPix2Pix model"),
+        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 5, 3, 3)}, "a depth model"),
+        ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 7, 3, 3)}, "an upscaling model"),
+        (
+            {**SD15, f"{UNET}input_blocks.0.0.weight": (320, 9, 3, 3), "learnable_vector": (1, 1, 768)},
+            "a Paint-by-Example model",
+        ),
         ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2816)}, "a Stable Diffusion XL model"),
         ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2048), "noise_augmentor.betas": (1000,)}, "an unCLIP model"),
         ({**SD15, f"{UNET}input_blocks.1.1.time_stack.0.attn1.to_q.weight": (4, 4)}, "a Stable Video Diffusion model"),
@@ -56,7 +70,21 @@ def test_the_architecture_follows_from_names_and_shapes():
         ({name: shape for name, shape in SD15.items() if not name.startswith("first_stage")}, "no autoencoder in it"),
         ({name: shape for name, shape in SD15.items() if not name.startswith("cond_stage")}, "no text encoder in it"),
     ],
-    ids=["inpainting", "instruct", "XL", "unCLIP", "SVD", "Flux", "SD3", "LoRA", "other", "width", "no VAE", "no CLIP"],
+    ids=[
+        "depth",
+        "upscaling",
+        "by example",
+        "XL",
+        "unCLIP",
+        "SVD",
+        "Flux",
+        "SD3",
+        "LoRA",
+        "other",
+        "width",
+        "no VAE",
+        "no CLIP",
+    ],
 )
 def test_what_does_not_work_is_said(shapes, says, tmp_path):
     save_file(
@@ -81,6 +109,26 @@ def test_a_file_that_is_cut_short_is_named(tmp_path):
         (tmp_path / "mine.safetensors").write_bytes(whole[:size])
         with pytest.raises(LiveError, match="'mine.safetensors' cannot be read .*cut short"):
             load_checkpoint(tmp_path / "mine.safetensors", tmp_path)
+
+
+def test_moving_averages_are_read_when_asked_for_alone(tmp_path, monkeypatch):
+    """As the files of InstructPix2Pix and Stable Diffusion 1.5 "emaonly"'s whole one hold them, their dots left out."""
+    first = f"{UNET}input_blocks.0.0.weight"
+    names = {CONTEXT_KEY: (320, 768), first: (320, 8, 3, 3)}
+    main = {name: torch.full(shape, 1.0) for name, shape in names.items()}
+    averages = {
+        "model_ema." + name.removeprefix("model.").replace(".", ""): tensor + 1 for name, tensor in main.items()
+    }
+    others = {"first_stage_model.a.b": torch.zeros(1), "cond_stage_model.a.b": torch.zeros(1)}
+    file = tmp_path / "mine.safetensors"
+    monkeypatch.setattr(checkpoints, "load_state_dict", lambda tensors, *_: tensors)
+    save_file({**main, **averages, **others, "model_ema.decay": torch.zeros(())}, file)
+    for weights, value in (("main", 1), ("ema", 2)):
+        state = load_checkpoint(file, tmp_path, weights=weights)
+        assert set(state) == {*main, *others} and all((state[name] == value).all() for name in main)
+    save_file({**main, **others}, file)
+    with pytest.raises(LiveError, match="weights: 'ema', but 'mine.safetensors' has no such weights"):
+        load_checkpoint(file, tmp_path, weights="ema")
 
 
 def test_the_text_encoder_may_have_its_newer_name(tmp_path, monkeypatch):
@@ -183,15 +231,36 @@ def folder(path, unet: dict, scheduler: dict):
 @pytest.mark.parametrize(
     "unet,says",
     [
-        ({"in_channels": 9}, "an inpainting model"),
+        ({"in_channels": 5}, "a depth model"),
         ({"addition_embed_type": "text_time"}, "a Stable Diffusion XL model"),
         ({"class_embed_type": "projection"}, "an unCLIP model"),
     ],
-    ids=["inpainting", "XL", "unCLIP"],
+    ids=["depth", "XL", "unCLIP"],
 )
 def test_folders_of_other_models_are_named(unet, says, tmp_path):
     with pytest.raises(LiveError, match=f"'mine' is {says}"):
         load_folder(folder(tmp_path / "mine", unet, {}))
+
+
+def test_a_folder_may_be_an_instruct_model(tmp_path, instruct_folder):
+    """It goes where it is of use, and where it is not is told so."""
+    model = load_folder(instruct_folder)
+    assert model.base is INSTRUCT and model.latent_channels == 4
+    with pytest.raises(
+        LiveError,
+        match="'instruct' is an InstructPix2Pix model .*Invert Video takes a text-to-image model .*Edit by Instruction",
+    ):
+        invert(model, torch.zeros(1, 4, 8, 8), "a ball", DDIM, 2)
+    with pytest.raises(LiveError, match="Tune Video takes a text-to-image model"):
+        tune(model, torch.zeros(1, 4, 8, 8), "a ball", ())
+
+
+def test_a_paint_by_example_folder_is_named(tmp_path):
+    path = folder(tmp_path / "mine", {}, {})
+    (path / "model_index.json").write_text('{"_class_name": "PaintByExamplePipeline"}')
+    shutil.rmtree(path / "tokenizer")
+    with pytest.raises(LiveError, match="'mine' is a Paint-by-Example model"):
+        load_folder(path)
 
 
 def test_a_folder_may_have_half_precision_files_alone(tmp_path, demo_model):
@@ -270,6 +339,20 @@ def test_full_size_models_equal_comfyui_s_forward(which, prediction, full_size):
         2,
         ["mine.safetensors"],
     ], report  # the user's own folder stays the first, and drafts are not listed
+    assert report["peak_gb"] < 12, report
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("which", ["instruct", "inpainting"])
+def test_full_size_models_with_more_inputs_equal_comfyui_s_forward(which, full_size):
+    """As the plain ones above, from a file and from sockets: what is joined to the noisy latents by ComfyUI's own
+    conditioning, and by ours."""
+    _, report = full_size(which)
+    assert report["std"] > 0.01 and report["joins"] > 0.01, report
+    for name in ("file", "sockets"):
+        assert max(report[name][part] for part in ("unet", "text", "vae", "schedule", "joined")) < 1e-4, report
+        assert report[name]["trainable"] and report[name]["base"] == which, report
+    assert report["file"]["fingerprint"] == report["sockets"]["fingerprint"], report
     assert report["peak_gb"] < 12, report
 
 

@@ -1,0 +1,66 @@
+"""What a U-Net reads beside noisy latents and text: the kinds of Stable Diffusion, told apart by how many channels it
+takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from . import LiveError
+from .weights import TAKES
+
+LATENT_CHANNELS = 4
+WIDTHS = {"picture": LATENT_CHANNELS, "mask": 1}  # channels of what may be joined to noisy latents
+
+
+@dataclass(frozen=True)
+class Base:
+    """`name`: what messages call it. `joined`: what follows the noisy latents' channels, in its order. `edits`: the
+    nodes that edit with it."""
+
+    name: str
+    joined: tuple[str, ...]
+    edits: str
+
+    @property
+    def channels(self) -> int:
+        """How many its U-Net's first layer reads."""
+        return LATENT_CHANNELS + sum(WIDTHS[part] for part in self.joined)
+
+    def join(self, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(f, c', h, w): the `parts`, by their names in `joined`, as `streams.Stream.picture` has them."""
+        return torch.cat([parts[name] for name in self.joined], 1)
+
+
+TEXT_TO_IMAGE = Base("a text-to-image model", (), "Edit Video")
+# Brooks et al. 2023. The picture is the latents' mean as the autoencoder gives it, not scaled as what is denoised is;
+# "no picture" is zeros.
+INSTRUCT = Base("an InstructPix2Pix model", ("picture",), "Edit by Instruction")
+# The mask is 1 where the picture is to be made; the picture is grey there, and its latents are scaled as those that are
+# denoised.
+INPAINTING = Base("an inpainting model", ("mask", "picture"), "")
+BASES = (TEXT_TO_IMAGE, INSTRUCT, INPAINTING)
+
+
+def base_of(channels: int, name: str) -> Base:
+    """The base whose U-Net reads so many channels. LiveError, saying what the model of that name is, for another."""
+    for base in BASES:
+        if base.channels == channels:
+            return base
+    what = {5: "a depth model", 7: "an upscaling model"}.get(channels, "a special model")
+    raise LiveError(
+        f"model: {name!r:.100} is {what} (its U-Net reads {channels} channels, not"
+        f" {', '.join(str(base.channels) for base in BASES)}); {TAKES}"
+    )
+
+
+def check_base(base: Base, wanted: Base, name: str, node: str) -> None:
+    """LiveError unless `base`, of the model of that name, is the one that a node takes."""
+    if base is not wanted:
+        instead = f"give it to {base.edits}, or load" if base.edits else "load"
+        raise LiveError(
+            f"model: {name!r:.100} is {base.name} (its U-Net reads {base.channels} channels), and {node} takes"
+            f" {wanted.name} ({wanted.channels}); {instead} one of that kind"
+        )

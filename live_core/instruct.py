@@ -1,0 +1,206 @@
+"""Edits by instruction: a picture model that is told what to change (InstructPix2Pix, Brooks et al. 2023), frame by
+frame, or with key frames that all frames read (VIA, section 4.2).
+
+Every frame starts from the same noise. VIA's own base, MGIE, differs in its text alone, which its language model gives
+for each frame: `texts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from . import LiveError
+from .attention import AttentionPlan
+from .bases import INSTRUCT
+from .checks import check_number, check_step, check_text, check_whole
+from .denoising import Batch, denoise
+from .diffusion import Callback
+from .frames import ALONE, FramePlan, GroupPlan
+from .inversion import NARROW
+from .local_latents import AdaptLocally, Local
+from .memory import one_run
+from .pretrained import LiveModel
+from .steering import Part
+from .streams import Chain, Stream, needed, predict
+from .windows import windows_of
+
+STEPS = 10  # the paper's; it found 10 to 20 to do
+
+
+@dataclass(frozen=True)
+class InstructMethod:
+    """What frames see of one another, in the first `swap_until` of the steps: later each sees itself. `guidance_scale`
+    and `image_guidance_scale`: how far to go from the picture alone to picture and instruction, and from nothing to
+    the picture."""
+
+    name: str
+    frame_plan: FramePlan
+    swap_until: float = 1.0
+    guidance_scale: float = 7.5
+    image_guidance_scale: float = 1.5
+
+    def __post_init__(self):
+        check_number("swap until", self.swap_until, 0, 1)
+        check_number("guidance scale", self.guidance_scale, 0)
+        check_number("image guidance scale", self.image_guidance_scale, 0)
+
+    def frame_plans(self, steps: int) -> list[FramePlan]:
+        """What frames see at each of so many steps."""
+        swapped = round(self.swap_until * steps)
+        return [self.frame_plan] * swapped + [ALONE] * (steps - swapped)
+
+
+INSTRUCT_PIX2PIX = InstructMethod("instruct-pix2pix", ALONE)
+# Four key frames in all steps and all guidance branches (VIA, appendices A and B).
+GATHER_AND_SWAP = InstructMethod("gather-and-swap", GroupPlan())
+INSTRUCT_METHODS = {method.name: method for method in (GATHER_AND_SWAP, INSTRUCT_PIX2PIX)}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an edit is given of f frames: `latents` (f, c, h, w), scaled; `mask` (f, h, w), where it may act, or None;
+    `texts` (f, L, d), each frame's own instruction, or None."""
+
+    latents: torch.Tensor
+    mask: torch.Tensor | None = None
+    texts: torch.Tensor | None = None
+
+    def at(self, frames: Sequence[int]) -> Seen:
+        """The same of these frames, in this order."""
+        return Seen(*(None if part is None else part[list(frames)] for part in (self.latents, self.mask, self.texts)))
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """`text` is not read where frames have texts of their own (`Seen.texts`). `steps` of DDIM, from noise that `seed`
+    draws.
+    """
+
+    text: str
+    steps: int = STEPS
+    seed: int = 0
+
+    def __post_init__(self):
+        check_text("instruction", self.text)
+        check_whole("steps", self.steps, 1)
+        check_whole("seed", self.seed, 0, 2**64 - 1)
+
+
+def instruct_streams(
+    text: torch.Tensor, without: torch.Tensor, picture: torch.Tensor, method: InstructMethod
+) -> tuple[list[Stream], Chain]:
+    """The rows of the batch and the chain that guides them (InstructPix2Pix, eq. 3): "neither" words nor picture, the
+    "picture" alone, and "both"; one that would cancel out is not run. `text` as `Stream` has it, `without` that of no
+    words, `picture` (f, c, h, w), not scaled."""
+    streams = [
+        Stream("neither", "edit", without, picture=torch.zeros_like(picture)),
+        Stream("picture", "edit", without, picture=picture),
+        Stream("both", "edit", text, picture=picture),
+    ]
+    chain = needed([("neither", 1.0), ("picture", method.image_guidance_scale), ("both", method.guidance_scale)])
+    names = [name for name, _ in chain]
+    return [stream for stream in streams if stream.name in names], chain
+
+
+@one_run()
+@torch.no_grad()
+def instruct(
+    model: LiveModel,
+    clip: torch.Tensor,
+    instruction: Instruction,
+    method: InstructMethod = GATHER_AND_SWAP,
+    local: Local | None = None,
+    texts: torch.Tensor | None = None,
+    window: int = 16,
+    callback: Callback = lambda step, total, latents: None,
+) -> torch.Tensor:
+    """Latents (f, c, h, w) of `clip`, scaled latents of that shape, as the instruction has it, in main memory.
+
+    `window`: how many frames are edited at a time, besides the key frames, which ride along: memory is that of one
+    window, and the frames are the same for any. `local`: a mask; outside it the clip stays. `texts` (f or 1, L, d):
+    what the U-Net reads instead of the instruction's words, MGIE's for each frame. LiveError for another base than
+    InstructPix2Pix, for no instruction, for a mask or texts of another length, for more key frames than frames.
+    """
+    model.check_base(INSTRUCT, "Edit by Instruction")
+    seen = Seen(clip, *_masks_and_texts(model, clip, instruction, local, texts))
+    windows = windows_of(len(clip), window, method.frame_plans(instruction.steps) or [method.frame_plan])
+    out, total = torch.empty(clip.shape), len(windows) * instruction.steps
+    for done, each in enumerate(windows):
+
+        def shown(step: int, steps: int, x: torch.Tensor, done: int = done, riders: int = len(each.riders)) -> None:
+            callback(done * steps + step, total, x[riders:])
+
+        edited = edit_window(model, seen.at(each.positions), instruction, method, local, shown)
+        out[each.frames.start : each.frames.stop] = edited[len(each.riders) :].cpu()
+    return out
+
+
+def _masks_and_texts(
+    model: LiveModel, clip: torch.Tensor, instruction: Instruction, local: Local | None, texts: torch.Tensor | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The mask (f, h, w) and the frames' texts (f, L, d), None for what was not given."""
+    if texts is None and not instruction.text.strip():
+        raise LiveError(f"instruction: {instruction.text!r}; say what to change, such as 'make the ball blue'")
+    if texts is not None and len(texts) not in (1, len(clip)):
+        raise LiveError(
+            f"texts: {len(texts)} for a clip of {len(clip)} frames; give one for all, or one for each of its frames"
+        )
+    cells = tuple(clip.shape[-2:])
+    pixels = tuple(side * model.pixels_per_latent for side in cells)
+    mask = None if local is None else local.on_latents(len(clip), pixels, cells)
+    return mask, None if texts is None else texts.expand(len(clip), -1, -1)
+
+
+def edit_window(
+    model: LiveModel,
+    seen: Seen,
+    instruction: Instruction,
+    method: InstructMethod,
+    local: Local | None = None,
+    callback: Callback = lambda step, total, latents: None,
+) -> torch.Tensor:
+    """(f, c, h, w) of the frames of one window as the U-Net sees them, riders first, on its device. `local`: how their
+    mask acts, if they have one."""
+    clip = seen.latents.to(model.unet.device)
+    picture, without = clip / model.vae.config.scaling_factor, model.encode_text("")
+    text = model.encode_text(instruction.text) if seen.texts is None else seen.texts[None].to(without)
+    generator = torch.Generator().manual_seed(instruction.seed)
+    noise = torch.randn(1, *clip.shape[1:], generator=generator).to(clip).expand_as(clip)
+    parts: list[Part] = []
+    if local is not None:
+        clip_at = CLIP_AT[local.origin](model, clip, noise, instruction.steps)
+        parts = [AdaptLocally(seen.mask, local.boundary, clip_at)]
+    with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
+        return denoise(
+            model.unet,
+            model.schedule,
+            noise,
+            Batch(*instruct_streams(text, without, picture, method), method.frame_plans(instruction.steps)),
+            parts,
+            callback=callback,
+            remedy=f"give less than {method.guidance_scale:g} as guidance scale, or {NARROW}",
+        )
+
+
+def noised(model: LiveModel, clip: torch.Tensor, noise: torch.Tensor, steps: int) -> Callable[[int], torch.Tensor]:
+    """The clip's latents (f, c, h, w) that each of so many steps starts from, with the edit's own `noise`; after the
+    last step they are the clip's own."""
+    timesteps = model.schedule.timesteps(steps)
+    return lambda step: clip if step == steps else model.schedule.add_noise(clip, noise, timesteps[step])
+
+
+def inverted(model: LiveModel, clip: torch.Tensor, noise: torch.Tensor, steps: int) -> Callable[[int], torch.Tensor]:
+    """The same by DDIM inversion, each frame by itself, without words and with its picture, unguided, by the base as it
+    was before it was adapted to any edit."""
+    stream = Stream("clip", "clip", model.encode_text(""), picture=clip / model.vae.config.scaling_factor)
+    path = [clip]
+    for i, t in reversed(list(enumerate(model.schedule.timesteps(steps)))):
+        told = predict(model.unet, [stream], {"clip": path[-1]}, t, i, AttentionPlan(ALONE))["clip"]
+        path.append(check_step("inversion", steps - i, steps, model.schedule.invert(path[-1], told, t, steps), NARROW))
+    return lambda step: path[steps - step]
+
+
+CLIP_AT = {"inverted": inverted, "noised": noised}  # by `Local.origin`

@@ -449,19 +449,22 @@ def to_images(frames):
 
 
 # ------------------------------------------------------------------------------------------- notes, progress, preview
-_texts: set[str] = set()  # nodes that show text
+_texts: set[tuple[str, str]] = set()  # clients, and their nodes that show text
 
 
 def show_text(lines: Sequence[str]) -> None:
-    """Lines of text on the node that is running, as core's own nodes show theirs; those of its last run go."""
+    """Lines of text on the node that is running, as core's own nodes show theirs, to the client whose graph it is of;
+    those of its last run go."""
     from comfy_execution.utils import get_executing_context
     from server import PromptServer
 
-    context = get_executing_context()
-    if context is None or not (lines or context.node_id in _texts):
+    context, server = get_executing_context(), PromptServer.instance
+    if context is None or server.client_id is None:
         return
-    (_texts.add if lines else _texts.discard)(context.node_id)
-    PromptServer.instance.send_progress_text("\n".join(lines), context.node_id)
+    place = (server.client_id, context.node_id)
+    if lines or place in _texts:
+        (_texts.add if lines else _texts.discard)(place)
+        server.send_progress_text("\n".join(lines), context.node_id, server.client_id)
 
 
 class Progress:

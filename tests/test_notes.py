@@ -69,3 +69,32 @@ def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
     assert not shown[1] and all(
         "it is empty" not in text for text in shown[2]
     )  # of what comes from the cache nothing is sent
+
+
+@pytest.mark.host
+def test_a_note_is_shown_to_those_whose_graph_it_is(talk, comfy, server):
+    """Node ids are alike in many graphs, and several people may work with one server."""
+    graph = {
+        "8": {"class_type": "TestTensor", "inputs": {"shape": "[1, 8, 8, 3]", "value": "7"}},
+        "9": {"class_type": "TestTensor", "inputs": {"shape": "[1, 8, 8]", "value": "1"}},
+        "1": {
+            "class_type": "LIVE_Composite",
+            "inputs": {"images": ["8", 0], "edited": ["8", 0], "mask": ["9", 0], "dilation": 0, "blur": 0},
+        },
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+    last = {"3": {"class_type": "PreviewAny", "inputs": {"source": "last"}}}
+
+    async def two(ours):
+        seen = {"ours": [], "theirs": []}
+
+        def watch(whose):
+            return lambda kind, data: kind == "text" and seen[whose].append(data)
+
+        async with comfy.Client(server.url) as theirs:
+            await ours.run(graph, watch("ours"))
+            await theirs.run(last, watch("theirs"))
+        return seen
+
+    seen = talk(two)
+    assert len(seen["ours"]) == 1 and b"values from 7" in seen["ours"][0] and not seen["theirs"]

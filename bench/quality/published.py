@@ -128,7 +128,8 @@ def finding_table(finding: Finding, photos: str) -> str:
     lines = [f"| | {' | '.join(TITLES[measure] for measure in JUDGED)} |", "|---" * (1 + len(JUDGED)) + "|"]
     for says, row in finding.rows:
         means = (f"{numbers(cells[finding.table, row, measure])[0]:.3g}" for measure in JUDGED)
-        lines.append(f"| {with_marks(says, 'photos', row)} | {' | '.join(means)} |")
+        measured = "live" if finding.table == "kind" else row
+        lines.append(f"| {with_marks(says, 'photos', measured)} | {' | '.join(means)} |")
     return "\n".join(lines)
 
 

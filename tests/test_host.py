@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import subprocess
 import time
 
@@ -17,6 +18,7 @@ from demo.cases import write_video
 from demo.world import make_clip
 
 pytestmark = pytest.mark.host
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3")
 FILMED = SHARED / "clips" / "wolf.mp4"
 
 
@@ -41,6 +43,29 @@ def test_schemas_are_complete(talk):
         for group in (node["input"].get("required", {}), node["input"].get("optional", {})):
             for field, spec in group.items():
                 assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
+
+
+def test_help_pages_name_the_inputs_that_are_there(talk):
+    """What a user types or chooses stands in bold on its node's page, and what is bold there is an input or an output."""
+    _, info = talk(lambda c: c.json("GET", "/object_info"))
+    for name, node in info.items():
+        if not name.startswith("LIVE_"):
+            continue
+        page = (ROOT / "web" / "docs" / f"{name}.md").read_text()
+        bold, fields = set(re.findall(r"\*\*([^*]+)\*\*", page)), fields_of(node["input"])
+        chosen = {field for field, spec in fields.items() if isinstance(spec[0], list) or spec[0] in WIDGETS}
+        assert chosen - bold == set(), f"{name}'s page does not name them"
+        assert bold - set(fields) - set(node["output_name"]) == set(), f"{name} has no such input or output"
+
+
+def fields_of(groups: dict) -> dict[str, list]:
+    """Input -> its spec, those that a choice brings too."""
+    fields = {name: spec for kind in ("required", "optional") for name, spec in groups.get(kind, {}).items()}
+    for _, more in list(fields.values()):
+        for option in more.get("options", []):
+            if isinstance(option, dict):
+                fields |= fields_of(option["inputs"])
+    return fields
 
 
 def test_translations_name_nodes_inputs_and_outputs_that_are_there(talk):

@@ -21,12 +21,25 @@ def test_links_lead_somewhere(page):
     assert missing == []
 
 
-def test_the_architecture_s_table_names_every_module_once():
+def modules_by_row() -> list[list[str]]:
+    """The rows of the architecture's table of modules, from the bottom up."""
     table = (ROOT / "ARCHITECTURE.md").read_text().split("| module | one idea |")[1].split("\n\n")[0]
-    named = [
-        name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if line else "")
-    ]
+    return [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
+
+
+def test_the_architecture_s_table_names_every_module_once():
+    named = [name for row in modules_by_row() for name in row]
     assert sorted(named) == sorted(path.stem for path in (ROOT / "live_core").glob("*.py") if path.stem != "__init__")
+
+
+def test_imports_point_up_the_architecture_s_table():
+    above: set[str] = set()
+    for row in modules_by_row():
+        above |= set(row)
+        for name in row:
+            code = (ROOT / "live_core" / f"{name}.py").read_text()
+            read = set(re.findall(r"^ *from \.(\w+) import", code, flags=re.MULTILINE))
+            assert read <= above, f"{name} imports {read - above}"
 
 
 def test_the_architecture_s_walks_name_what_is_there():

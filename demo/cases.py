@@ -43,7 +43,7 @@ class Case:
     @property
     def edit_prompt(self) -> str:
         prompt = self.prompt
-        for thing, swap in zip(self.clip.things, self.swaps):
+        for thing, swap in zip(self.clip.things, self.swaps, strict=False):
             prompt = prompt.replace(thing.name, swap.placeholder, 1)
         return prompt
 

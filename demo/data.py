@@ -80,7 +80,7 @@ def _draw_into(folder: Path, count: int, size: int) -> None:
     captions, names = [], []
     with ProcessPoolExecutor(2) as pool:
         for i, (*rows, caption, things) in enumerate(pool.map(partial(_draw, size=size), range(count), chunksize=64)):
-            for array, row in zip(arrays, rows):
+            for array, row in zip(arrays, rows, strict=True):
                 array[i] = row
             captions.append(caption)
             names.append(things)

@@ -41,7 +41,7 @@ def rgb(colour: str) -> np.ndarray:
 def random_colour(rng: np.random.Generator, apart_from: str | None = None) -> str:
     """Any colour, a named one two times in five; far enough from `apart_from` that a pattern of both shows."""
     while True:
-        free = "#%02x%02x%02x" % tuple(int(c) for c in rng.integers(16, 251, 3))
+        free = "#" + "".join(f"{c:02x}" for c in rng.integers(16, 251, 3))
         colour = free if rng.random() < 0.6 else str(rng.choice(list(COLOURS)))
         if apart_from is None or np.abs(rgb(colour) - rgb(apart_from)).max() > 70:
             return colour

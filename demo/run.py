@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def _progress(workflow: dict):
 def _seconds(workflow: dict, events: list) -> dict[str, float]:
     marks = [(t, data["node"]) for t, kind, data in events if kind == "executing"] + [(events[-1][0], None)]
     spent = {}
-    for (start, node), (end, _) in zip(marks, marks[1:]):
+    for (start, node), (end, _) in pairwise(marks):
         if node in workflow and (stage := STAGES.get(workflow[node]["class_type"])):
             spent[stage] = round(spent.get(stage, 0) + end - start, 2)
     return spent

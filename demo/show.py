@@ -26,7 +26,7 @@ def moving(case: Case, source: np.ndarray, edited: np.ndarray) -> list[Image.Ima
     """One picture a frame: source, photo and edit of `case`, each with a title and its prompt; clips (f, H, W, 3)
     uint8.
     """
-    return [_panels(case, before, after) for before, after in zip(source, edited)]
+    return [_panels(case, before, after) for before, after in zip(source, edited, strict=True)]
 
 
 def write_moving(path: Path, pictures: list[Image.Image]) -> None:
@@ -91,12 +91,12 @@ def gallery(
     sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     starts = [GAP + side + GAP + i * (3 * side + GAP) for i in range(len(groups))]
-    for start, title in zip([GAP, *starts], ["photo", *groups]):
+    for start, title in zip([GAP, *starts], ["photo", *groups], strict=True):
         draw.text((start, NAME / 2), title, INK, font, "lm")
     for row, (name, clips) in enumerate(rows.items()):
         top = NAME + row * (side + NAME + 6)
         sheet.paste(_square(_beside([swap.photo.frames()[0] for swap in CASES[name].swaps]), side), (GAP, top))
-        for start, frames in zip(starts, clips):
+        for start, frames in zip(starts, clips, strict=True):
             for i, frame in enumerate((0, len(frames) // 2, len(frames) - 1)):
                 sheet.paste(_square(frames[frame], side), (start + i * side, top))
         draw.text((GAP, top + side + NAME / 2), f"{name}: {_said(report[name])}", INK, font, "lm")

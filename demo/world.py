@@ -180,11 +180,11 @@ class Clip:
         """The true answer to an edit: another thing on the same trajectory, centre of mass on centre of mass."""
         old, track = self.things[index], self.tracks[index]
         apart = centre_of_mass(outline(old.shape)) - centre_of_mass(outline(thing.shape))
-        moved = [radius * apart @ _turn(angle) for radius, angle in zip(track.radius, track.angle)]
+        moved = [radius * apart @ _turn(angle) for radius, angle in zip(track.radius, track.angle, strict=True)]
         track = replace(
             track,
-            x=tuple(float(x + m[0]) for x, m in zip(track.x, moved)),
-            y=tuple(float(y + m[1]) for y, m in zip(track.y, moved)),
+            x=tuple(float(x + m[0]) for x, m in zip(track.x, moved, strict=True)),
+            y=tuple(float(y + m[1]) for y, m in zip(track.y, moved, strict=True)),
         )
         return replace(
             self,
@@ -236,7 +236,7 @@ class Clip:
     def _draw(self, frame: int) -> np.ndarray:
         picture = _background(self.scene, self.phase[frame], self.height, self.width)
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32)
-        for index, (thing, track) in enumerate(zip(self.things, self.tracks)):
+        for index, (thing, track) in enumerate(zip(self.things, self.tracks, strict=True)):
             cover, rim = self._alpha(index, frame)
             colour = np.broadcast_to(rgb(thing.colour), picture.shape)
             if thing.pattern:

@@ -25,7 +25,7 @@ What words mean here, one thing each:
 
 
 def printable(text: str) -> str:
-    """`text` with halves of characters (lone surrogates), on which a host's log and messages choke, as their escapes."""
+    """`text` with halves of characters (lone surrogates), on which logs and messages choke, as their escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

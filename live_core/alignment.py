@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from .notes import note
 from .prompts import Prompt
@@ -34,10 +35,8 @@ def share_words(source: Prompt, edit: Prompt) -> list[tuple[int, int]]:
     """`align_words`, and then by name what stands elsewhere: the words left over that are equal, the first with the
     first."""
     pairs = align_words(source, edit)
-    left, right = (
-        [i for i in range(len(prompt.words)) if i not in taken]
-        for prompt, taken in zip((source, edit), zip(*pairs) if pairs else ((), ()))
-    )
+    left = [a for a in range(len(source.words)) if a not in {x for x, _ in pairs}]
+    right = [b for b in range(len(edit.words)) if b not in {y for _, y in pairs}]
     for a in left:
         b = next((b for b in right if edit.words[b].lower() == source.words[a].lower()), None)
         if b is not None:
@@ -78,7 +77,7 @@ def appended(source: Prompt, edit: Prompt) -> list[int]:
         ]
         if stops:
             edges = [before[1] - 1, *stops, b]
-            clauses = [list(range(start + 1, end)) for start, end in zip(edges, edges[1:])]
+            clauses = [list(range(start + 1, end)) for start, end in pairwise(edges)]
             replaces = any(i not in taken for i in range(before[0], a))
             of_photo = [
                 clause
@@ -96,9 +95,8 @@ def changed_words(source: Prompt, edit: Prompt) -> tuple[list[int], list[int]]:
     """Words of the source and of the edit that something is to be looked for by: the *content* words of
     `replacements`. Signs, articles, prepositions and the like name no thing."""
     runs = replacements(source, edit)
-    old, new = (
-        [i for run in side for i in run if is_content(prompt, i)] for prompt, side in zip((source, edit), zip(*runs))
-    )
+    old = [i for run, _ in runs for i in run if is_content(source, i)]
+    new = [i for _, run in runs for i in run if is_content(edit, i)]
     return old, new
 
 
@@ -115,10 +113,9 @@ def only_appended(source: Prompt, edit: Prompt) -> list[int]:
 
 def unchanged(source: Prompt, edit: Prompt) -> str:
     """Why an edit has no `changed_words`."""
-    kept = list(zip(*share_words(source, edit))) or [(), ()]
-    changed = [
-        word for prompt, shared in zip((source, edit), kept) for i, word in enumerate(prompt.words) if i not in shared
-    ]
+    kept = share_words(source, edit)
+    changed = [word for i, word in enumerate(source.words) if i not in {a for a, _ in kept}]
+    changed += [word for i, word in enumerate(edit.words) if i not in {b for _, b in kept}]
     return (
         f"changes only {', '.join(map(repr, changed))}, where no thing is named"
         if changed

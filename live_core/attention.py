@@ -107,7 +107,7 @@ class WordTap:
 
 
 class AttentionStore(Protocol):
-    """Where what a source's queries and keys are made of is kept between a recording pass and an edit; see `stores.py`."""
+    """Where what a source's queries and keys are made of is kept from a recording pass to an edit; see `stores.py`."""
 
     def write(self, key: str, value: torch.Tensor) -> None: ...
     def read(self, key: str) -> torch.Tensor: ...
@@ -162,6 +162,9 @@ class AttentionPlan:
         return plan.text_sources(self.frames, self.latent_prompt)
 
 
+PLAIN = AttentionPlan()
+
+
 class VideoAttention:
     """Diffusers attention processor of one layer. `kind`: "self", "cross" or "temporal"; `plan_of` gives the plan in
     force; `width` is the layer's part of the model's widest, 0..1; `level` that of the network, 0 the finest. `attn` is
@@ -203,7 +206,8 @@ class VideoAttention:
         """
 
         def of(q, k):
-            return torch.stack([_probabilities(*frame).mean(0) for frame in zip(stream(q)[row], stream(k)[row])])
+            frames = zip(stream(q)[row], stream(k)[row], strict=True)
+            return torch.stack([_probabilities(*frame).mean(0) for frame in frames])
 
         maps = of(q_injected, k_injected)
         for mask in (
@@ -218,9 +222,8 @@ class VideoAttention:
 
     def _temporal(self, plan, q, k, v, attn=None):
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
-        parts = [
-            F.scaled_dot_product_attention(*part) for part in zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)))
-        ]
+        split = zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)), strict=True)
+        parts = [F.scaled_dot_product_attention(*part) for part in split]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _cross(self, plan, q, k, v, attn=None):
@@ -228,7 +231,7 @@ class VideoAttention:
         out = _attend(q, k, v, plan.text_rows(), plan)
         words = [i for i in plan.words if self.level >= i.level]
         sources = [self._source(plan, injection.source, stream, q, k, attn) for injection in words]
-        for injection, (q_source, k_source) in zip(words, sources):
+        for injection, (q_source, k_source) in zip(words, sources, strict=True):
             v_edit = stream(v)[injection.target]
             mapping, keep = injection.mapping.to(v), injection.keep.to(v)
             stream(out)[injection.target] = F.scaled_dot_product_attention(
@@ -241,7 +244,7 @@ class VideoAttention:
             before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
             acted = before.clone()
             for injection, source in (
-                (i, _probabilities(*s).mean(1)) for i, s in zip(words, sources) if i.target in rows
+                (i, _probabilities(*s).mean(1)) for i, s in zip(words, sources, strict=True) if i.target in rows
             ):
                 target = rows.index(injection.target)
                 acted[target] = source @ injection.mapping.to(source) + acted[target] * injection.keep.to(source)

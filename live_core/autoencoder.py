@@ -37,7 +37,7 @@ def encode(vae: nn.Module, frames: torch.Tensor) -> torch.Tensor:
 @one_run()
 @torch.no_grad()
 def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    """Latents (f, c, h, w) to pictures (f, H, W, 3), about 0..1, float32, in main memory, by diffusers' AutoencoderKL."""
+    """Latents (f, c, h, w) to pictures (f, H, W, 3), about 0..1, float32, in main memory."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
     def picture(z: torch.Tensor, call: Call) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,7 +205,7 @@ def load_state_dict(
             (unet, convert_ldm_unet_checkpoint, "U-Net"),
         ):
             complaint = f"model: the {what} of {name!r} is not that of {architecture.name}"
-            tensors = _renamed(lambda: convert(dict(state), dict(network.config)), complaint)
+            tensors = _renamed(partial(convert, dict(state), dict(network.config)), complaint)
             fill(network, tensors, complaint, vae_dtype(dtype) if network is vae else dtype)
         for module in (unet, vae, text_encoder):
             module.eval().requires_grad_(False)

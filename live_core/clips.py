@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 
@@ -147,7 +147,7 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
             " less"
         )
     if not times.is_even:
-        gaps = [b - a for a, b in zip(times.starts, (*times.starts[1:], times.end))]
+        gaps = [b - a for a, b in zip(times.starts, (*times.starts[1:], times.end), strict=True)]
         note(
             f"video: its frames are unevenly spaced, {min(gaps) * 1000:.0f} to {max(gaps) * 1000:.0f} ms apart; they"
             f" are shown at an even {times.rate / fit.every:.4g} a second, each moment as it was, so sound stays in"
@@ -196,7 +196,7 @@ def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, 
             f"video: no frame from {start:g} s on; give a clip that has some there; an animated picture is for Load"
             " Image"
         )
-    gaps = sorted(b - a for a, b in zip(starts, starts[1:]))
+    gaps = sorted(b - a for a, b in pairwise(starts))
     end = starts[-1] - starts[0] + (shown[starts[-1]] or (gaps[len(gaps) // 2] if gaps else 1 / usual))
     times = Times(tuple(t - starts[0] for t in starts), end, usual, starts[0])
     return times if times.is_even else replace(times, rate=len(starts) / end), transfer

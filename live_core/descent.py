@@ -41,10 +41,10 @@ def descend(
     if most is not None:
         norms = [
             on_either(t, lambda device, t=t, g=g: torch.linalg.vector_norm(whole(g, t, device)).to(t.device))
-            for t, g in zip(tensors, gradients)
+            for t, g in zip(tensors, gradients, strict=True)
         ]
         factor = (most / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1)
-    for tensor, gradient in zip(tensors, gradients):
+    for tensor, gradient in zip(tensors, gradients, strict=True):
 
         def step(device: torch.device, tensor=tensor, gradient=gradient) -> None:
             own = whole(gradient, tensor, device)

@@ -38,7 +38,7 @@ class Schedule:
         return len(self.alphas_cumprod)
 
     def timesteps(self, steps: int) -> list[int]:
-        """`steps` timesteps from the noisiest to the cleanest, "leading" spacing: 981, 961 ... 1 for 50 steps of 1000."""
+        """`steps` timesteps, the noisiest first, in "leading" spacing: 981, 961 ... 1 for 50 steps of 1000."""
         if not 1 <= steps <= self.length:
             raise LiveError(f"steps: {steps} is outside 1 to {self.length}, the timesteps this model was trained with")
         stride = self.length // steps

@@ -83,7 +83,8 @@ def edit(
     )
     sought = words_to_find(asked, method, given, total)
     found = tuple(
-        [t for i in words for t in prompt.tokens[i]] for prompt, words in zip((asked.source, asked.edit), sought)
+        [t for i in words for t in prompt.tokens[i]]
+        for prompt, words in zip((asked.source, asked.edit), sought, strict=True)
     )
     finder = Finder(
         method,

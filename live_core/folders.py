@@ -106,17 +106,23 @@ CLIP = {
 # Keys that say nothing of what a network computes here: where a file comes from, how it was trained, and what
 # transformers wrote into every configuration, whatever the model: settings of text generation and of labels.
 DIFFUSERS_NOTES = frozenset(
-    "_diffusers_version _name_or_path _use_default_values decay inv_gamma min_decay optimization_step power"
-    " update_after_step use_ema_warmup dropout SparseCausalAttention_index least_sc_channel".split()
+    """
+    SparseCausalAttention_index _diffusers_version _name_or_path _use_default_values decay dropout inv_gamma
+    least_sc_channel min_decay optimization_step power update_after_step use_ema_warmup
+    """.split()
 )
 TRANSFORMERS_NOTES = frozenset(
-    """_name_or_path _commit_hash architectures transformers_version torch_dtype dtype initializer_factor initializer_range attention_dropout dropout
-    logit_scale_init_value return_dict output_hidden_states output_attentions torchscript use_bfloat16 tf_legacy_loss pruned_heads tie_word_embeddings use_cache
-    chunk_size_feed_forward is_encoder_decoder is_decoder cross_attention_hidden_size add_cross_attention tie_encoder_decoder max_length min_length do_sample early_stopping
-    num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size
-    bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values suppress_tokens
-    begin_suppress_tokens exponential_decay_length_penalty finetuning_task id2label label2id tokenizer_class prefix sep_token_id decoder_start_token_id
-    task_specific_params problem_type name_or_path""".split()
+    """
+    _commit_hash _name_or_path add_cross_attention architectures attention_dropout bad_words_ids begin_suppress_tokens
+    chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dropout dtype
+    early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task forced_bos_token_id
+    forced_eos_token_id id2label initializer_factor initializer_range is_decoder is_encoder_decoder label2id
+    length_penalty logit_scale_init_value max_length min_length name_or_path no_repeat_ngram_size num_beam_groups
+    num_beams num_return_sequences output_attentions output_hidden_states output_scores prefix problem_type pruned_heads
+    remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id suppress_tokens
+    task_specific_params temperature tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p
+    torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+    """.split()
 )
 
 

@@ -48,7 +48,7 @@ class View:
         return pictures, maps
 
     def size_within(self, most: int) -> tuple[int, int]:
-        """(height, width) of the frames, or as much smaller, and even, as `drawn` needs to be of at most `most` pixels."""
+        """(height, width) of the frames, or as much smaller, and even, as `drawn` needs for `most` pixels in all."""
         height, width = self.frames.shape[1:3]
         scale = (most / (self.small.shape[0] * self.small.shape[1] * height * width)) ** 0.5
         return (
@@ -105,7 +105,7 @@ def show_steps(
     steps, heats, tops = evenly(steps_of(records, part), rows), {}, []
     for word, tokens in _words(records, side, words):
         own = [word_heat(records, side, tokens, [step]) for step in steps]
-        heats |= {f"{word}\n{_span([step])}": heat for step, heat in zip(steps, own)}
+        heats |= {f"{word}\n{_span([step])}": heat for step, heat in zip(steps, own, strict=True)}
         tops += [torch.stack(own).max()] * len(own)
     return _heat_view(records, frames, heats, tops)
 
@@ -215,10 +215,9 @@ def _heat_view(
     records: Records, frames: torch.Tensor, heats: dict[str, torch.Tensor], tops: list[torch.Tensor]
 ) -> View:
     _check(records, frames)
-    maps = torch.stack([heat / top.clamp_min(1e-12) for heat, top in zip(heats.values(), tops)])
-    return View(
-        tuple(f"{label}\n0 to {float(top):.2g}" for label, top in zip(heats, tops)), frames, maps[:, :, None], overlay
-    )
+    maps = torch.stack([heat / top.clamp_min(1e-12) for heat, top in zip(heats.values(), tops, strict=True)])
+    labels = tuple(f"{label}\n0 to {float(top):.2g}" for label, top in zip(heats, tops, strict=True))
+    return View(labels, frames, maps[:, :, None], overlay)
 
 
 def _words(records: Records, side: str, words: str) -> list[tuple[str, list[int]]]:

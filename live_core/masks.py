@@ -63,7 +63,7 @@ def blend_mask(
     """
 
     def anywhere(tokens: Sequence[list[int]], rule: MaskRule) -> torch.Tensor:
-        return torch.stack([word_mask(m, t, map_size, size, rule) for m, t in zip(maps, tokens)]).amax(0)
+        return torch.stack([word_mask(m, t, map_size, size, rule) for m, t in zip(maps, tokens, strict=True)]).amax(0)
 
     return anywhere(words, rule) * (1 - anywhere(subtract, replace(rule, threshold=subtract_threshold, grow=0)))
 

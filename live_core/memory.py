@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -89,7 +90,7 @@ def in_parts(stage: str, compute: Callable[[slice], torch.Tensor], count: int, m
             with_less(
                 stage,
                 [
-                    (f"with {n} frame{'s' * (n > 1)} at a time", lambda n=n: compute(slice(start, start + n)))
+                    (f"with {n} frame{'s' * (n > 1)} at a time", partial(compute, slice(start, start + n)))
                     for n in (most, *halves(most))
                 ],
             )
@@ -103,14 +104,18 @@ def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.T
     """What `compute` gives for every frame of `clips`, (f, ...) each, in main memory. Where the frames' device has no
     room, by the CPU.
     """
+
+    def by_the_cpu(*frames: torch.Tensor) -> torch.Tensor:
+        return compute(*(frame.cpu() for frame in frames))
+
     out = None
-    for i, frames in enumerate(zip(*clips)):
+    for i, frames in enumerate(zip(*clips, strict=True)):
         heed()
         result = with_less(
             stage,
             [
-                ("", lambda: compute(*frames)),
-                ("on the CPU, to the same result", lambda: compute(*(frame.cpu() for frame in frames))),
+                ("", partial(compute, *frames)),
+                ("on the CPU, to the same result", partial(by_the_cpu, *frames)),
             ],
         )
         out = torch.empty(len(clips[0]), *result.shape, dtype=result.dtype) if out is None else out
@@ -119,7 +124,7 @@ def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.T
 
 
 def copies(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
-    """A copy of each, of `dtype` if given, without gradients: where it lies, or in main memory when there is no room."""
+    """A copy of each, of `dtype` if given, without gradients: where it lies, or in main memory if there is no room."""
 
     def copied(device: str | None) -> dict[str, torch.Tensor]:
         return {name: t.detach().to(device or t.device, dtype or t.dtype, copy=True) for name, t in tensors.items()}

@@ -31,7 +31,7 @@ MEAN, STD = (
 
 @dataclass(frozen=True)
 class CLIP:
-    """CLIP's two towers, which end in one space. `tokenizer` may be anything that turns a text into its model's inputs."""
+    """CLIP's two towers, which end in one space. `tokenizer`: anything that turns a text into its model's inputs."""
 
     model: torch.nn.Module
     tokenizer: object

@@ -21,7 +21,7 @@ _gathering: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 
 def note(text: str) -> None:
-    """Tell the user `text`, which names the input, quotes the value and says what would work, as errors do. Once each."""
+    """Tell the user `text`, once, which names the input, quotes the value and says what would work, as errors do."""
     text = printable(text)
     logging.warning("LIVE: %s", text)
     notes = _gathering.get()

@@ -116,7 +116,7 @@ class LiveModel:
         check_clip_prompt(self.read(text), self.tokenizer, tuple(c.placeholder for c in concepts))
 
     def check_clip(self, frames: torch.Tensor) -> None:
-        """LiveError unless pictures (f, H, W, 3) can be encoded; a note where their size is far from the model's own."""
+        """LiveError unless pictures (f, H, W, 3) can be encoded; a note where their size is far from the model's."""
         side = self.unet.unet.config.sample_size
         check_clip(frames, self.pixels_per_latent, side * self.pixels_per_latent if isinstance(side, int) else None)
 

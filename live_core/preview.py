@@ -18,7 +18,7 @@ GAP, HIGHEST = 4, 2**15  # pixels between a sheet's pictures, and of a sheet: ma
 
 
 def fit_colours(latents: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """(c + 1, 3): least squares from `latents` (f, c, h, w) and a constant to `pictures` (f, H, W, 3) at latent size."""
+    """(c + 1, 3): least squares from `latents` (f, c, h, w) and a constant to `pictures` (f, H, W, 3) shrunk."""
     small = F.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).to(latents), latents.shape[-2:])
     return torch.linalg.lstsq(_with_constant(latents).cpu(), small.permute(0, 2, 3, 1).reshape(-1, 3).cpu()).solution
 
@@ -42,7 +42,7 @@ def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 
     from matplotlib.figure import Figure
 
     figure = Figure((width / 100, height / 100 * len(curves)), dpi=100, layout="constrained")
-    for axes, (name, values) in zip(figure.subplots(len(curves), squeeze=False)[:, 0], curves.items()):
+    for axes, (name, values) in zip(figure.subplots(len(curves), squeeze=False)[:, 0], curves.items(), strict=True):
         axes.plot(range(len(values)), values.float().cpu().numpy(), marker="o")
         axes.set_ylabel(_written(name), parse_math=False, usetex=False)
         axes.grid(alpha=0.3)

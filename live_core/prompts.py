@@ -220,7 +220,7 @@ def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, 
     if tokenizer.vocab_size < WHOLE_VOCABULARY:
         spelled = [
             word
-            for word, tokens in zip(prompt.words, prompt.tokens)
+            for word, tokens in zip(prompt.words, prompt.tokens, strict=True)
             if re.fullmatch(_WORD, word, re.IGNORECASE)
             and (len(tokens) > 1 or prompt.ids[tokens[0]] == tokenizer.unk_token_id)
         ]

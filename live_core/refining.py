@@ -1,4 +1,4 @@
-"""A composite's mask brought nearer to the pictures: to the edges of what changed, and to what the edit changed at all."""
+"""A composite's mask brought nearer to the pictures: to the edges of what changed, and to what changed at all."""
 
 from __future__ import annotations
 

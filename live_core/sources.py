@@ -1,4 +1,4 @@
-"""Where the source of an edit comes from: the clip's latents, word maps, queries and keys at each of the edit's steps."""
+"""Where an edit's source comes from: the clip's latents, word maps, queries and keys at each of the edit's steps."""
 
 from __future__ import annotations
 

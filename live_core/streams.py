@@ -1,14 +1,15 @@
-"""Streams: the rows of one U-Net batch, how their noise is predicted, and how predictions are combined into guidance."""
+"""Streams: the rows of one U-Net batch, how their noise is predicted, and how predictions combine into guidance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
-from .attention import AttentionPlan
+from .attention import PLAIN, AttentionPlan
 from .video_unet import VideoUNet
 
 # Streams by name, each one condition further than the one before, with the weight w of that condition; the first w is
@@ -34,7 +35,7 @@ def predict(
     latents: Mapping[str, torch.Tensor],
     t: int,
     step: int = 0,
-    plan: AttentionPlan = AttentionPlan(),
+    plan: AttentionPlan = PLAIN,
 ) -> dict[str, torch.Tensor]:
     """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that
     have steps.
@@ -83,4 +84,5 @@ def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:
     3).
     """
     told = [noise[name] for name, _ in chain]
-    return told[0] + sum(w * (more - less) for (_, w), more, less in zip(chain[1:], told[1:], told))
+    steps = zip(chain[1:], pairwise(told), strict=True)
+    return told[0] + sum(weight * (more - less) for (_, weight), (less, more) in steps)

@@ -33,7 +33,7 @@ def keep_words(source: Prompt, edit: Prompt, phrases: Sequence[str]) -> list[tup
         there = source.occurrences(phrase)
         for i, words in enumerate(edit.occurrences(phrase)):
             paired = all(b in shared for b in words)
-            pairs |= zip(words, (shared[b] for b in words) if paired else there[min(i, len(there) - 1)])
+            pairs |= zip(words, (shared[b] for b in words) if paired else there[min(i, len(there) - 1)], strict=True)
     return [(a, b) for b, a in pairs.items()]
 
 
@@ -66,10 +66,10 @@ def place_words(source: Prompt, edit: Prompt, token_edit: TokenEdit) -> TokenEdi
     for run in replacements(source, edit):
         if not all(run):
             continue
-        old, new = ([list(prompt.tokens[i]) for i in words] for prompt, words in zip((source, edit), run))
+        old, new = ([list(prompt.tokens[i]) for i in words] for prompt, words in zip((source, edit), run, strict=True))
         if len(old) != len(new):
             old, new = [sum(old, [])], [sum(new, [])]
-        for a, b in zip(old, new):
+        for a, b in zip(old, new, strict=True):
             mapping[:, b] = 0
             mapping[_cells(a, b)] = _hand_over(len(a), len(b))
             own[b] = 0
@@ -91,7 +91,7 @@ def replace_words(source: Prompt, edit: Prompt) -> TokenEdit:
             "between blanks; replacing goes word by word, so make them as many, or choose refine"
         )
     mapping = torch.zeros(len(source.ids), len(edit.ids))
-    for a, b in zip(old, new):
+    for a, b in zip(old, new, strict=True):
         mapping[_cells(a, b)] = _hand_over(len(a), len(b))
     _map_marks(mapping, source, edit, False)
     return mapping, torch.zeros(len(edit.ids))
@@ -137,7 +137,7 @@ def _hand_over(old: int, new: int) -> torch.Tensor:
 def _between_blanks(prompt: Prompt) -> list[list[int]]:
     """The tokens of what stands between blanks."""
     runs: list[list[int]] = []
-    for tokens, glued in zip(prompt.tokens, prompt.glued):
+    for tokens, glued in zip(prompt.tokens, prompt.glued, strict=True):
         if glued and runs:
             runs[-1] += tokens
         else:
@@ -150,7 +150,7 @@ def _tokens(prompt: Prompt) -> list[tuple[object, int]]:
     so their word does."""
     return [
         (prompt.ids[t] if prompt.ids[t] >= 0 else (word.lower(), i), t)
-        for word, tokens in zip(prompt.words, prompt.tokens)
+        for word, tokens in zip(prompt.words, prompt.tokens, strict=True)
         for i, t in enumerate(tokens)
     ]
 

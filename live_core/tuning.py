@@ -27,6 +27,7 @@ from .pretrained import LiveModel
 from .tunings import Tuning
 from .unfinished import Unfinished
 
+DEFAULTS = TuneSettings()
 SECONDS_BETWEEN_CHECKPOINTS = 60
 _LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
 
@@ -37,7 +38,7 @@ def tune(
     clip: torch.Tensor,
     prompt: str,
     concepts: tuple[Concept, ...],
-    settings: TuneSettings = TuneSettings(),
+    settings: TuneSettings = DEFAULTS,
     callback: Callback = lambda step, total, latents: None,
     unfinished: Path | None = None,
 ) -> Tuning:
@@ -143,7 +144,7 @@ def _tune(
                         f" it learned from that; {_LESS}"
                     )
                 whole = False
-                for learner, part in zip(learners, found):
+                for learner, part in zip(learners, found, strict=True):
                     _descend(part, learner.masters, learner.optimizer, scale)
                 if any(learner.optimizer is learned.clip_optimizer for learner in learners):
                     learned.put()
@@ -167,7 +168,7 @@ def _tune(
 def _gradients(
     loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int, step: int
 ) -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
-    """The loss of a step, the latents less the predicted noise, and each learner's gradients, `scale` times too large."""
+    """A step's loss, its latents less the predicted noise, and each learner's gradients, `scale` times too large."""
     loss, clean = loss_of(_generator(seed, step))
     found = []
     for i, learner in enumerate(learners):
@@ -195,18 +196,18 @@ def _tuning_of(
         raise LiveError(
             f"tuning: what the last of {len(losses[0]) + len(losses[1])} steps learned is not finite; {_LESS}"
         )
-    vectors = tuple(
-        replace(c, vector=v.detach().cpu().clone(), base=model.fingerprint) for c, v in zip(concepts, learned.vectors)
-    )
     return Tuning(
-        tensors if settings.clip_steps or settings.temporal_in_photo_steps else {},
-        seat,
-        vectors,
-        prompt,
-        model.fingerprint,
-        asdict(settings),
-        (tuple(losses[0]), tuple(losses[1])),
-        model.name,
+        tensors=tensors if settings.clip_steps or settings.temporal_in_photo_steps else {},
+        latent_prompt=seat,
+        concepts=tuple(
+            replace(concept, vector=vector.detach().cpu().clone(), base=model.fingerprint)
+            for concept, vector in zip(concepts, learned.vectors, strict=True)
+        ),
+        prompt=prompt,
+        base=model.fingerprint,
+        settings=asdict(settings),
+        losses=(tuple(losses[0]), tuple(losses[1])),
+        base_name=model.name,
     )
 
 

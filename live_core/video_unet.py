@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import nn
 
 from . import LiveError
-from .attention import AttentionPlan, VideoAttention, repeat_for_frames
+from .attention import PLAIN, AttentionPlan, VideoAttention, repeat_for_frames
 from .interrupts import heed
 from .memory import copies, halves, with_less
 
@@ -65,7 +65,7 @@ class VideoUNet(nn.Module):
         super().__init__()
         self.unet = unet
         self._economy: _Economy | None = None  # of the computation under way
-        self._plan = AttentionPlan()
+        self._plan = PLAIN
         self._blocks = []  # transformer blocks
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed every device's generator too
@@ -136,7 +136,7 @@ class VideoUNet(nn.Module):
         timestep: int | torch.Tensor,
         text: torch.Tensor,
         latent_prompts: torch.Tensor | None = None,
-        plan: AttentionPlan = AttentionPlan(),
+        plan: AttentionPlan = PLAIN,
     ) -> torch.Tensor:
         """Predict noise (s, f, 4, h, w) for `latents` (s, f, c, h, w) under `text` (s, L, d), or (s, F, L, d), each
         frame's own.
@@ -207,7 +207,7 @@ class VideoUNet(nn.Module):
         try:
             return compute()
         finally:  # not before: a backward pass may compute layers again, under the same plan
-            self._economy, self._plan = None, AttentionPlan()
+            self._economy, self._plan = None, PLAIN
             self._chunk_feed_forward(None)
             if economy.checkpointing:
                 self.unet.disable_gradient_checkpointing()
@@ -248,7 +248,7 @@ class VideoUNet(nn.Module):
             block.set_chunk_feed_forward(size, 0)
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """What LIVE and Tune-A-Video train on a clip: self and cross queries, and temporal attention (its norm stays)."""
+        """What LIVE and Tune-A-Video train on a clip: self and cross queries, temporal attention (its norm stays)."""
         return {
             name: p
             for name, p in self.unet.named_parameters()

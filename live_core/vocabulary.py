@@ -28,9 +28,11 @@ RULES = {
     "unk_token": _TOKEN,
 }
 NOTES = frozenset(
-    "add_prefix_space added_tokens_decoder additional_special_tokens backend clean_up_tokenization_spaces errors"
-    " extra_special_tokens is_local local_files_only model_input_names name_or_path processor_class"
-    " special_tokens_map_file split_special_tokens truncation_side padding_side truncation padding max_length stride".split()
+    """
+    add_prefix_space added_tokens_decoder additional_special_tokens backend clean_up_tokenization_spaces errors
+    extra_special_tokens is_local local_files_only max_length model_input_names name_or_path padding padding_side
+    processor_class special_tokens_map_file split_special_tokens stride truncation truncation_side
+    """.split()
 )
 
 

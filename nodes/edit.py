@@ -151,7 +151,9 @@ class Edit(Node):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             images = host.to_images(model.decode_frames(edited.latents))
         sought = " and ".join(
-            f"{words!r} of {whose} prompt" for words, whose in zip(edited.looked_for, ("the clip's", "this")) if words
+            f"{words!r} of {whose} prompt"
+            for words, whose in zip(edited.looked_for, ("the clip's", "this"), strict=True)
+            if words
         )
         return io.NodeOutput(
             images,

@@ -90,7 +90,7 @@ PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """The number format that a precision names; "auto": float16 where ComfyUI would use it on its device, else float32."""
+    """The number format that a precision names; "auto": float16 where ComfyUI would use it, else float32."""
     if precision == "auto":
         device = management.get_torch_device()
         precision = "float16" if device.type != "cpu" and management.should_use_fp16(device) else "float32"

@@ -1,4 +1,4 @@
-"""What sits on ComfyUI's MODEL or CLIP beside its weights: LIVE copies weights, so the rest has to be refused or named."""
+"""What sits on ComfyUI's MODEL or CLIP beside its weights: LIVE copies weights, so the rest is refused or named."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def put_clip(workflow: dict, file: str, taken: int = 0) -> None:
 def put_photos(workflow: dict, files: list[str], taken: int = 0) -> None:
     """Uploaded photos in the places of the workflow's, in order; what is transparent in them does not count. New nodes
     are numbered above `taken`."""
-    for place, file in zip(photo_places(workflow), files):
+    for place, file in zip(photo_places(workflow), files, strict=False):
         if workflow[place]["class_type"] == "LoadImage":
             photo, workflow[place]["inputs"]["image"] = place, file
         else:

@@ -164,7 +164,7 @@ async def save_files(client: Client, files: list[tuple[str, dict]], out: Path) -
 async def run_one(
     client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0
 ) -> Run:
-    """The workflow with a clip of one's own, or its own: queued, followed, fetched into `out`. `say` is told each note."""
+    """The workflow with a clip of one's own, or its own: queued, followed, fetched to `out`. `say` hears each note."""
     from tqdm import tqdm
 
     graph = copy.deepcopy(workflow)

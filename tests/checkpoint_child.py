@@ -190,7 +190,7 @@ def main() -> None:
         gc.collect()  # a network and its hooks refer to each other
         return result
 
-    def theirs(model, clip) -> dict:
+    def theirs(model, clip, vae) -> dict:
         text = clip.encode_from_tokens(clip.tokenize(prompt))
         comfy.model_management.load_models_gpu([model])
         joined = model.model.concat_cond(
@@ -219,7 +219,7 @@ def main() -> None:
         load.LoadModel.execute(model=path.name, precision="float32")
     )  # before ComfyUI's, to hold one model at a time
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
-    plain = theirs(model, clip)
+    plain = theirs(model, clip, vae)
     report = {
         "std": float(plain["unet"].std()),
         "file": compare(from_file, plain),
@@ -247,7 +247,7 @@ def main() -> None:
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
     (patched,) = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
     patched_clip.clip_layer(-3)
-    changed = theirs(patched, patched_clip)
+    changed = theirs(patched, patched_clip, vae)
     report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
     report["patched"] = compare(
         ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32")), changed
@@ -269,14 +269,14 @@ def main() -> None:
     ]
     comfy.model_management.load_models_gpu = load_models_gpu
     del whole, unloaded, patched, patched_clip
-    report["as_it_was"] = apart(theirs(model, clip)["unet"], plain["unet"])
+    report["as_it_was"] = apart(theirs(model, clip, vae)["unet"], plain["unet"])
 
     # ComfyUI marks what it knows to predict v. Here nothing else shows it: the norm whose spread would is zero.
     report["marked"] = model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
     if report["marked"]:
         model = model.clone()
         model.add_patches({LAST_NORM_KEY: (torch.zeros(320),)}, 1.0, 0.0)
-        plain = theirs(model, clip)
+        plain = theirs(model, clip, vae)
     save_checkpoint(model, clip, vae, path)
     comfy.model_management.unload_all_models()
     del model, clip, vae  # to hold one model at a time

@@ -8,6 +8,7 @@ And what MODELs of other architectures are told. Prints one JSON object.
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,7 +71,8 @@ def main() -> None:
         null = find_null_text(model, invert(model, clip, "a red ball", DDIM, 1), 2.0, 1).null_text
     choose = {}
     for device, half in (("cpu", True), ("cuda", True), ("cuda", False)):
-        host.management.get_torch_device, host.management.should_use_fp16 = lambda: torch.device(device), lambda _: half
+        host.management.get_torch_device = partial(torch.device, device)
+        host.management.should_use_fp16 = lambda _, half=half: half
         choose[f"{device}, {half}"] = str(host.dtype_of("auto"))
 
     def shown(error: BaseException) -> str:

@@ -42,8 +42,11 @@ def open_page(url: str, chromium: str):
             "!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000
         )
         page.evaluate(
-            """() => { window.__events = [];
-            for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) app.api.addEventListener(kind, e => __events.push([kind, e.detail])) }"""
+            """() => {
+                window.__events = [];
+                for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+                    app.api.addEventListener(kind, e => __events.push([kind, e.detail]));
+            }"""
         )
         yield page
         browser.close()
@@ -53,7 +56,10 @@ def drop(page, path: pathlib.Path) -> None:
     """Drag a file from the desktop onto the canvas; returns when the graph has been replaced."""
     files = page.evaluate_handle(
         """([name, bytes, type]) => {
-        const d = new DataTransfer(); d.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, {type})); return d }""",
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, {type}));
+            return data;
+        }""",
         [path.name, base64.b64encode(path.read_bytes()).decode(), mimetypes.guess_type(path.name)[0]],
     )
     page.evaluate("() => { window.__old = app.graph.nodes[0] ?? null }")

@@ -23,7 +23,7 @@ import comfy.supported_models  # noqa: E402
 import folder_paths  # noqa: E402
 import torch  # noqa: E402
 from comfy.model_patcher import ModelPatcher  # noqa: E402
-from comfy_extras import (
+from comfy_extras import (  # noqa: E402
     nodes_freelunch,
     nodes_hooks,
     nodes_hypernetwork,
@@ -31,7 +31,7 @@ from comfy_extras import (
     nodes_pag,
     nodes_tomesd,
     nodes_torch_compile,
-)  # noqa: E402
+)
 from safetensors.torch import save_file  # noqa: E402
 
 UNET = {

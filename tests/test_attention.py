@@ -51,7 +51,10 @@ def test_self_injection_is_the_source_map_times_the_edit_values():
     hidden = torch.randn(2 * f, 16, 32)
     plan = AttentionPlan(FramePlan(("first", "previous")), selves=(SelfInjection(1, 0),), streams=2, frames=f)
     ours = run(attn, "self", plan, hidden)
-    gather = lambda x: torch.cat([torch.cat([x[0], x[max(i - 1, 0)]])[None] for i in range(f)])
+
+    def gather(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.cat([x[0], x[max(i - 1, 0)]])[None] for i in range(f)])
+
     context = torch.cat([gather(hidden[:f]), gather(hidden[f:])])
     maps = probabilities(attn, hidden, context)
     maps[f:] = maps[:f]
@@ -174,4 +177,4 @@ def test_two_threads_give_the_same_gradients_every_time():
         ]
     finally:
         torch.set_num_threads(1)
-    assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other))
+    assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))

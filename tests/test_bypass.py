@@ -34,7 +34,7 @@ def handed_on(node: dict) -> dict[str, str]:
         for spec in [node["input"][group][name]]
     ]
     found = {}
-    for i, (name, kind) in enumerate(zip(node["output_name"], node["output"])):
+    for i, (name, kind) in enumerate(zip(node["output_name"], node["output"], strict=True)):
         same = (
             [inputs[i]] if i < len(inputs) and inputs[i][1] == kind else [entry for entry in inputs if entry[1] == kind]
         )

@@ -106,7 +106,9 @@ def test_a_keep_word_is_paired_by_name_where_it_stands_elsewhere():
         (None, ("in", "the", "snow", "a", "skiing")),
     ):
         mapping, own = swap_words(source, target, keep)
-        assert [word for word, tokens in zip(target.words, target.tokens) if not own[list(tokens)].any()] == list(kept)
+        assert [
+            word for word, tokens in zip(target.words, target.tokens, strict=True) if not own[list(tokens)].any()
+        ] == list(kept)
         for word in kept:
             assert mapping[source.find(word)][:, target.find(word)].sum() == len(target.find(word))
     assert not any(

@@ -1,4 +1,4 @@
-"""Checkpoints: what a file or folder is, how its parts are renamed, and full-size models against ComfyUI's own forward."""
+"""Checkpoints: what a file or folder is, how its parts are renamed; full-size models against ComfyUI's own forward."""
 
 import io
 import json
@@ -132,7 +132,7 @@ def test_moving_averages_are_read_when_asked_for_alone(tmp_path, monkeypatch):
 
 
 def test_the_text_encoder_may_have_its_newer_name(tmp_path, monkeypatch):
-    """Stable Diffusion 2.x in the layout of SD-Turbo's file: the tensors reach `load_state_dict` by their older names."""
+    """Stable Diffusion 2.x in the layout of SD-Turbo's file: tensors reach `load_state_dict` by their older names."""
     state = {
         CONTEXT_KEY: torch.zeros(320, 1024),
         LAST_NORM_KEY: torch.zeros(320),

@@ -189,7 +189,7 @@ async def run_fitted(client, path, trim=(), **settings):
 
 @pytest.mark.host
 def test_clips_as_cameras_make_them(talk, tmp_path):
-    """Odd sizes, sound, uneven spacing, 10 bits, a later part: fitted, in step, and what is lost is said on the node."""
+    """Odd sizes, sound, uneven spacing, 10 bits, a later part: fitted, in step, what is lost is said on the node."""
     odd, sounding = (
         videos.write(tmp_path / "odd.mp4", videos.pictures(8, 134, 102)),
         videos.write(tmp_path / "sound.mp4", videos.pictures(24), 24, tone=1.0),

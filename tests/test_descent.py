@@ -39,14 +39,14 @@ def test_a_step_is_pytorch_s_own(monkeypatch, most, torn):
         for step in range(3):
             gradients = tensors(10 + step)
             descend(mine, ours, [1024 * g for g in gradients], 1024, most)
-            for tensor, gradient in zip(theirs, gradients):
+            for tensor, gradient in zip(theirs, gradients, strict=True):
                 tensor.grad = gradient
             if most is not None:
                 torch.nn.utils.clip_grad_norm_(theirs, most)
             reference.step()
             assert all(map(torch.equal, ours, theirs))
     assert len(calls) == 9 + (torn is not None)
-    for own, other in zip(ours, theirs):
+    for own, other in zip(ours, theirs, strict=True):
         assert mine.state[own].keys() == reference.state[other].keys()
         assert all(torch.equal(mine.state[own][key], value) for key, value in reference.state[other].items())
 
@@ -55,4 +55,4 @@ def test_a_part_of_the_tensors_steps_alone():
     owned = tensors(0)
     before = [t.clone() for t in owned]
     descend(optimiser(owned), owned[1:2], tensors(1)[1:2])
-    assert [torch.equal(a, b) for a, b in zip(owned, before)] == [True, False, True]
+    assert [torch.equal(a, b) for a, b in zip(owned, before, strict=True)] == [True, False, True]

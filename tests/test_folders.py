@@ -1,4 +1,4 @@
-"""What a model's folder may say, and what it may not: no file chooses code, a path, a kernel, or leaves a tensor out."""
+"""What a model's folder may say and what not: no file chooses code, a path, a kernel, or leaves a tensor out."""
 
 import json
 import re

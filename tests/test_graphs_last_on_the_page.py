@@ -80,8 +80,11 @@ def test_an_input_more_moves_no_value(page, tmp_path):
         assert_kept(exported, released)
         assert (exported["8"]["inputs"]["method.gain"], exported["8"]["inputs"]["tint"]) == (0.125, "none")
         page.evaluate(
-            """() => { const node = app.graph.nodes.find(n => n.type === 'LIVE_Edit');
-            node.widgets.find(w => w.name === 'method.gain').value = 0.5; node.widgets.find(w => w.name === 'tint').value = 'red' }"""
+            """() => {
+                const node = app.graph.nodes.find(n => n.type === 'LIVE_Edit');
+                node.widgets.find(w => w.name === 'method.gain').value = 0.5;
+                node.widgets.find(w => w.name === 'tint').value = 'red';
+            }"""
         )
         import page as browser
 

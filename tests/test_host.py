@@ -214,7 +214,7 @@ def test_save_and_load_a_tuning(talk, workflow, server):
     assert outcome == "success" and "1" in cached and "l" not in cached  # the file is another, by the same name
     for name in ("../outside", "", "a/b"):
         graph = with_nodes(workflow(), {}, s=("LIVE_SaveTuning", {"model": ["6", 0], "name": name}))
-        outcome, events, _ = talk(lambda c: c.run(graph))
+        outcome, events, _ = talk(lambda c, graph=graph: c.run(graph))
         assert outcome == "error" and "name:" in message(events)
     assert {p.name for p in set(folder.iterdir()) - before} == {"mine.safetensors"}
 
@@ -351,7 +351,7 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
     ],
 )
 def test_a_clip_and_photo_of_one_s_own(talk, workflow, made, tmp_path):
-    """Load Video, cut and scaled by core's own nodes, and Load Image: where the mask is black, the clip's own pixels."""
+    """Load Video, cut and scaled by core's own nodes, and Load Image: where the mask is black, the clip's pixels."""
     drawn = make_clip(5, 16, height=256, width=320)
     write_video(tmp_path / "drawn.mp4", drawn.frames())
     path, prompt, edit_prompt = {
@@ -439,7 +439,7 @@ def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     for name, value in others.items():
         changed = json.loads(json.dumps(graph))
         changed["8"]["inputs"][f"method.{name}"] = value
-        assert not np.array_equal(talk(lambda c: run(c, changed)), shipped), name
+        assert not np.array_equal(talk(lambda c, changed=changed: run(c, changed)), shipped), name
     assert np.array_equal(talk(lambda c: run(c, graph)), shipped)  # made anew: it is the settings that differ
 
 
@@ -477,7 +477,7 @@ def test_attention_is_shown_from_one_run(talk, server):
 
 
 def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
-    """On a device that is not the CPU ComfyUI moves weights under inference mode; what moved so could not be trained."""
+    """On a device that is not the CPU ComfyUI moves weights in inference mode; what moved so could not be trained."""
     folder, python = comfyui
     done = subprocess.run(
         [python, str(ROOT / "tests" / "device_child.py"), str(ROOT), str(folder)], capture_output=True, text=True
@@ -497,5 +497,5 @@ def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
     )  # a preview costs no run, and an interrupt is heard
     assert [
         what in said
-        for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "a depth model"), report["others"])
+        for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "a depth model"), report["others"], strict=True)
     ] == [True] * 3, report

@@ -126,7 +126,7 @@ def test_linked_values_and_constants_in_sockets_through_the_queue(talk, workflow
     async def each(client):
         return [await client.run(graph) for graph, _ in rows]
 
-    for (_, says), (outcome, events, _) in zip(rows, talk(each)):
+    for (_, says), (outcome, events, _) in zip(rows, talk(each), strict=True):
         assert outcome == "error" and message(events).startswith(says), (says, message(events))
 
 

@@ -177,7 +177,9 @@ def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):
     every, chosen = WordTap(0, self_attention=True), WordTap(0, rows=(2, 0), self_attention=True)
     for tap in (every, chosen):
         demo_model.unet(torch.stack([clip] * 3), 500, text, plan=AttentionPlan(tap=tap))
-    for whole, part in zip((every.maps, every.acted, every.self_maps), (chosen.maps, chosen.acted, chosen.self_maps)):
+    for whole, part in zip(
+        (every.maps, every.acted, every.self_maps), (chosen.maps, chosen.acted, chosen.self_maps), strict=True
+    ):
         assert torch.equal(whole[[2, 0]], part)
 
 

@@ -1,4 +1,4 @@
-"""The same layers of Stable Diffusion at every size: which ones word maps are read from and attention is injected into."""
+"""The same layers of Stable Diffusion at every size: which ones word maps are read from and attention goes into."""
 
 from collections import Counter
 from dataclasses import replace

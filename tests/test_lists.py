@@ -70,7 +70,7 @@ def test_a_linked_name_that_is_in_no_list_is_refused_with_what_is(
             answers.append(await client.run(graph))
         return answers
 
-    for name, (outcome, events, _) in zip(NAMES, talk(each)):
+    for name, (outcome, events, _) in zip(NAMES, talk(each), strict=True):
         assert (
             outcome == "error"
             and message(events).startswith(f"{field}: {name!r}; choose ")
@@ -98,7 +98,8 @@ import importlib.util, json, sys
 sys.argv = ["x", "--cpu", "--base-directory", {str(tmp_path)!r}]
 sys.path.insert(0, {str(folder)!r})
 import comfy.options; comfy.options.enable_args_parsing()
-spec = importlib.util.spec_from_file_location("live_pack", {str(ROOT / "__init__.py")!r}, submodule_search_locations=[{str(ROOT)!r}])
+init = {str(ROOT / "__init__.py")!r}
+spec = importlib.util.spec_from_file_location("live_pack", init, submodule_search_locations=[{str(ROOT)!r}])
 sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules["live_pack"])
 from live_pack.nodes import host
@@ -106,7 +107,12 @@ from live_pack.live_core import LiveError
 host.register_folders()
 said = []
 for name in {NAMES!r}:
-    for look in (lambda: host.load_model(name, None), lambda: host.clip_folder(name), lambda: host.tuning_path(name), lambda: host.load_model(name + ".safetensors", None)):
+    for look in (
+        lambda: host.load_model(name, None),
+        lambda: host.clip_folder(name),
+        lambda: host.tuning_path(name),
+        lambda: host.load_model(name + ".safetensors", None),
+    ):
         try:
             said.append(f"found {{look()}}")
         except LiveError as error:

@@ -1,6 +1,7 @@
 """The measures order made pictures as a person would: each reacts to the faults it is for, and to no others."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -36,7 +37,11 @@ def resized(case: Case, factor: float) -> Case:
 def grown(clip: Clip, factors: list[float]) -> Clip:
     track = clip.tracks[0]
     return replace(
-        clip, tracks=(replace(track, radius=tuple(f * r for f, r in zip(factors, track.radius))), *clip.tracks[1:])
+        clip,
+        tracks=(
+            replace(track, radius=tuple(f * r for f, r in zip(factors, track.radius, strict=True))),
+            *clip.tracks[1:],
+        ),
     )
 
 
@@ -149,7 +154,7 @@ ORDERS = {
 @pytest.mark.parametrize("measure", ORDERS)
 def test_a_measure_orders_pictures_as_a_person_would(made, measure):
     values = [measures.MEASURES[measure] * made[name][measure] for name in ORDERS[measure]]
-    assert all(better > worse for better, worse in zip(values, values[1:])), dict(zip(ORDERS[measure], values))
+    assert all(better > worse for better, worse in pairwise(values)), dict(zip(ORDERS[measure], values, strict=True))
 
 
 def test_the_true_answer_and_the_unedited_clip_are_the_ends(made):

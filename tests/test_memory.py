@@ -102,7 +102,9 @@ def test_frames_one_by_one_go_on_by_the_cpu():
         return (x + y).sum()
 
     with gathered() as notes:
-        assert torch.equal(each_frame("sums", crowded, a, b), torch.stack([(x + y).sum() for x, y in zip(a, b)]))
+        assert torch.equal(
+            each_frame("sums", crowded, a, b), torch.stack([(x + y).sum() for x, y in zip(a, b, strict=True)])
+        )
     assert notes == ["memory ran out: sums went on on the CPU, to the same result"] and len(calls) == 5
 
 

@@ -1,4 +1,4 @@
-"""Every row of METHODS through the one loop: stored and recomputed attention give one edit, and the limits are exact."""
+"""Every row of METHODS through the one loop: stored and recomputed attention give one edit, the limits are exact."""
 
 import re
 from dataclasses import replace
@@ -74,12 +74,12 @@ def bytes_kept(unet, method, frames: int, side: int, words: int, steps: int, kep
         kind = name.rsplit(".", 1)[-1]
         if kind not in ("attn1", "attn2", "attn_temp"):
             continue
-        block, index = name.split(".")[:2]
+        block, index = name.split(".")[0], int(re.sub(r"\D", "", name.split(".")[1]) or 0)
         level = {
-            "down_blocks": lambda: int(index),
-            "up_blocks": lambda: levels - 1 - int(index),
-            "mid_block": lambda: levels - 1,
-        }[block]()
+            "down_blocks": index,
+            "up_blocks": levels - 1 - index,
+            "mid_block": levels - 1,
+        }[block]
         n, d, counted = (side >> level) ** 2, module.inner_dim, (native >> level) ** 2
         most = {"attn1": method.self_max_tokens, "attn2": method.cross_max_tokens, "attn_temp": None}[kind]
         injected = {

@@ -54,7 +54,9 @@ def test_prompts_are_judged_by_their_words(clip_folder):
         long = judge.text("a red ball " * 20)
     assert [
         what in text
-        for what, text in zip(("'<thing*>'", "'embedding:mine'", "the first 30 tokens of 'a red ball"), notes)
+        for what, text in zip(
+            ("'<thing*>'", "'embedding:mine'", "the first 30 tokens of 'a red ball"), notes, strict=True
+        )
     ] == [True] * 3 and len(notes) == 3
     assert torch.equal(long, judge.text("a red ball " * 10))
 
@@ -171,7 +173,7 @@ def test_measuring_goes_on_with_fewer_frames_and_hears_interrupts(clip_folder, m
         "memory ran out: PSNR went on on the CPU, to the same result",
         "memory ran out: CLIP went on with 2 frames at a time",
     ]
-    for x, y in zip(found, expected):
+    for x, y in zip(found, expected, strict=True):
         torch.testing.assert_close(x, y, atol=1e-5, rtol=1e-5)
 
     def stop():

@@ -64,7 +64,9 @@ def fatezero(run: dict, read, **more) -> tuple[Method, list[tuple[torch.Tensor, 
     )
     equalizer = run.get("equalizer", {"words": [], "values": []})
     change = Edit(
-        edit.text, weights=tuple(zip(equalizer["words"], equalizer["values"])), windows=tuple(windows.items())
+        edit.text,
+        weights=tuple(zip(equalizer["words"], equalizer["values"], strict=True)),
+        windows=tuple(windows.items()),
     )
     return method, word_edits(method, source, edit, change, run["num_steps"])
 
@@ -178,7 +180,7 @@ def test_fatezero_s_local_blend(read_clip, as_published):
     method = replace(FATEZERO_SHAPE, blend_threshold=run["blend_th"][0], blend_start=0.2, blend_end=0.8)
     words = [
         [t for word in words for t in read_clip(text).tokens_of(word)]
-        for text, words in zip(run["prompts"], run["blend_words"])
+        for text, words in zip(run["prompts"], run["blend_words"], strict=True)
     ]
     total, size, path = 0, entry["options"]["latent_size"], data["in/inverted_latents"][:, 0].transpose(1, 2)
     acted = []

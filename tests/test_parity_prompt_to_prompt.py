@@ -26,7 +26,7 @@ class RecordedTokenizer:
     def __init__(self):
         self.ids, self.pieces = {}, {}
         for pair in case("p2p_align")[0]["options"]["pairs"]:
-            for text, ids, pieces in zip(pair["prompts"], pair["token_ids"], pair["tokens"]):
+            for text, ids, pieces in zip(pair["prompts"], pair["token_ids"], pair["tokens"], strict=True):
                 rest = list(zip(ids[1:-1], pieces, strict=True))
                 self.pieces |= dict(rest)
                 for word in split_words(text):
@@ -64,7 +64,7 @@ def tokens_of_reference(prompt: Prompt, text: str, word: str) -> list[int]:
 
 def test_prompts_are_tokenised_alike(read):
     for pair in case("p2p_align")[0]["options"]["pairs"]:
-        for text, ids in zip(pair["prompts"], pair["token_ids"]):
+        for text, ids in zip(pair["prompts"], pair["token_ids"], strict=True):
             assert list(read(text).ids) == ids + [49407] * (77 - len(ids))
 
 
@@ -134,7 +134,7 @@ def test_equalizer(read):
     entry, data = case("p2p_align")
     for run in entry["options"]["equalizer"]:
         prompt = read(run["text"])
-        factors = reweight(prompt, tuple(zip(run["words"], run["values"])))
+        factors = reweight(prompt, tuple(zip(run["words"], run["values"], strict=True)))
         ours = {
             t
             for word in run["words"]
@@ -188,7 +188,9 @@ def controller(run: dict, source: Prompt, edit: Prompt) -> list[tuple[torch.Tens
     (start, ratio), windows = windows_of(run["cross_replace_steps"])
     equalizer = run.get("equalizer", {"words": [], "values": []})
     change = Edit(
-        edit.text, weights=tuple(zip(equalizer["words"], equalizer["values"])), windows=tuple(windows.items())
+        edit.text,
+        weights=tuple(zip(equalizer["words"], equalizer["values"], strict=True)),
+        windows=tuple(windows.items()),
     )
     assert start == 0
     return word_edits(
@@ -214,7 +216,7 @@ def cross(
 
 
 def test_cross_attention_controllers(read):
-    """Replace, refine and reweight with their windows, from our settings to the edited map and what the tap sums of it."""
+    """Replace, refine and reweight with their windows, from our settings to the edited map and what the tap sums."""
     entry, data = case("p2p_controllers_cross")
     heads = entry["options"]["heads"]
     for run in entry["options"]["runs"]:
@@ -281,7 +283,7 @@ def test_local_blend(read):
         tokens, spared = (
             [
                 [t for word in words for t in prompt.tokens_of(word)]
-                for prompt, words in zip(prompts, run.get(key, [[], []]))
+                for prompt, words in zip(prompts, run.get(key, [[], []]), strict=True)
             ]
             for key in ("words", "substruct_words")
         )

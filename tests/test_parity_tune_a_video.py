@@ -97,7 +97,7 @@ class RecordedText(LiveModel):
 
 
 class RecordedNoisyLatents(Schedule):
-    """The reference adds noise in float32 even where it trains in float64, so the noisy latents are the recorded ones."""
+    """The reference adds noise in float32 even where it trains in float64, so noisy latents are the recorded ones."""
 
     recorded = {}
 
@@ -165,7 +165,7 @@ def test_two_training_steps(dtype, monkeypatch):
             torch.testing.assert_close(
                 after[step][name], data[f"after_step_{step + 1}{suffix}/{name}"], atol=limit, rtol=0
             )
-    for name, gradient in zip(unet.trainable(), before_clipping[0][0]):
+    for name, gradient in zip(unet.trainable(), before_clipping[0][0], strict=True):
         theirs, limits = data[f"grad_0/{name}"], tolerance["gradients"]
         assert (gradient - theirs).norm() <= limits["relative_frobenius_per_tensor"] * theirs.norm(), name
         assert (gradient - theirs).abs().max() <= limits["atol"], name

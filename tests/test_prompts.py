@@ -1,5 +1,7 @@
 """Spans, alignment and the token edit, by example and by property."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import ROOT
@@ -97,7 +99,7 @@ def test_every_token_keeps_its_share_of_attention(a, b):
     torch.testing.assert_close(mapping.sum(0) + keep, torch.ones(len(edit.ids)))
     pairs = align_words(source, edit)
     assert all(source.words[i] == edit.words[j] for i, j in pairs)
-    assert all(i < k and j < m for (i, j), (k, m) in zip(pairs, pairs[1:]))
+    assert all(i < k and j < m for (i, j), (k, m) in pairwise(pairs))
 
 
 @given(sentences)
@@ -150,7 +152,7 @@ def test_replacing_hands_on_every_token_s_attention_within_its_word(pair):
     source, edit = map(read, pair)
     mapping, keep = replace_words(source, edit)
     assert not keep.any() and (mapping >= 0).all()
-    for a, b in zip(map(list, source.tokens), map(list, edit.tokens)):
+    for a, b in zip(map(list, source.tokens), map(list, edit.tokens), strict=True):
         torch.testing.assert_close(mapping[a].sum(1), torch.ones(len(a)))
         torch.testing.assert_close(mapping[a][:, b].sum(), mapping[a].sum())
         torch.testing.assert_close(mapping[:, b].sum(0), torch.full((len(b),), len(a) / len(b)))
@@ -170,9 +172,7 @@ def test_refining_takes_equal_tokens_in_order_and_leaves_the_rest_alone(a, b):
     assert not keep[rest].any()
     torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), len(source.ids) / len(edit.ids)))
     pairs = [(int(mapping[:, j].argmax()), j) for j in own if not keep[j]]
-    assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(
-        i < k for (i, _), (k, _) in zip(pairs, pairs[1:])
-    )
+    assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(i < k for (i, _), (k, _) in pairwise(pairs))
     assert len(pairs) >= sum(
         len(source.tokens[i]) for i, _ in align_words(source, edit)
     )  # the longest: no shorter than what the words alone give

@@ -47,7 +47,7 @@ def short_once(module, at: int):
 
 
 def check(model, work, same, place: str, at: int):
-    """`work()` with a shortage is `same` as without, says so, leaves the model alone, and costs the next run nothing."""
+    """`work()` with a shortage is `same` as without, says so, leaves the model alone, costs the next run nothing."""
     before, module = weights(model), PLACES[place](model)
     with short_once(module, 0) as undisturbed:
         expected = work()

@@ -34,7 +34,7 @@ def test_the_moving_picture_has_clip_photo_and_edit_side_by_side(clips, name, tm
             frame[show.TITLE : show.TITLE + show.SIDE, left : left + show.SIDE]
             for left in show.GAP + np.arange(3) * (show.SIDE + show.GAP)
         ]
-        for panel, true in zip((panels[0], panels[2]), (clip[i], edit[i])):
+        for panel, true in zip((panels[0], panels[2]), (clip[i], edit[i]), strict=True):
             small = panel.reshape(128, 2, 128, 2, 3).mean((1, 3))
             assert np.abs(small - true).mean() < 6  # of 255, by the codec
         photo = CASES[name].swaps[0].photo.frames()[0].astype(float)

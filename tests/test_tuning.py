@@ -87,7 +87,7 @@ def test_two_concepts_take_turns_and_neither_learns_from_the_other_s_photo(demo_
     settings = replace(FAST, clip_steps=0, photo_steps=3)
     learned = tune(demo_model, clip, CASE.prompt, two, settings).concepts
     assert [c.placeholder for c in learned] == ["<thing*>", "<other*>"] and all(
-        not torch.equal(a.vector, b.vector) for a, b in zip(learned, two)
+        not torch.equal(a.vector, b.vector) for a, b in zip(learned, two, strict=True)
     )
     for which in (0, 1):  # the other's photo another one, the other's vector another one
         changed = tuple(

@@ -254,10 +254,10 @@ def meanings(rows: Measured) -> list[str]:
 def against_ceiling(rows: Measured) -> list[str]:
     """Means as multiples of the ceiling's, over the cases that both have."""
     lines = []
-    for measure in AGAINST_CEILING:
-        top = {case: row[measure] for case, row in rows.get(CEILING, {}).items() if measure in row}
+    for quantity in AGAINST_CEILING:
+        top = {case: row[quantity] for case, row in rows.get(CEILING, {}).items() if quantity in row}
         pairs = {
-            name: [(row[measure], top[case]) for case, row in per_case.items() if measure in row and case in top]
+            name: [(row[quantity], top[case]) for case, row in per_case.items() if quantity in row and case in top]
             for name, per_case in rows.items()
         }
         if found := [
@@ -265,7 +265,7 @@ def against_ceiling(rows: Measured) -> list[str]:
             for name, found in pairs.items()
             if found and name not in BOUNDS
         ]:
-            lines += [f"{measure}, times the ceiling's: {', '.join(found)}.", ""]
+            lines += [f"{quantity}, times the ceiling's: {', '.join(found)}.", ""]
     return lines
 
 
@@ -323,8 +323,8 @@ def main(arguments: list[str] | None = None) -> None:
         f" intervals ({DRAWS:,} draws over cases).\n\n" + tables(rows)
     )
     write_csv(args.out / f"results{suffix}.csv", rows, {**MEASURES, "seconds": -1})
-    for measure in PLOTTED:
-        plot(args.out / "plots" / f"{measure}{suffix}.png", measure, rows)
+    for quantity in PLOTTED:
+        plot(args.out / "plots" / f"{quantity}{suffix}.png", quantity, rows)
     write_sheets(log, rows, make)
     print(f"wrote {report}")
 

@@ -90,7 +90,7 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class TextCase:
-    """`others`: clips that the judge may mistake the edit for. `edited_words`: what to look for in the clip's prompt."""
+    """`others`: clips that the judge may mistake the edit for; `edited_words`: what to look for in its prompt."""
 
     name: str
     clip: Clip
@@ -160,7 +160,9 @@ def measure(case: TextCase, frames: np.ndarray, before: np.ndarray) -> dict[str,
             ..., None
         ]  # the nearest of the colours from fill to rim
         found = np.linalg.norm(frames - shade * colour, axis=-1) < np.linalg.norm(frames - empty, axis=-1)
-        out["shape_iou"] = float(np.mean([(f & m).sum() / max((f | m).sum(), 1) for f, m in zip(found, mask)]))
+        out["shape_iou"] = float(
+            np.mean([(f & m).sum() / max((f | m).sum(), 1) for f, m in zip(found, mask, strict=True)])
+        )
     return out
 
 

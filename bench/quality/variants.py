@@ -1,4 +1,4 @@
-"""What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines. Each is a row of settings."""
+"""What is compared: LIVE as the shipped workflow runs it, its ablations, and the baselines; each a row of settings."""
 
 from __future__ import annotations
 

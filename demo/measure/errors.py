@@ -88,7 +88,7 @@ def looks(thing: Thing) -> np.ndarray:
 
 
 def from_mixtures(seen: np.ndarray, ground: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n,): how far pixels (n, 3) are from the nearest mixture of `ground` (n, 3) and one of `others` (n or 1, m, 3)."""
+    """(n,): from pixels (n, 3) to the nearest mixture of `ground` (n, 3) and one of `others` (n or 1, m, 3)."""
     directions, offsets = others - ground[:, None], (seen - ground)[:, None]
     parts = np.clip((offsets * directions).sum(-1) / np.maximum((directions**2).sum(-1), 1e-9), 0, 1)
     return np.linalg.norm(offsets - parts[..., None] * directions, axis=-1).min(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -29,11 +30,8 @@ def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
     wrong = (edited.astype(float) - case.truth.frames()) / 255
     cut, weight, inside = [], [], np.zeros((GRID, GRID), bool)
     for i in range(len(edited)):
-        rows, columns, visible = _cells(case, which, i)
-
-        def sample(picture: np.ndarray) -> np.ndarray:
-            return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
-
+        *cells, visible = _cells(case, which, i)
+        sample = partial(ndimage.map_coordinates, coordinates=cells, order=1, mode="nearest")
         cut.append(np.stack([sample(wrong[i, ..., c]) for c in range(3)], -1))
         weight.append(visible & (sample(others[i]) < SEEN))
         inside |= visible & (sample(alone[i]) > 0.5)
@@ -72,11 +70,8 @@ def edge(case: Case, edited: np.ndarray, which: int) -> float:
         soft = ndimage.gaussian_filter(alone[i].astype(float), 1.5 * s)
         normal = np.stack([ndimage.sobel(soft, axis)[y, x] for axis in (0, 1)])
         normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-9)
-        rows, columns = (p[:, None] + n[:, None] * offsets for p, n in zip((y, x), normal))
-
-        def sample(picture: np.ndarray) -> np.ndarray:
-            return ndimage.map_coordinates(picture, (rows, columns), order=1, mode="nearest")
-
+        rows, columns = (p[:, None] + n[:, None] * offsets for p, n in zip((y, x), normal, strict=True))
+        sample = partial(ndimage.map_coordinates, coordinates=(rows, columns), order=1, mode="nearest")
         height, width = edited.shape[1:3]
         clear = (
             (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1) & (sample(others[i]) < SEEN)

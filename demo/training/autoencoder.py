@@ -53,7 +53,7 @@ def train_autoencoder(work: Path, to: Path, steps: int, pictures: Pictures) -> N
         images = pictures.images[rows]
         if not whole:
             corners = rng.integers(0, images.shape[1] - 63, (len(rows), 2))
-            images = np.stack([image[y : y + 64, x : x + 64] for image, (y, x) in zip(images, corners)])
+            images = np.stack([image[y : y + 64, x : x + 64] for image, (y, x) in zip(images, corners, strict=True)])
         x = to_tensor(images)
         posterior = vae.encode(x).latent_dist
         z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
@@ -97,10 +97,10 @@ def cached_latents(base: Path, pictures: Pictures, work: Path) -> tuple[np.ndarr
         chunks = range(0, len(pictures), 50)
         images = Path(pictures.images.filename)
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-            for start, rows in zip(chunks, pool.map(partial(_encode, base, images), chunks)):
-                for array, row in zip(arrays, rows):
+            for start, rows in zip(chunks, pool.map(partial(_encode, base, images), chunks), strict=True):
+                for array, row in zip(arrays, rows, strict=True):
                     array[start : start + 50] = row
-        for array, path in zip(arrays, paths):
+        for array, path in zip(arrays, paths, strict=True):
             array.flush()
             path.with_suffix(".draft").rename(path)
     return tuple(np.load(path, mmap_mode="r") for path in paths)

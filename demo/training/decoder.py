@@ -65,7 +65,9 @@ def weigh(things: np.ndarray, cells: tuple[slice, slice]) -> np.ndarray:
     """(rows, columns) float32: a cell's weight, nothing where the window cuts a cell's neighbours off."""
     weight = 1 + THING_WEIGHT * F.max_pool2d(torch.from_numpy(things)[None].float(), 3, 1, 1)[0].numpy()
     inside = np.zeros_like(weight)
-    rows, columns = (slice(s.start + (s.start > 0), s.stop - (s.stop < side)) for s, side in zip(cells, things.shape))
+    rows, columns = (
+        slice(s.start + (s.start > 0), s.stop - (s.stop < side)) for s, side in zip(cells, things.shape, strict=True)
+    )
     inside[rows, columns] = 1
     return (inside * weight)[cells]
 

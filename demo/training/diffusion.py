@@ -140,7 +140,7 @@ def draw_batch(step: int, pictures: Pictures, latents: tuple[np.ndarray, np.ndar
     mean, std = (torch.from_numpy(array[rows].astype(np.float32)) for array in latents)
     x0 = mean + std * torch.randn(mean.shape, generator=generator)
     captions = [_tell(pictures.captions[row], pictures.names[row], rng) for row in rows]
-    told = [row for row, caption in zip(rows, captions) if caption.told]
+    told = [row for row, caption in zip(rows, captions, strict=True) if caption.told]
     strata = (torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)) / size
     return Batch(
         x0,

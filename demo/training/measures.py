@@ -104,7 +104,7 @@ def autoencoder_figures(vae, size: int = SIZE, count: int = 60) -> dict[str, flo
         other = np.abs(unedited.frames()[0] / 255 - truth[0] / 255)
         psnr = -10 * np.log10((error**2).mean())
         rows.append((psnr, error[thing].mean(), error[changed].mean() / other[changed].mean()))
-    return dict(zip(("psnr", "thing_error", "ceiling"), np.mean(rows, 0).tolist()))
+    return dict(zip(("psnr", "thing_error", "ceiling"), np.mean(rows, 0).tolist(), strict=True))
 
 
 def _another(thing: Thing, rng: np.random.Generator) -> Thing:

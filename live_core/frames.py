@@ -35,8 +35,8 @@ class FramePlan:
     dense_blocks: tuple[str, ...] = ()
     # What group norm's statistics pool over: each frame by itself, as in the 2-D model; the clip's frames, as in
     # Tune-A-Video's 5-D tensors; or these and the latent prompt. In an edit that frame may be a photo of another place,
-    # and then it washes out what the clip's frames are to show (bench/APPENDIX.md); so "clip" gives it statistics of its
-    # own.
+    # and then it washes out what the clip's frames are to show (bench/APPENDIX.md); so "clip" gives it statistics of
+    # its own.
     norm: str = "clip"
     # Whether temporal attention acts. It is nothing in a model that has learned none.
     temporal: bool = True

@@ -35,9 +35,9 @@ class TuneSettings:
     `temporal_in_photo_steps` True is that of Fig. 7: temporal attention acts while the photo is learned, and learns
     from it too, by the mean squared error at the clip's rate. `photo_latent_prompt` True puts the photo's own latent
     into the latent prompt's seat while it is learned, as the papers have it: then the seat shows what the vector should
-    learn, and it learns less (bench/APPENDIX.md). `photo_loss`: the vector descends the "log" of the mean squared error,
-    or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error is
-    small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the
+    learn, and it learns less (bench/APPENDIX.md). `photo_loss`: the vector descends the "log" of the mean squared
+    error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error
+    is small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the
     cleanest. The logarithm's, the gradient over the error, is within a factor of 3 at all timesteps. Weights learned
     for each noise level end close to it (Karras et al. 2024).
     """

@@ -1,4 +1,4 @@
-"""The U-Net with a picture beside the noise, trained to do what an instruction says (InstructPix2Pix, Brooks et al. 2023).
+"""The U-Net with a picture beside the noise, trained to do as instructions say (InstructPix2Pix, Brooks et al. 2023).
 
 The world knows the right answer to an instruction, so its pairs are exact: nothing but what was asked for differs.
 """
@@ -62,7 +62,8 @@ def load_or_draw_pairs(work: Path, count: int, size: int) -> Pairs:
         texts = []
         with ProcessPoolExecutor(2) as pool:
             drawn = pool.map(partial(draw_pair, size=size), range(count), chunksize=64)
-            for i, (images[2 * i], images[2 * i + 1], text) in enumerate(drawn):
+            for i, (before, after, text) in enumerate(drawn):
+                images[2 * i], images[2 * i + 1] = before, after
                 texts.append(text)
         images.flush()
         (draft / "instructions.json").write_text(json.dumps(texts))
@@ -74,7 +75,7 @@ def load_or_draw_pairs(work: Path, count: int, size: int) -> Pairs:
 
 
 def build_instruct(base: Path, folder: Path, side: int):
-    """(U-Net, text encoder, tokenizer, scheduler) that start as `base` does: the picture's channels weigh nothing yet, and
+    """(U-Net, text encoder, tokenizer, scheduler) that start as `base` does: the picture's channels weigh nothing yet,
     the instructions' words are those of a fresh text encoder."""
     from live_core.vocabulary import load_tokenizer
 

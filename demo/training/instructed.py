@@ -113,7 +113,9 @@ def figures(parts: Parts, judge: Judge, count: int, size: int = SIZE) -> tuple[d
     through = F.interpolate(through.clamp(-1, 1), (SIZE, SIZE), mode="area")
     found = {"instructions done": float(np.mean(right))}
     for kind in KINDS:
-        found[f"instructions done: {kind}"] = float(np.mean([r for r, a in zip(right, asked) if a.kind == kind]))
+        found[f"instructions done: {kind}"] = float(
+            np.mean([r for r, a in zip(right, asked, strict=True) if a.kind == kind])
+        )
     for name, pictures in (("rest of the picture, dB", small), ("the same through the autoencoder, dB", through)):
-        found[name] = float(np.nanmean([rest(a, picture) for a, picture in zip(asked, pictures)]))
+        found[name] = float(np.nanmean([rest(a, picture) for a, picture in zip(asked, pictures, strict=True)]))
     return found, torch.stack([before, edited], 1).flatten(0, 1)

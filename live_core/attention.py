@@ -345,7 +345,7 @@ def _stream_view(plan: AttentionPlan, batch: int):
 
 
 def _tapped(plan: AttentionPlan) -> tuple[int, ...]:
-    return tuple(range(plan.streams)) if plan.tap.rows is None else plan.tap.rows
+    return tuple(range(plan.streams)) if plan.tap is None or plan.tap.rows is None else plan.tap.rows
 
 
 def _probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:

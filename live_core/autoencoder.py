@@ -5,20 +5,24 @@ worst in tiles.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from .interrupts import heed
 from .memory import Call, Ways, halves, on_cpu, one_run, plainly, with_less
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 SMALLEST_TILE = 16  # cells; of fewer the networks see too little of the picture
 
 
 @one_run()
 @torch.no_grad()
-def encode(vae: nn.Module, frames: torch.Tensor) -> torch.Tensor:
-    """Pictures (f, H, W, 3), 0..1, to the posterior's mean (f, c, h, w), float32, of diffusers' AutoencoderKL."""
+def encode(vae: AutoencoderKL, frames: torch.Tensor) -> torch.Tensor:
+    """Pictures (f, H, W, 3), 0..1, to the posterior's mean (f, c, h, w), float32."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
     def mean(picture: torch.Tensor, call: Call) -> torch.Tensor:
@@ -36,7 +40,7 @@ def encode(vae: nn.Module, frames: torch.Tensor) -> torch.Tensor:
 
 @one_run()
 @torch.no_grad()
-def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Latents (f, c, h, w) to pictures (f, H, W, 3), about 0..1, float32, in main memory."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
@@ -63,18 +67,14 @@ def _ways(
     """`compute` of x whole, by the CPU, and in tiles. `cells`: (h, w); `read`, `drawn`: how many of x and of the result
     are one cell.
     """
-    tiles = [
-        (
-            (
-                f"in tiles of {n}x{n} cells, whose colours differ, since each is normalised by itself; a smaller size"
-                " would not need them"
-            ),
-            lambda n=n: tiled(lambda part: compute(part, plainly), x, cells, n, read, drawn),
-        )
-        for n in halves(max(cells))
-        if n >= SMALLEST_TILE
+    less = "whose colours differ, since each is normalised by itself; a smaller size would not need them"
+    by_tile = partial(tiled, lambda part: compute(part, plainly), x, cells, read=read, drawn=drawn)
+    tiles = [n for n in halves(max(cells)) if n >= SMALLEST_TILE]
+    return [
+        ("", lambda: compute(x, plainly)),
+        ("on the CPU, to the same pictures", lambda: compute(x, on_cpu)),
+        *((f"in tiles of {n}x{n} cells, {less}", partial(by_tile, n)) for n in tiles),
     ]
-    return [("", lambda: compute(x, plainly)), ("on the CPU, to the same pictures", lambda: compute(x, on_cpu)), *tiles]
 
 
 def tiled(
@@ -89,20 +89,19 @@ def tiled(
     with soft edges: (1, c', h drawn, w drawn), float32, in main memory. Tiles are all of one size, and the overlap is a
     quarter of it or more."""
     sides = [min(tile, size) for size in cells]
-    total, weights = None, torch.zeros(cells[0] * drawn, cells[1] * drawn)
+    total: torch.Tensor | None = None
+    weights = torch.zeros(cells[0] * drawn, cells[1] * drawn)
     for top in _starts(cells[0], sides[0]):
         for left in _starts(cells[1], sides[1]):
             heed()
-            part = (
-                compute(x[..., top * read : (top + sides[0]) * read, left * read : (left + sides[1]) * read])
-                .float()
-                .cpu()
-            )
+            seen = x[..., top * read : (top + sides[0]) * read, left * read : (left + sides[1]) * read]
+            part = compute(seen).float().cpu()
             weight = _ramp(part.shape[-2])[:, None] * _ramp(part.shape[-1])
             here = ..., slice(top * drawn, (top + sides[0]) * drawn), slice(left * drawn, (left + sides[1]) * drawn)
             total = part.new_zeros(*part.shape[:2], *weights.shape) if total is None else total
             total[here] += weight * part
             weights[here] += weight
+    assert total is not None  # there is one tile at least
     return total / weights
 
 

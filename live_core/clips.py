@@ -64,7 +64,8 @@ def fitted_size(width: int, height: int, fit: Fit) -> tuple[int, int]:
     (512, 288)
     """
     scale = min(1.0, fit.longest / max(width, height)) if fit.longest else 1.0
-    return tuple(max(int(side * scale + 0.5) // fit.multiple, 1) * fit.multiple for side in (width, height))
+    width, height = (max(int(side * scale + 0.5) // fit.multiple, 1) * fit.multiple for side in (width, height))
+    return width, height
 
 
 def chosen(times: Times, fit: Fit) -> tuple[list[int], float]:

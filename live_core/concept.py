@@ -80,7 +80,8 @@ def bind(
         )
     vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
     if mask is not None:
-        mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], reference.shape[-2:])
+        height, width = reference.shape[-2:]
+        mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], (height, width))
     return (*others, Concept(placeholder, initial_word, reference, vector, mask, base))
 
 

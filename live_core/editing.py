@@ -82,15 +82,11 @@ def edit(
         rows=(target,) if source.row is None else (target, source.row),
     )
     sought = words_to_find(asked, method, given, total)
-    found = tuple(
-        [t for i in words for t in prompt.tokens[i]]
-        for prompt, words in zip((asked.source, asked.edit), sought, strict=True)
-    )
     finder = Finder(
         method,
         lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]),
         model.map_size(x),
-        found,
+        (asked.source.tokens_in(sought[0]), asked.edit.tokens_in(sought[1])),
         asked.spared(),
         given,
     )
@@ -119,18 +115,16 @@ def edit(
 
     final = _final_mask(finder, pixels_of(model, x)) if blends else torch.ones(len(x), *pixels_of(model, x))
     note_extremes(final, method.blend_threshold is not None)
-    fused = {
-        i: masks[0][int(method.latent_prompt) :].unflatten(-1, x.shape[-2:]).bool().cpu()
-        for i, masks in selves.masks.items()
-    }
+    sides = recorder.sides(source.self_maps(tap))
     records = Records(
-        method.name,
-        total,
-        first,
-        model.map_size(x),
-        *recorder.sides(source.self_maps(tap)),
-        {LOCAL_BLEND: blending.masks, FUSION: fused},
-        pixels_of(model, x),
+        method=method.name,
+        steps=total,
+        first=first,
+        map_size=model.map_size(x),
+        source=sides[0],
+        edit=sides[1],
+        masks={LOCAL_BLEND: blending.masks, FUSION: selves.finest_masks(x.shape[-2:])},
+        size=pixels_of(model, x),
     )
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
@@ -174,16 +168,16 @@ def edit_streams(
     if photo is not None:
         check_reference(photo, x)
     seats = {"trained": seat, "reference": seat if photo is None else photo.reference[0].to(x)}
-    takes_null_text = inversion.null_text is not None and not method.decoupled_guidance
+    null = None if method.decoupled_guidance else inversion.null_text
     negative = asked.change.negative_prompt.strip()
-    if negative and takes_null_text:
+    if negative and null is not None:
         raise LiveError(
             f"negative prompt: {negative!r}, but the inversion's null text takes its place; leave it empty, give Invert"
             " Video's inversion, or choose decoupled guidance, by which null text guides the clip alone"
         )
     without = model.encode_text(negative, concepts)
-    if takes_null_text:
-        without = inversion.null_text.to(without)
+    if null is not None:
+        without = null.to(without)
     own, other = seats[method.edit_latent_prompt], seats[method.unconditional_latent_prompt]
     w = method.guidance_scale
     s = 1.0 if own is other else w if method.image_guidance_scale is None else method.image_guidance_scale

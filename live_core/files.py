@@ -87,7 +87,8 @@ def unwritable(what: str, folder: Path, error: Exception, instead: str | None = 
     if number is None:
         told = re.search(r"(?:os error|code:) (\d+)", str(error))  # all that safetensors keeps of it, by its version
         number, why = (int(told[1]), os.strerror(int(told[1]))) if told else (None, str(error))
-    remedies = [remedy for remedy in (REMEDIES.get(number), instead) if remedy] or ["choose another name"]
+    known = None if number is None else REMEDIES.get(number)
+    remedies = [remedy for remedy in (known, instead) if remedy] or ["choose another name"]
     return LiveError(f"{what} cannot be written in {folder} ({why}); {', or '.join(remedies)}")
 
 
@@ -95,7 +96,7 @@ def _sweep(folder: Path) -> None:
     """Take away the drafts that killed processes have left in `folder`: nothing else has such a name."""
     for entry in folder.iterdir():
         named = DRAFT.fullmatch(entry.name)
-        if named and _is_left(*named.groups(), entry):
+        if named and _is_left(named[1], named[2], named[3], entry):
             shutil.rmtree(entry, ignore_errors=True)
 
 

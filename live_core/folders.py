@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -20,6 +20,10 @@ from .files import map_safetensors, reading
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
 from .weights import TAKES, check_tensors, fill
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTextModel, PreTrainedTokenizerFast
 
 Network = TypeVar("Network", bound=nn.Module)
 Tensors = dict[str, torch.Tensor]
@@ -153,7 +157,7 @@ def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
     return video_unet.requires_grad_(False), {**tensors, **temporal}
 
 
-def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tensors, Tensors]:
+def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[UNet2DConditionModel, Tensors, Tensors]:
     """The 2-D U-Net of a model's folder, its tensors, and the temporal ones that a Tune-A-Video checkpoint has beside
     them.
 
@@ -204,7 +208,7 @@ def _of_pictures(config: dict) -> dict:
     return {key: older(value) for key, value in config.items()}
 
 
-def read_autoencoder(folder: Path, dtype: torch.dtype) -> nn.Module:
+def read_autoencoder(folder: Path, dtype: torch.dtype) -> AutoencoderKL:
     """The autoencoder of a model's folder. Attention may have the names that diffusers gave it before version 0.15."""
     from diffusers import AutoencoderKL
 
@@ -220,7 +224,7 @@ def read_autoencoder(folder: Path, dtype: torch.dtype) -> nn.Module:
     return vae.eval().requires_grad_(False)
 
 
-def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tensors]:
+def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, Tensors]:
     """The text encoder of a model's folder, and its tensors as the file has them."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -235,7 +239,7 @@ def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, Tens
     )
 
 
-def read_clip(folder: Path) -> tuple[nn.Module, object]:
+def read_clip(folder: Path) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
     """(model, tokenizer) of a whole CLIP in transformers layout: config.json, model.safetensors and the tokenizer's
     files.
     """
@@ -244,10 +248,8 @@ def read_clip(folder: Path) -> tuple[nn.Module, object]:
     config = take(_config(folder), CLIP, TRANSFORMERS_NOTES, _what(folder))
     towers = {}
     for tower, rules in (("text_config", TEXT), ("vision_config", VISION)):
-        both = {
-            **config.get(tower, {}),
-            **config.get(f"{tower}_dict", {}),
-        }  # the second is an older name, which wins, as in transformers
+        # The second is an older name, which wins, as in transformers.
+        both = {**config.get(tower, {}), **config.get(f"{tower}_dict", {})}
         towers[tower] = take(both, rules, TRANSFORMERS_NOTES, f"{_what(folder)}: {tower}")
     tensors = {key: tensor for key, tensor in _tensors(folder, "model").items() if not key.endswith(".position_ids")}
     width = {key: value for key, value in config.items() if key == "projection_dim"}
@@ -306,16 +308,14 @@ def read_schedule(file: Path) -> Schedule:
         **config,
     }
     taken = {
-        "beta_schedule": ["scaled_linear"],
-        "prediction_type": ["epsilon", "v_prediction"],
-        "trained_betas": [None],
-        "rescale_betas_zero_snr": [False],
+        "beta_schedule": one_of("scaled_linear"),
+        "prediction_type": one_of("epsilon", "v_prediction"),
+        "trained_betas": one_of(None),
+        "rescale_betas_zero_snr": one_of(False),
     }
-    for option, values in taken.items():
-        if not one_of(*values).fits(config.get(option)):
-            raise LiveError(
-                f"scheduler: {option} {told(config.get(option))}; LIVE takes models with {one_of(*values).words}"
-            )
+    for option, kind in taken.items():
+        if not kind.fits(config.get(option)):
+            raise LiveError(f"scheduler: {option} {told(config.get(option))}; LIVE takes models with {kind.words}")
     for option, usual in (("beta_start", 0.00085), ("beta_end", 0.012)):
         if not number(1e-9, 1 - 1e-9).fits(config.get(option)):
             raise LiveError(

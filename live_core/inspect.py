@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +102,9 @@ def show_steps(
     """A row a step for each word: up to `rows` steps, evenly chosen from those in `part`. All rows of a word share one
     scale of colours.
     """
-    steps, heats, tops = evenly(steps_of(records, part), rows), {}, []
+    steps = evenly(steps_of(records, part), rows)
+    heats: dict[str, torch.Tensor] = {}
+    tops: list[torch.Tensor] = []
     for word, tokens in _words(records, side, words):
         own = [word_heat(records, side, tokens, [step]) for step in steps]
         heats |= {f"{word}\n{_span([step])}": heat for step, heat in zip(steps, own, strict=True)}
@@ -259,7 +261,7 @@ def _check(records: Records, frames: torch.Tensor) -> None:
     check_frames("images", frames)
 
 
-def _is_scaled(size: tuple[int, int], other: tuple[int, int]) -> bool:
+def _is_scaled(size: Sequence[int], other: Sequence[int]) -> bool:
     """Whether one size is the other, scaled, to a pixel."""
     return any(abs(size[a] * other[b] / other[a] - size[b]) <= 1 for a, b in ((0, 1), (1, 0)))
 

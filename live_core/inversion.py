@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from . import LiveError
-from .attention import AttentionPlan, Record, WordTap
+from .attention import AttentionPlan, AttentionStore, Record, WordTap
 from .bases import TEXT_TO_IMAGE
 from .checks import check_number, check_step, check_whole, is_finite, quoted
 from .descent import descend
@@ -154,43 +154,46 @@ def invert(
     timesteps = schedule.timesteps(steps)
     x = clip.to(model.unet.device)
     stream = source_stream(model, method, prompt, x)
-    store = {"recompute": lambda: None, "ram": RamStore, "disk": lambda: DiskStore(folder)}[attention]()
-    again = store is not None and method.source == "reconstruction"
-    total = steps * (2 if again else 1)
+    store = _new_store(attention, folder)
+    within, beside = (None, store) if method.source == "reconstruction" else (store, None)
+    total = steps if beside is None else 2 * steps
     path = [x.cpu()]
 
-    def noise_of(x: torch.Tensor, i: int, keep: bool) -> torch.Tensor:
-        """The noise at step i of the edit, its attention kept."""
-        if not keep:
-            return predict(model.unet, [stream], {"source": x}, timesteps[i], i, AttentionPlan(method.frame_plan))[
-                "source"
-            ]
-        tap = WordTap(model.unet.map_level)
-        record = record_of(method, model.unet, store) if i < kept_steps * steps else None
-        noise = predict(
-            model.unet,
-            [stream],
-            {"source": x},
-            timesteps[i],
-            i,
-            AttentionPlan(method.frame_plan, tap=tap, record=record, step=i),
-        )["source"]
-        store.write(f"{i:04d}/maps", tap.maps[0])
+    def noise_of(x: torch.Tensor, i: int, store: AttentionStore | None) -> torch.Tensor:
+        """The noise at step i of the edit, its attention kept in `store`."""
+        plan = AttentionPlan(method.frame_plan)
+        if store is not None:
+            record = record_of(method, model.unet, store) if i < kept_steps * steps else None
+            plan = AttentionPlan(method.frame_plan, tap=WordTap(model.unet.map_level), record=record, step=i)
+        noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, plan)["source"]
+        if store is not None and plan.tap is not None and plan.tap.maps is not None:
+            store.write(f"{i:04d}/maps", plan.tap.maps[0])
         return noise
 
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
-            x = schedule.invert(x, noise_of(x, i, store is not None and not again), timesteps[i], steps)
+            x = schedule.invert(x, noise_of(x, i, within), timesteps[i], steps)
             path.append(check_step("inversion", steps - i, steps, x, NARROW).cpu())
             callback(steps - i, total, x)
-        for i in range(steps) if again else ():
-            x = schedule.denoise(x, noise_of(x, i, True), timesteps[i], steps)
-            store.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
-            callback(steps + i + 1, total, x)
+        if beside is not None:
+            for i in range(steps):
+                x = schedule.denoise(x, noise_of(x, i, beside), timesteps[i], steps)
+                beside.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
+                callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 
 
-def record_of(method: Method, unet: VideoUNet, store: RamStore | DiskStore, words: bool | None = None) -> Record:
+def _new_store(attention: str, folder: Path | None) -> RamStore | DiskStore | None:
+    if attention == "recompute":
+        return None
+    if attention == "ram":
+        return RamStore()
+    if folder is None:
+        raise LiveError("attention: 'disk' without a folder; give one, or choose attention \"recompute\"")
+    return DiskStore(folder)
+
+
+def record_of(method: Method, unet: VideoUNet, store: AttentionStore, words: bool | None = None) -> Record:
     """What an edit by `method` will want to read; how far its ratios reach aside. `words`: whether it injects any
     word's attention, which a word's own window may ask for; None, before the edit is known: whether the method does."""
     selves = method.self_ratio > 0

@@ -74,42 +74,36 @@ class Finder:
     def __init__(
         self,
         method: Method,
-        maps: Callable[[], tuple[torch.Tensor | None, torch.Tensor]],
+        maps: Callable[[], tuple[torch.Tensor | None, torch.Tensor | None]],
         map_size: tuple[int, int],
         words: tuple[list[int], list[int]],
         spared: tuple[list[int], list[int]],
         given: torch.Tensor | None,
     ):
-        """`maps` gives (F, n, L) of the source, None before there are any, and of the edit; `words` and `spared`:
+        """`maps` gives (F, n, L) of the source and of the edit, None before there are any; `words` and `spared`:
         tokens of either prompt (where a text is repeated all copies have the same map, and a mask needs only ratios, so
         the first serves); `given` (f, H, W), 0 or 1, or None."""
-        self.method, self.maps, self.map_size, self.words, self.spared, self.given = (
-            method,
-            maps,
-            map_size,
-            words,
-            spared,
-            given,
-        )
+        self.method, self.maps, self.map_size = method, maps, map_size
+        self.words, self.spared, self.given = words, spared, given
         self.shift = int(method.latent_prompt)  # the latent prompt's frame comes before the clip's
 
     def mask(
         self, size: tuple[int, int], grow: int, smooth: bool = False, device: torch.device | str | None = None
     ) -> torch.Tensor:
         """(f, *size), 0 or 1: where the edit may change the clip; found on the maps' own device for None."""
-        method, maps = self.method, [None if m is None else m.to(device or m.device) for m in self.maps()]
-        sides = {"both": slice(0, 2), "source": slice(0, 1), "edit": slice(1, 2)}[method.mask_from]
-        found = torch.zeros(len(maps[1]) - self.shift, *size).to(maps[1])
+        method = self.method
+        maps = [m[self.shift :].to(device or m.device) for m in self.maps() if m is not None]  # after a step, both
+        found = torch.zeros(len(maps[-1]), *size).to(maps[-1])
         if method.blend_threshold is not None:
-            rule = MaskRule(method.blend_threshold, grow, method.mask_neighbours, smooth)
+            read = {"both": (0, 1), "source": (0,), "edit": (1,)}[method.mask_from]
             found = blend_mask(
-                [m[self.shift :] for m in maps[sides]],
-                self.words[sides],
-                self.spared[sides],
-                self.map_size,
-                size,
-                rule,
-                method.subtract_threshold,
+                maps=[maps[i] for i in read],
+                words=[self.words[i] for i in read],
+                subtract=[self.spared[i] for i in read],
+                map_size=self.map_size,
+                size=size,
+                rule=MaskRule(method.blend_threshold, grow, method.mask_neighbours, smooth),
+                subtract_threshold=method.subtract_threshold,
             )
         return found if self.given is None else torch.maximum(found, resize_mask(self.given.to(found), size))
 

@@ -23,9 +23,8 @@ from .notes import note
 T = TypeVar("T")
 Ways = Sequence[tuple[str, Callable[[], T]]]  # (how, compute); the first one's how is not read
 
-_reached: ContextVar[dict[str, int] | None] = ContextVar(
-    "reached", default=None
-)  # stage -> the way that it has come to in this run
+# Stage -> the way that it has come to in this run.
+_reached: ContextVar[dict[str, int] | None] = ContextVar("reached", default=None)
 
 
 class NotEnoughMemory(torch.OutOfMemoryError):
@@ -54,6 +53,7 @@ def with_less(stage: str, ways: Ways[T]) -> T:
     """
     with one_run():
         reached = _reached.get()
+        assert reached is not None  # there is one within one_run
         while True:
             way = min(reached.get(stage, 0), len(ways) - 1)
             try:
@@ -108,7 +108,7 @@ def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.T
     def by_the_cpu(*frames: torch.Tensor) -> torch.Tensor:
         return compute(*(frame.cpu() for frame in frames))
 
-    out = None
+    out: torch.Tensor | None = None
     for i, frames in enumerate(zip(*clips, strict=True)):
         heed()
         result = with_less(
@@ -120,6 +120,7 @@ def each_frame(stage: str, compute: Callable[..., torch.Tensor], *clips: torch.T
         )
         out = torch.empty(len(clips[0]), *result.shape, dtype=result.dtype) if out is None else out
         out[i] = result
+    assert out is not None  # a clip has one frame at least
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import LiveError
 from .checks import check_number, check_whole
@@ -140,7 +141,7 @@ LIVE = Method(
 # Tune-A-Video from inverted noise, nothing injected: the baseline LIVE's papers compare with.
 TAV_DDIM = Method("tav-ddim", FramePlan(("first", "previous")), guidance_scale=12.5)
 # Paper 003 and its published configurations: style, attribute, and shape (the last on a tuned model).
-_FATEZERO = {"guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
+_FATEZERO: dict[str, Any] = {"guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
 FATEZERO_STYLE = Method(
     "fatezero-style",
     FramePlan(("middle",), min_width=0.5),

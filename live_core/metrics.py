@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,9 @@ from .memory import each_frame, in_parts
 from .notes import note
 from .prompts import PLACEHOLDER
 from .syntax import EMBEDDING, check_syntax, pieces
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, PreTrainedTokenizerFast
 
 FRAMES_AT_ONCE = 4  # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11  # SSIM's, in pixels
@@ -33,8 +37,8 @@ MEAN, STD = (
 class CLIP:
     """CLIP's two towers, which end in one space. `tokenizer`: anything that turns a text into its model's inputs."""
 
-    model: torch.nn.Module
-    tokenizer: object
+    model: CLIPModel
+    tokenizer: PreTrainedTokenizerFast
 
     @torch.no_grad()
     def images(self, frames: torch.Tensor) -> torch.Tensor:
@@ -45,13 +49,11 @@ class CLIP:
         size = self.model.config.vision_config.image_size
         scale = size / min(frames.shape[1:3])
         shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]
-        x = F.interpolate(frames[..., :3].permute(0, 3, 1, 2).float(), shape, mode="bicubic", antialias=True).clamp(
-            0, 1
-        )
+        x = frames[..., :3].permute(0, 3, 1, 2).float()
+        x = F.interpolate(x, shape, mode="bicubic", antialias=True).clamp(0, 1)
         top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-        x = (x[..., top : top + size, left : left + size] - torch.tensor(MEAN)[:, None, None].to(x)) / torch.tensor(
-            STD
-        )[:, None, None].to(x)
+        mean, std = (torch.tensor(values)[:, None, None].to(x) for values in (MEAN, STD))
+        x = (x[..., top : top + size, left : left + size] - mean) / std
         pooled = self.model.vision_model(pixel_values=x).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 

@@ -81,13 +81,9 @@ class Learned:
             *({"params": [seat], "lr": settings.latent_prompt_rate, "weight_decay": 0.0} for seat in seats),
         ]
         self.clip_optimizer = torch.optim.AdamW(groups)
-        self.photo_optimizer = (
-            torch.optim.AdamW(self.vectors, lr=settings.photo_rate, weight_decay=0.0) if self.vectors else None
-        )
-
-    @property
-    def optimizers(self) -> list[torch.optim.AdamW]:
-        return [self.clip_optimizer, *([] if self.photo_optimizer is None else [self.photo_optimizer])]
+        of_photos = {"params": self.vectors, "lr": settings.photo_rate, "weight_decay": 0.0}
+        self.photo_optimizer = torch.optim.AdamW([of_photos])
+        self.optimizers = (self.clip_optimizer, self.photo_optimizer)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that is learned, by the names under which an unfinished tuning keeps it."""

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from . import LiveError, autoencoder
 from .bases import TEXT_TO_IMAGE, Base, base_of, check_base
@@ -26,6 +26,10 @@ from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
 from .weights import vae_dtype
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
 OVERFLOW = "load the model with precision float32; if it has that, its weights are damaged"
 
 
@@ -38,9 +42,9 @@ class LiveModel:
     """
 
     unet: VideoUNet
-    vae: nn.Module
-    text_encoder: nn.Module
-    tokenizer: object
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: PreTrainedTokenizerFast
     schedule: Schedule
     name: str
     fingerprint: str
@@ -191,9 +195,8 @@ def base_fingerprint(unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str
     """16 hex digits that tell base models apart by what a tuning rests on: the U-Net's tensors, its temporal ones among
     them, and those of the text encoder as far as it is read. All in diffusers' names and as the file has them."""
     tensors = {f"unet.{name}": tensor for name, tensor in unet.items()}
-    tensors |= {
-        "text." + name.removeprefix("text_model."): tensor for name, tensor in text_encoder.items()
-    }  # transformers dropped this level in version 5
+    for name, tensor in text_encoder.items():
+        tensors["text." + name.removeprefix("text_model.")] = tensor  # transformers dropped this level in version 5
     return fingerprint_of(tensors)
 
 

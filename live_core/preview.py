@@ -19,7 +19,8 @@ GAP, HIGHEST = 4, 2**15  # pixels between a sheet's pictures, and of a sheet: ma
 
 def fit_colours(latents: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
     """(c + 1, 3): least squares from `latents` (f, c, h, w) and a constant to `pictures` (f, H, W, 3) shrunk."""
-    small = F.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).to(latents), latents.shape[-2:])
+    height, width = latents.shape[-2:]
+    small = F.adaptive_avg_pool2d(pictures.permute(0, 3, 1, 2).to(latents), (height, width))
     return torch.linalg.lstsq(_with_constant(latents).cpu(), small.permute(0, 2, 3, 1).reshape(-1, 3).cpu()).solution
 
 

@@ -89,6 +89,10 @@ class Prompt:
             for n, i in enumerate(words)
         )
 
+    def tokens_in(self, words: Sequence[int]) -> list[int]:
+        """The tokens of these words."""
+        return [t for i in words for t in self.tokens[i]]
+
     def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
         """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came
         from."""

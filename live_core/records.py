@@ -82,9 +82,12 @@ class SideRecorder:
         copies = maps.shape[-1] // len(self.prompt.ids)
         self._words.append((maps[self.shift :, :, : self.prompt.end] * copies).half().cpu())
 
-    def side(self, self_maps: torch.Tensor | None) -> Side | None:
-        """`self_maps` (F, n, n): the sum over `SELF_STEPS` steps, or all if fewer. None when no step was seen."""
-        if not self._words:
-            return None
+    @property
+    def ran(self) -> bool:
+        """Whether any step was seen."""
+        return bool(self._words)
+
+    def side(self, self_maps: torch.Tensor | None) -> Side:
+        """`self_maps` (F, n, n): the sum over `SELF_STEPS` steps, or all if fewer."""
         mean = None if self_maps is None else (self_maps[self.shift :] / min(len(self._words), SELF_STEPS)).half().cpu()
         return Side(self.prompt, torch.stack(self._words), mean)

@@ -70,10 +70,10 @@ class Beside(Source):
         return None if tap.maps is None else tap.maps[1]
 
     def acted(self, tap: WordTap) -> torch.Tensor | None:
-        return tap.acted[1]
+        return None if tap.acted is None else tap.acted[1]
 
     def self_maps(self, tap: WordTap) -> torch.Tensor | None:
-        return tap.self_maps[1]
+        return None if tap.self_maps is None else tap.self_maps[1]
 
 
 class Inverted(Source):
@@ -100,7 +100,7 @@ class Inverted(Source):
             step=step.index,
         )
         predict(self.model.unet, [self.stream], {"source": self.latents}, step.t, step.index, plan)
-        self.step_maps, self.self_sum = tap.maps[0], tap.self_maps
+        self.step_maps, self.self_sum = None if tap.maps is None else tap.maps[0], tap.self_maps
         return Piece(store=store)
 
     def maps(self, tap: WordTap) -> torch.Tensor | None:
@@ -118,23 +118,23 @@ class Kept(Source):
     reconstruction.
     """
 
-    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
+    def __init__(self, model: LiveModel, inversion: Inversion, store: AttentionStore, method: Method, words: bool):
         super().__init__(model, inversion, method)
-        check_kept(model, inversion, method, words)
-        self.of_inversion = method.source == "inversion"
+        check_kept(model, inversion, store, method, words)
+        self.kept, self.of_inversion = store, method.source == "inversion"
         self.step_maps: torch.Tensor | None = None
         self.sum: torch.Tensor | None = None
 
     def before(self, step: Step) -> Piece:
         if self.of_inversion:
             self.latents = self.inversion.at(step.index + 1).to(self.latents)
-        self.step_maps = self.inversion.store.read(f"{step.index:04d}/maps").to(self.latents)
+        self.step_maps = self.kept.read(f"{step.index:04d}/maps").to(self.latents)
         self.sum = self.step_maps if self.sum is None else self.sum + self.step_maps
-        return Piece(store=self.inversion.store)
+        return Piece(store=self.kept)
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if not self.of_inversion:
-            self.latents = self.inversion.store.read(f"{step.index:04d}/latents").to(self.latents)
+            self.latents = self.kept.read(f"{step.index:04d}/latents").to(self.latents)
         return x
 
     def maps(self, tap: WordTap) -> torch.Tensor | None:
@@ -144,10 +144,10 @@ class Kept(Source):
         return self.step_maps
 
 
-def check_kept(model: LiveModel, inversion: Inversion, method: Method, words: bool) -> None:
+def check_kept(model: LiveModel, inversion: Inversion, store: AttentionStore, method: Method, words: bool) -> None:
     """LiveError when the edit injects attention that was not kept, because the clip was inverted for other settings."""
-    kept = record_of(inversion.method, model.unet, inversion.store)
-    wanted = record_of(method, model.unet, inversion.store, words)
+    kept = record_of(inversion.method, model.unet, store)
+    wanted = record_of(method, model.unet, store, words)
     missing = {
         "cross-attention (cross_ratio, cross_max_tokens or a word's window)": (
             wanted.cross and (not kept.cross or wanted.cross_level < kept.cross_level)
@@ -172,7 +172,7 @@ def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bo
     if not needed:
         return Source(model, inversion, method)
     if inversion.store is not None:
-        return Kept(model, inversion, method, words)
-    return (
-        Inverted(model, inversion, method, words) if method.source == "inversion" else Beside(model, inversion, method)
-    )
+        return Kept(model, inversion, inversion.store, method, words)
+    if method.source == "inversion":
+        return Inverted(model, inversion, method, words)
+    return Beside(model, inversion, method)

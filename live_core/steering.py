@@ -75,13 +75,8 @@ class InjectWords(Part):
         source: int | None,
         tokens: tuple[int, int],
     ):
-        self.token_edits, self.target, self.source, self.tokens, self.level = (
-            token_edits,
-            target,
-            source,
-            tokens,
-            unet.level_within(method.cross_max_tokens),
-        )
+        self.token_edits, self.target, self.source, self.tokens = token_edits, target, source, tokens
+        self.level = unet.level_within(method.cross_max_tokens)
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
@@ -101,14 +96,14 @@ class InjectSelf(Part):
         source: int | None,
         own: Callable[[], dict[int, torch.Tensor] | None],
     ):
-        self.method, self.target, self.source, self.own, self.level = (
-            method,
-            target,
-            source,
-            own,
-            unet.level_within(method.self_max_tokens),
-        )
+        self.method, self.target, self.source, self.own = method, target, source, own
+        self.level = unet.level_within(method.self_max_tokens)
         self.masks: dict[int, dict[int, torch.Tensor]] = {}  # step -> the masks it used, by level
+
+    def finest_masks(self, size: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Step -> (f, *size) bool, in main memory: the masks at the latents' own size, without the latent prompt's."""
+        shift = int(self.method.latent_prompt)
+        return {i: masks[0][shift:].unflatten(-1, size).bool().cpu() for i, masks in self.masks.items()}
 
     def before(self, step: Step) -> Piece:
         method = self.method
@@ -117,18 +112,15 @@ class InjectSelf(Part):
         masks = self.own()
         if masks is not None:
             self.masks[step.index] = masks
-        return Piece(
-            selves=(
-                SelfInjection(
-                    self.target,
-                    self.source,
-                    method.self_target != "temporal",
-                    method.self_target != "spatial",
-                    self.level,
-                    masks,
-                ),
-            )
+        injection = SelfInjection(
+            target=self.target,
+            source=self.source,
+            spatial=method.self_target != "temporal",
+            temporal=method.self_target != "spatial",
+            level=self.level,
+            masks=masks,
         )
+        return Piece(selves=(injection,))
 
 
 class LocalBlend(Part):
@@ -143,7 +135,8 @@ class LocalBlend(Part):
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if step.index not in self.method.blend_steps(step.total):
             return x
-        allowed = self.finder.mask(x.shape[-2:], self.method.mask_grow)
+        height, width = x.shape[-2:]
+        allowed = self.finder.mask((height, width), self.method.mask_grow)
         self.masks[step.index] = allowed.bool().cpu()
         return blend(self.latents_of_source(), x, allowed)
 
@@ -168,12 +161,13 @@ class Recorder(Part):
         return Piece(tap=self.tap)
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
-        self.edit.step(self.tap.acted[0])
-        acted = self.acted_of_source()
-        if acted is not None:
-            self.source.step(acted)
+        own = None if self.tap.acted is None else self.tap.acted[0]
+        for side, acted in ((self.edit, own), (self.source, self.acted_of_source())):
+            if acted is not None:
+                side.step(acted)
         return x
 
     def sides(self, self_maps_of_source: torch.Tensor | None) -> tuple[Side | None, Side]:
         """What was kept of the source, and of the edit."""
-        return self.source.side(self_maps_of_source), self.edit.side(self.tap.self_maps[0])
+        own = None if self.tap.self_maps is None else self.tap.self_maps[0]
+        return self.source.side(self_maps_of_source) if self.source.ran else None, self.edit.side(own)

@@ -33,7 +33,7 @@ def _unkept(folder: Path, error: Exception) -> LiveError:
 
 
 class RamStore:
-    def __init__(self):
+    def __init__(self) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
 
     def write(self, key: str, value: torch.Tensor) -> None:

@@ -45,8 +45,8 @@ def predict(
     is the same.
     """
     x = torch.stack([latents[stream.latents] for stream in streams])  # streams frames channels height width
-    if any(stream.picture is not None for stream in streams):
-        x = torch.cat([x, torch.stack([stream.picture for stream in streams]).to(x)], 2)
+    if pictures := [stream.picture for stream in streams if stream.picture is not None]:
+        x = torch.cat([x, torch.stack(pictures).to(x)], 2)
     tokens = common_length(streams)
     texts = [
         stream.text if stream.text.ndim == 2 else stream.text[min(step, len(stream.text) - 1)] for stream in streams
@@ -54,9 +54,8 @@ def predict(
     if any(text.ndim == 3 for text in texts):
         texts = [text.expand(x.shape[1], -1, -1) for text in texts]
     text = torch.stack([torch.cat([text] * (tokens // text.shape[-2]), -2) for text in texts])
-    seats = [stream.latent_prompt for stream in streams]
-    latent_prompts = None if all(seat is None for seat in seats) else torch.stack(seats)
-    noise = unet(x, t, text, latent_prompts, plan)
+    seats = [stream.latent_prompt for stream in streams if stream.latent_prompt is not None]
+    noise = unet(x, t, text, torch.stack(seats) if seats else None, plan)
     return {stream.name: noise[i] for i, stream in enumerate(streams)}
 
 

@@ -64,7 +64,7 @@ def pieces(text: str, embeddings: Container[str] = ()) -> list[Piece]:
 
 def _embedding(part: str, weight: float, glued: bool, embeddings: Container[str]) -> list[Piece]:
     """`embedding:name` and what follows it."""
-    name, rest = re.fullmatch(rf"{EMBEDDING}\s*([^\s<\[]*)(.*)", part, re.DOTALL).groups()
+    _, name, rest = re.split(rf"^{EMBEDDING}\s*([^\s<\[]*)", part, maxsplit=1)
     shorter = name.rstrip(",")
     if name not in embeddings:
         name, rest = shorter, name[len(shorter) :] + rest

@@ -26,7 +26,7 @@ def keep_words(source: Prompt, edit: Prompt, phrases: Sequence[str]) -> list[tup
     word by word with the phrase in the source, the first with the first, and the last with all that are more. Raises
     LiveError for a phrase that a prompt has not."""
     shared = {b: a for a, b in share_words(source, edit)}
-    pairs = {}
+    pairs: dict[int, int] = {}
     for phrase in phrases:
         for prompt in (source, edit):
             prompt.tokens_of(phrase, "keep words")
@@ -204,7 +204,8 @@ def word_windows(
     prompt-to-prompt's own count. Raises LiveError when a window is not in order within 0 to 1.
     """
     opened = torch.zeros(steps, len(prompt.ids))
-    for tokens, (start, end) in [(slice(None), window), *_each_once(prompt, words, "word windows")]:
+    every = list(range(len(prompt.ids)))
+    for tokens, (start, end) in [(every, window), *_each_once(prompt, words, "word windows")]:
         if not 0 <= start <= end <= 1:
             raise LiveError(
                 f"word windows: {start} to {end}; give a start and an end in order, parts of the steps from 0 to 1"

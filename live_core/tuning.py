@@ -29,6 +29,7 @@ from .unfinished import Unfinished
 
 DEFAULTS = TuneSettings()
 SECONDS_BETWEEN_CHECKPOINTS = 60
+Gradients = tuple[torch.Tensor, ...]
 _LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
 
 
@@ -144,10 +145,7 @@ def _tune(
                         f" it learned from that; {_LESS}"
                     )
                 whole = False
-                for learner, part in zip(learners, found, strict=True):
-                    _descend(part, learner.masters, learner.optimizer, scale)
-                if any(learner.optimizer is learned.clip_optimizer for learner in learners):
-                    learned.put()
+                _learn(learned, learners, found, scale)
                 losses[order[step]].append(loss)
                 whole = True
                 if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -167,7 +165,7 @@ def _tune(
 
 def _gradients(
     loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int, step: int
-) -> tuple[float, torch.Tensor, list[tuple[torch.Tensor, ...]]]:
+) -> tuple[float, torch.Tensor, list[Gradients]]:
     """A step's loss, its latents less the predicted noise, and each learner's gradients, `scale` times too large."""
     loss, clean = loss_of(_generator(seed, step))
     found = []
@@ -175,6 +173,14 @@ def _gradients(
         descended = loss.log() if learner.log else loss
         found.append(torch.autograd.grad(descended * scale, learner.learned, retain_graph=i + 1 < len(learners)))
     return float(loss.detach()), clean, found
+
+
+def _learn(learned: Learned, learners: Sequence[Learner], found: Sequence[Gradients], scale: float) -> None:
+    """One step of each learner by its gradients, and the U-Net's own weights after their masters."""
+    for learner, gradients in zip(learners, found, strict=True):
+        _descend(gradients, learner.masters, learner.optimizer, scale)
+    if any(learner.optimizer is learned.clip_optimizer for learner in learners):
+        learned.put()
 
 
 def _tuning_of(
@@ -225,7 +231,7 @@ def _turns(settings: TuneSettings) -> list[int]:
     return [0, 1] * shared + [0] * (clip - shared) + [1] * (photo - shared)
 
 
-def _descend(gradients, masters, optimizer, scale) -> None:
+def _descend(gradients: Gradients, masters: Sequence[torch.Tensor], optimizer: torch.optim.AdamW, scale: float) -> None:
     """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large;
     none, with a warning, where half precision overflowed, since an optimiser never forgets a NaN."""
     if all(gradient.isfinite().all() for gradient in gradients):

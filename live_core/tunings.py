@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,9 +47,8 @@ class Tuning:
         told = self.settings.get("frame_plan") if self.tensors else None
         try:
             if isinstance(told, dict):
-                return FramePlan(
-                    **{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-                )
+                fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told.items()}
+                return FramePlan(**fields)
             return None if told is None else FramePlan(tuple(told))
         except (TypeError, LiveError):
             return None

@@ -73,7 +73,9 @@ class Unfinished:
     def _check(self, stored: dict[str, torch.Tensor], turns: Sequence[int]) -> None:
         """ValueError unless `stored` is all of what `save` writes, and nothing else."""
         lengths = [stored[name].numel() if name in stored else 0 for name in ("losses/0", "losses/1")]
-        kinds = {f"losses/{i}": ((length,), torch.float64) for i, length in enumerate(lengths)}
+        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        for i, length in enumerate(lengths):
+            kinds[f"losses/{i}"] = (length,), torch.float64
         for name, tensor in self.tensors.items():
             learned = any(f"{key}/{name}" in stored for key in MOMENTS)
             for key in ("value", *(MOMENTS if learned else ())):

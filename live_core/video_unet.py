@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from einops import rearrange
@@ -22,6 +23,10 @@ from .attention import PLAIN, AttentionPlan, VideoAttention, repeat_for_frames
 from .interrupts import heed
 from .memory import copies, halves, with_less
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention import BasicTransformerBlock
+
 T = TypeVar("T")
 MAP_SIDE = 16  # cells of a word map at the model's native size
 QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
@@ -31,7 +36,7 @@ class JointGroupNorm(nn.GroupNorm):
     """Group norm whose statistics pool over frames of a stream, as 5-D tensors have them in Tune-A-Video's ResNets;
     `runs_of` gives how many successive frames pool (`FramePlan.runs`)."""
 
-    runs_of = staticmethod(lambda: (1,))
+    runs_of: Callable[[], tuple[int, ...]] = staticmethod(lambda: (1,))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         runs, norm = self.runs_of(), super().forward
@@ -61,12 +66,12 @@ class VideoUNet(nn.Module):
     The U-Net belongs to this object from then on; what a run changes it puts back (`overlay`).
     """
 
-    def __init__(self, unet: nn.Module):
+    def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
-        self.unet = unet
+        self.unet: UNet2DConditionModel = unet
         self._economy: _Economy | None = None  # of the computation under way
         self._plan = PLAIN
-        self._blocks = []  # transformer blocks
+        self._blocks: list[BasicTransformerBlock] = []
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(0)  # torch.manual_seed would reseed every device's generator too
             self._inflate()
@@ -121,7 +126,7 @@ class VideoUNet(nn.Module):
     def _runs(self) -> tuple[int, ...]:
         return self._plan.frame_plan.runs(self._plan.frames, self._plan.latent_prompt)
 
-    def _temporal_hook(self, block: nn.Module, _inputs, hidden: torch.Tensor) -> torch.Tensor:
+    def _temporal_hook(self, block: BasicTransformerBlock, _inputs: tuple, hidden: torch.Tensor) -> torch.Tensor:
         plan = self._plan
         if not plan.frame_plan.temporal:
             return hidden
@@ -159,7 +164,7 @@ class VideoUNet(nn.Module):
         seen = latents.shape[1] + (latent_prompts is not None)
         if text.ndim == 4 and text.shape[1] != seen:
             raise LiveError(f"text: {text.shape[1]} texts for {seen} frames; give one for all, or one for each")
-        if torch.is_tensor(timestep) and timestep.ndim and timestep.shape != latents.shape[:1]:
+        if isinstance(timestep, torch.Tensor) and timestep.ndim and timestep.shape != latents.shape[:1]:
             raise LiveError(
                 f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each"
             )
@@ -192,13 +197,8 @@ class VideoUNet(nn.Module):
     def _retried(self, stage: str, compute: Callable[[], T], economies: list[tuple[str, _Economy]]) -> T:
         if self._economy is not None:  # within another, which does all of its work again
             return compute()
-        return with_less(
-            stage,
-            [
-                (how, lambda economy=economy: self._under(economy, compute))
-                for how, economy in (("", _Economy()), *economies)
-            ],
-        )
+        ways = [("", _Economy()), *economies]
+        return with_less(stage, [(how, partial(self._under, economy, compute)) for how, economy in ways])
 
     def _under(self, economy: _Economy, compute: Callable[[], T]) -> T:
         self._economy = economy
@@ -212,10 +212,17 @@ class VideoUNet(nn.Module):
             if economy.checkpointing:
                 self.unet.disable_gradient_checkpointing()
 
-    def _predict(self, latents, timestep, text, latent_prompts, plan) -> torch.Tensor:
+    def _predict(
+        self,
+        latents: torch.Tensor,
+        timestep: int | torch.Tensor,
+        text: torch.Tensor,
+        latent_prompts: torch.Tensor | None,
+        plan: AttentionPlan,
+    ) -> torch.Tensor:
         streams, frames = latents.shape[:2]
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
-        rows, at_once = streams * x.shape[1], self._economy.rows_at_once
+        rows, at_once = streams * x.shape[1], self._economy.rows_at_once if self._economy else None
         self._plan = replace(
             plan,
             streams=streams,
@@ -224,7 +231,7 @@ class VideoUNet(nn.Module):
             frame_texts=text.ndim == 4,
             rows_at_once=at_once,
         )
-        if torch.is_tensor(timestep) and timestep.ndim:  # diffusers wants one for each frame
+        if isinstance(timestep, torch.Tensor) and timestep.ndim:  # diffusers wants one for each frame
             timestep = timestep.repeat_interleave(x.shape[1])
         if at_once is not None:  # diffusers wants chunks of equal size
             self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))
@@ -314,9 +321,8 @@ def _level_of(name: str, levels: int) -> int:
     block = re.match(r"(down|mid|up)_block(?:s\.(\d+))?", name)
     if block is None:
         return 0
-    return {"down": lambda: int(block[2]), "mid": lambda: levels - 1, "up": lambda: levels - 1 - int(block[2])}[
-        block[1]
-    ]()
+    kind, index = block[1], int(block[2] or 0)
+    return {"down": index, "mid": levels - 1, "up": levels - 1 - index}[kind]
 
 
 @torch.no_grad()

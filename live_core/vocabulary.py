@@ -48,21 +48,12 @@ def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None,
     folder = Path(folder)
     what = f"tokenizer of {owner or folder.parent.name!r:.100}"
     vocabulary, merges = _vocabulary(folder, what)
-    config = (
-        {}
-        if not (folder / "tokenizer_config.json").is_file()
-        else read_json(folder / "tokenizer_config.json", what, REMEDY)
-    )
-    told = take(config, RULES, NOTES, f"{what}: tokenizer_config.json")
-    if (
-        "added_tokens_decoder" not in config and (folder / "special_tokens_map.json").is_file()
-    ):  # as older versions of transformers wrote it
-        told |= take(
-            read_json(folder / "special_tokens_map.json", what, REMEDY),
-            {"pad_token": _TOKEN},
-            ("bos_token", "eos_token", "unk_token", *NOTES),
-            f"{what}: special_tokens_map.json",
-        )
+    file, older = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
+    config = read_json(file, what, REMEDY) if file.is_file() else {}
+    told = take(config, RULES, NOTES, f"{what}: {file.name}")
+    if "added_tokens_decoder" not in config and older.is_file():  # as older versions of transformers wrote it
+        notes = ("bos_token", "eos_token", "unk_token", *NOTES)
+        told |= take(read_json(older, what, REMEDY), {"pad_token": _TOKEN}, notes, f"{what}: {older.name}")
     _note_added(folder, config, vocabulary, what)
     pad = padding or _content(told.get("pad_token", END))
     with reading(what, REMEDY):
@@ -78,9 +69,8 @@ def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None,
             unk_token=END,
             model_input_names=["input_ids", "attention_mask"],
         )
-        tokenizer.pad_token = (
-            pad  # not in the constructor, which would read the sign "!" of a prompt as Stable Diffusion 2.x's padding
-        )
+        # Not in the constructor, which would read the sign "!" of a prompt as Stable Diffusion 2.x's padding.
+        tokenizer.pad_token = pad
     tokenizer.model_max_length = int(min(told.get("model_max_length", longest), longest))
     return tokenizer
 
@@ -109,11 +99,12 @@ def _content(token: str | dict) -> str:
 
 def _vocabulary(folder: Path, what: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Tokens with their numbers, and the pairs that merge, the first first."""
+    merges: list[list[str]]
     if (folder / "vocab.json").is_file():
         vocabulary = read_json(folder / "vocab.json", what, REMEDY)
         with reading(what, REMEDY):
             lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-            merges = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
+            merges = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     else:
         model = take(
             read_json(folder / "tokenizer.json", what, REMEDY),
@@ -137,10 +128,8 @@ def _vocabulary(folder: Path, what: str) -> tuple[dict[str, int], list[tuple[str
             "ignore_merges": FLAG,
         }
         model = take(model, parts, ("dropout", "unk_token", "continuing_subword_prefix"), f"{what}: tokenizer.json")
-        vocabulary, merges = (
-            model.get("vocab", {}),
-            [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model.get("merges", [])],
-        )
+        vocabulary = model.get("vocab", {})
+        merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.get("merges", [])]
     with reading(what, REMEDY):
         ids = [number for number in vocabulary.values() if isinstance(number, int) and not isinstance(number, bool)]
         if not ids or sorted(ids) != list(range(len(vocabulary))):
@@ -148,7 +137,7 @@ def _vocabulary(folder: Path, what: str) -> tuple[dict[str, int], list[tuple[str
         for merge in merges:
             if len(merge) != 2 or not {*merge, "".join(merge)} <= vocabulary.keys():
                 raise ValueError(f"it merges {' '.join(merge)!r:.60}, which is no pair of its tokens")
-    return vocabulary, merges
+    return vocabulary, [(left, right) for left, right in merges]
 
 
 def _clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]):

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import sys
 
 import hypothesis
@@ -150,6 +151,33 @@ def clip_folder(tmp_path_factory):
     ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Whoever looks for another machine fails the test, even if the error is caught."""
+    asked = []
+
+    def refuse(*address, **_):
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not asked
+
+
+@pytest.fixture
+def mine(tmp_path) -> pathlib.Path:
+    """A copy of the demo model's folder."""
+    return pathlib.Path(shutil.copytree(ROOT / "demo" / "model", tmp_path / "mine"))
+
+
+@pytest.fixture
+def my_clip(clip_folder, tmp_path) -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(clip_folder, tmp_path / "my-clip"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Injection by fused attention equals the explicit-map formula, layer by layer."""
 
+import pytest
 import torch
 from einops import rearrange
 from hypothesis import given
@@ -178,3 +179,43 @@ def test_two_threads_give_the_same_gradients_every_time():
     finally:
         torch.set_num_threads(1)
     assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "frame_plan,rows", [(("all",), [[0, 1, 2]] * 3), (("middle",), [[1]] * 3), (("first",), [[0]] * 3)]
+)
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2 * 3, 2, 5, 4)
+    ours = VideoAttention("layer", "self", None)._self(
+        AttentionPlan(FramePlan(frame_plan), streams=2, frames=3, rows_at_once=at_once), q, k, v
+    )
+    for s in range(2):
+        for i, row in enumerate(rows):
+            gathered = (torch.cat([x[3 * s + j] for j in row], 1) for x in (k, v))
+            expected = torch.nn.functional.scaled_dot_product_attention(q[3 * s + i], *gathered)
+            torch.testing.assert_close(ours[3 * s + i], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_narrow_layers_see_only_their_own_frame():
+    q, k, v = torch.randn(3, 3, 2, 5, 4)
+    plan = AttentionPlan(FramePlan(("first",), min_width=0.5), frames=3)
+    narrow, wide = (VideoAttention("layer", "self", None, width)._self(plan, q, k, v) for width in (0.25, 0.5))
+    assert torch.equal(narrow, torch.nn.functional.scaled_dot_product_attention(q, k, v)) and not torch.allclose(
+        narrow, wide
+    )
+
+
+def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
+    """Equation 7 of FateZero as explicit maps; all ones is the edit alone, all zeros the source's map everywhere."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
+    maps = (q @ k.transpose(-1, -2) / 2).softmax(-1)
+    for mask in (torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]), torch.ones(2, 5), torch.zeros(2, 5)):
+        b = mask[:, None, :, None]
+        ours = VideoAttention("layer", "self", None)._self(
+            AttentionPlan(selves=(SelfInjection(1, 0, masks={0: mask}),), streams=2, frames=2), q, k, v
+        )
+        torch.testing.assert_close(ours[2:], (b * maps[2:] + (1 - b) * maps[:2]) @ v[2:], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Every row of METHODS through the one loop: stored and recomputed attention give one edit, the limits are exact."""
+"""Every row of METHODS through the one loop: what its settings do, and their limits, which are exact."""
 
 import re
 from dataclasses import replace
@@ -8,20 +8,18 @@ import torch
 
 from demo.cases import CASES
 from live_core import LiveError
-from live_core.attention import AttentionPlan, SelfInjection, VideoAttention
+from live_core.attention import AttentionPlan
 from live_core.change import word_edits
 from live_core.editing import Edit, edit
-from live_core.frames import ALONE, FramePlan
+from live_core.frames import ALONE
 from live_core.inversion import find_null_text, invert, reconstruct
 from live_core.methods import (
     BLENDED_LATENT,
     DDIM,
     FATEZERO_ATTRIBUTE,
-    FATEZERO_SHAPE,
     LIVE,
     METHODS,
     PROMPT_TO_PROMPT,
-    VIDEO_P2P,
 )
 from live_core.pretrained import Tuning
 from live_core.prompts import read_prompt
@@ -37,23 +35,6 @@ def clip(demo_model):
     return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3, 32:96, 32:96]).float() / 255)
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in METHODS.values() if m.cross_ratio or m.blend_threshold], ids=lambda m: m.name
-)
-def test_stored_and_recomputed_attention_give_one_edit(demo_model, clip, tmp_path, method):
-    """To 1e-5 over a whole edit where the source is the inversion. A reconstruction is computed in one batch with the
-    edit or alone, and convolutions of another batch size round otherwise: 3e-5 measured at guidance 7.5."""
-    tolerance = 1e-5 if method.source == "inversion" else 1e-4
-    edits = []
-    for attention in ("recompute", "ram", "disk"):
-        inversion = invert(demo_model, clip, CASE.prompt, method, STEPS, attention, tmp_path)
-        assert (inversion.store is None) == (attention == "recompute")
-        edits.append(edit(demo_model, inversion, CHANGE))
-    for other in edits[1:]:
-        torch.testing.assert_close(other.latents, edits[0].latents, atol=tolerance, rtol=0)
-        assert torch.equal(other.mask, edits[0].mask)
-
-
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
     inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
@@ -62,114 +43,6 @@ def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
     assert not torch.allclose(
         result.latents, edit(demo_model, inversion, Edit("a green box moving on the meadow")).latents, atol=1e-2
     )
-
-
-def bytes_kept(unet, method, frames: int, side: int, words: int, steps: int, kept: int, size: int) -> int:
-    """The docstring's formula, for square latents and `size` bytes a value; layers by their names, limits at the
-    model's native size.
-    """
-    levels, total, once, native = len(unet.config.block_out_channels), 0, 0, unet.config.sample_size or 64
-    wide, map_side = frames + method.latent_prompt, side * 16 // native
-    for name, module in unet.named_modules():
-        kind = name.rsplit(".", 1)[-1]
-        if kind not in ("attn1", "attn2", "attn_temp"):
-            continue
-        block, index = name.split(".")[0], int(re.sub(r"\D", "", name.split(".")[1]) or 0)
-        level = {
-            "down_blocks": index,
-            "up_blocks": levels - 1 - index,
-            "mid_block": levels - 1,
-        }[block]
-        n, d, counted = (side >> level) ** 2, module.inner_dim, (native >> level) ** 2
-        most = {"attn1": method.self_max_tokens, "attn2": method.cross_max_tokens, "attn_temp": None}[kind]
-        injected = {
-            "attn1": method.self_ratio and method.self_target != "temporal",
-            "attn2": method.cross_ratio,
-            "attn_temp": method.self_ratio and method.self_target != "spatial",
-        }[kind]
-        if injected and (most is None or counted <= most):
-            total += wide * n * d * size
-            once += words * d * size * (kind == "attn2")
-    return (
-        kept * total
-        + bool(kept) * once
-        + steps * 4 * (wide * map_side**2 * words + (method.source == "reconstruction") * frames * 4 * side**2)
-    )
-
-
-@pytest.mark.parametrize("kept", [1.0, 0.5, 0.0])
-@pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
-def test_bytes_kept_are_the_formula_s(demo_model, clip, method, kept):
-    words = demo_model.encode_text("").shape[0]
-    inversion = invert(demo_model, clip[:2], CASE.prompt, method, 2, "ram", kept_steps=kept)
-    assert inversion.store.nbytes() == bytes_kept(demo_model.unet.unet, method, 2, 8, words, 2, int(2 * kept), 4)
-    assert f"({inversion.store.nbytes()} bytes)" in inversion.describe()
-
-
-def test_bytes_kept_at_the_size_of_stable_diffusion():
-    """8 x 512 x 512, half precision, 50 steps: FateZero's rows within 8.1 GB, and in proportion to the steps kept."""
-    from diffusers import UNet2DConditionModel
-
-    from live_core.checkpoints import ARCHITECTURES
-
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**ARCHITECTURES[768].unet)
-    whole, half, none = (bytes_kept(unet, FATEZERO_ATTRIBUTE, 8, 64, 77, 50, kept, 2) for kept in (50, 25, 0))
-    assert 8.0e9 < whole <= 8.1e9 and (half - none) / (whole - none) == pytest.approx(0.5, abs=1e-3) and none < 0.04e9
-    assert bytes_kept(unet, DDIM, 8, 64, 77, 50, 50, 2) < 0.1e9
-    assert [
-        round(bytes_kept(unet, METHODS[name], 8, 64, 77, 50, 50, 2) / 1e9, 1) for name in ("vid2vid-zero", "live")
-    ] == [13.3, 15.0]
-
-
-def test_attention_that_was_not_kept_is_named(demo_model, clip):
-    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, STEPS, "ram", kept_steps=0.3)
-    with pytest.raises(LiveError, match="attention of step 3 was not kept"):
-        edit(demo_model, inversion, CHANGE, replace(FATEZERO_SHAPE, self_ratio=0.9))
-
-
-@pytest.mark.parametrize(
-    "method",
-    [replace(FATEZERO_ATTRIBUTE, cross_ratio=0.0, self_ratio=0.0), replace(FATEZERO_ATTRIBUTE, cross_ratio=0.0)],
-    ids=["no injection", "self alone"],
-)
-def test_a_word_s_window_is_enough_to_inject_it(demo_model, clip, method):
-    """Where the method injects no words, a word's own window does: what it reads is recorded, or, kept for the method
-    alone, refused in words.
-    """
-    method = replace(method, self_blend_threshold=None)
-    change = replace(CHANGE, windows=(("moving", (0.0, 1.0)),))
-    inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
-    windowed, plain = (edit(demo_model, inversion, each).latents for each in (change, CHANGE))
-    assert not torch.allclose(windowed, plain, atol=1e-3)
-    kept = invert(demo_model, clip, CASE.prompt, method, STEPS, "ram")
-    with pytest.raises(
-        LiveError,
-        match=(
-            "inversion: attention 'ram' was kept for 'fatezero-attribute', without all the cross-attention"
-            ' .*"recompute"'
-        ),
-    ):
-        edit(demo_model, kept, change)
-    also = invert(demo_model, clip, CASE.prompt, replace(method, cross_ratio=0.5), STEPS, "ram")
-    torch.testing.assert_close(edit(demo_model, also, change, method).latents, windowed, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "changed,says",
-    [
-        ({"self_target": "both"}, "temporal attention"),
-        ({"self_target": "temporal"}, "temporal attention"),
-        ({"self_max_tokens": 256}, "spatial self-attention"),
-        ({"cross_max_tokens": None}, "cross-attention"),
-    ],
-)
-def test_kept_attention_serves_no_edit_that_injects_more(demo_model, clip, changed, says):
-    method = replace(FATEZERO_ATTRIBUTE, self_blend_threshold=None, self_max_tokens=64, cross_max_tokens=64)
-    kept = invert(demo_model, clip, CASE.prompt, method, 2, "ram")
-    edit(demo_model, kept, CHANGE, replace(method, self_max_tokens=16, cross_ratio=0.2))  # less is there
-    with pytest.raises(LiveError, match=f"without all the {says}"):
-        edit(demo_model, kept, CHANGE, replace(method, **changed))
 
 
 @pytest.mark.parametrize(
@@ -197,46 +70,6 @@ def test_a_row_that_cannot_be_meant_is_refused(changed, says):
     assert replace(FATEZERO_ATTRIBUTE, self_ratio=0.0, self_start=0.5).self_steps(50) == range(
         25, 0
     )  # nothing to start
-
-
-@pytest.mark.parametrize(
-    "frame_plan,rows", [(("all",), [[0, 1, 2]] * 3), (("middle",), [[1]] * 3), (("first",), [[0]] * 3)]
-)
-@pytest.mark.parametrize("at_once", [None, 1, 2])
-def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once):
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2 * 3, 2, 5, 4)
-    ours = VideoAttention("layer", "self", None)._self(
-        AttentionPlan(FramePlan(frame_plan), streams=2, frames=3, rows_at_once=at_once), q, k, v
-    )
-    for s in range(2):
-        for i, row in enumerate(rows):
-            gathered = (torch.cat([x[3 * s + j] for j in row], 1) for x in (k, v))
-            expected = torch.nn.functional.scaled_dot_product_attention(q[3 * s + i], *gathered)
-            torch.testing.assert_close(ours[3 * s + i], expected, atol=1e-6, rtol=1e-5)
-
-
-def test_narrow_layers_see_only_their_own_frame():
-    q, k, v = torch.randn(3, 3, 2, 5, 4)
-    plan = AttentionPlan(FramePlan(("first",), min_width=0.5), frames=3)
-    narrow, wide = (VideoAttention("layer", "self", None, width)._self(plan, q, k, v) for width in (0.25, 0.5))
-    assert torch.equal(narrow, torch.nn.functional.scaled_dot_product_attention(q, k, v)) and not torch.allclose(
-        narrow, wide
-    )
-
-
-def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
-    """Equation 7 of FateZero as explicit maps; all ones is the edit alone, all zeros the source's map everywhere."""
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2 * 2, 2, 5, 4)
-    maps = (q @ k.transpose(-1, -2) / 2).softmax(-1)
-    for mask in (torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]), torch.ones(2, 5), torch.zeros(2, 5)):
-        b = mask[:, None, :, None]
-        ours = VideoAttention("layer", "self", None)._self(
-            AttentionPlan(selves=(SelfInjection(1, 0, masks={0: mask}),), streams=2, frames=2), q, k, v
-        )
-        torch.testing.assert_close(ours[2:], (b * maps[2:] + (1 - b) * maps[:2]) @ v[2:], atol=1e-6, rtol=1e-5)
-        torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)
 
 
 def test_a_given_mask_bounds_the_edit(demo_model, clip):
@@ -310,45 +143,6 @@ def test_masks_from_one_prompt_grown_and_averaged(demo_model, clip):
     assert not torch.equal(edits.mask, plain.mask) and union.mask.sum() >= plain.mask.sum()
 
 
-def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):
-    inversion = invert(demo_model, clip, CASE.prompt, PROMPT_TO_PROMPT, 6)
-    found = find_null_text(demo_model, inversion, 4.0, 5)
-    assert found.null_text.shape == (6, *demo_model.encode_text("").shape)
-    errors = [
-        float((reconstruct(demo_model, i, guidance_scale=4.0) - clip).square().mean()) for i in (inversion, found)
-    ]
-    assert errors[1] < 0.5 * errors[0]
-
-
-@pytest.mark.parametrize("method", [PROMPT_TO_PROMPT, VIDEO_P2P, LIVE], ids=lambda m: m.name)
-def test_null_text_works_under_other_methods(demo_model, clip, method):
-    """The same prompt, injected whole and guided, is the guided reconstruction; another prompt is edited, decoupled or
-    not.
-    """
-    found = find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, method, 3), 4.0, 2)
-    whole = replace(
-        method,
-        guidance_scale=4.0,
-        decoupled_guidance=False,
-        unconditional_latent_prompt="trained",
-        cross_ratio=1.0,
-        self_ratio=1.0,
-        self_target="both" if method.frame_plan.temporal else "spatial",
-        self_max_tokens=4096,
-        blend_threshold=None,
-    )
-    torch.testing.assert_close(
-        edit(demo_model, found, Edit(CASE.prompt), replace(whole, word_edit="replace")).latents,
-        reconstruct(demo_model, found, guidance_scale=4.0),
-        atol=1e-4,
-        rtol=1e-4,
-    )
-    coupled, decoupled = (
-        edit(demo_model, found, CHANGE, replace(method, decoupled_guidance=d)).latents for d in (False, True)
-    )
-    assert not torch.allclose(coupled, decoupled, atol=1e-3)
-
-
 @pytest.mark.parametrize("method", [DDIM, PROMPT_TO_PROMPT], ids=lambda m: m.name)
 def test_frame_by_frame_is_the_picture_model(demo_model, method):
     """A clip edited frame by frame is its frames edited alone, whatever temporal attention the model has learned."""
@@ -368,18 +162,6 @@ def test_frame_by_frame_is_the_picture_model(demo_model, method):
     pooled = replace(method, frame_plan=replace(method.frame_plan, norm="clip"))
     other = edit(model, invert(model, clip, CASE.prompt, pooled, 3), CHANGE).latents
     assert (other - together).abs().max() > 0.02
-
-
-def test_null_text_needs_guidance(demo_model, clip):
-    with pytest.raises(LiveError, match="guidance scale: 1"):
-        find_null_text(demo_model, invert(demo_model, clip, CASE.prompt, DDIM, 2), 1.0)
-
-
-def test_null_text_needs_a_source_that_runs(demo_model, clip):
-    """A kept reconstruction is the unguided one; null text would make the source another."""
-    kept = invert(demo_model, clip, CASE.prompt, DDIM, 2, "ram")
-    with pytest.raises(LiveError, match="attention 'ram'"):
-        find_null_text(demo_model, kept, 4.0)
 
 
 def test_queries_keep_their_own_beside_a_reconstruction(demo_model, clip):

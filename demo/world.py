@@ -24,95 +24,12 @@ from PIL import Image, ImageDraw
 
 from .outlines import FREE_FAMILIES, HOLES, SHAPES, centre_of_mass, outline
 from .patterns import COLOURS, PATTERNS, pattern_weight, random_colour, random_pattern, rgb
+from .scenes import SCENES, background, mix
 
 SIZE = 128
 SUPERSAMPLING = 4
 
 RIM = 0.55  # how much of its colour a thing has at its outline
-
-
-# ------------------------------------------------------------------------------------------------------------- scenes
-@dataclass(frozen=True)
-class _SceneStyle:
-    sky: tuple  # RGB at the top, RGB at the horizon
-    ground: tuple  # RGB of the far layer, RGB of the near layer
-    horizon: float  # height of the far layer, fraction of the picture from the top
-    waves: tuple  # amplitude (fraction), waves across the picture: of the far layer, of the near layer
-    place: str  # how a caption says it
-    disc: tuple | None = None  # RGB of a sun, moon or lamp
-
-
-SCENES = {
-    "meadow": _SceneStyle(
-        ((150, 200, 240), (206, 228, 244)), ((150, 196, 120), (118, 172, 96)), 0.46, (0.05, 1, 0.06, 1), "on the meadow"
-    ),
-    "desert": _SceneStyle(
-        ((246, 214, 170), (250, 232, 204)),
-        ((226, 188, 134), (208, 164, 108)),
-        0.50,
-        (0.03, 1, 0.07, 1),
-        "on the desert",
-        (252, 240, 180),
-    ),
-    "sea": _SceneStyle(
-        ((206, 226, 230), (226, 236, 236)), ((104, 164, 196), (78, 138, 178)), 0.40, (0.012, 3, 0.03, 2), "on the sea"
-    ),
-    "snow": _SceneStyle(
-        ((168, 182, 206), (196, 206, 222)), ((222, 230, 240), (206, 216, 232)), 0.52, (0.06, 1, 0.05, 2), "on the snow"
-    ),
-    "night": _SceneStyle(
-        ((38, 40, 84), (66, 66, 116)),
-        ((54, 74, 92), (44, 60, 78)),
-        0.56,
-        (0.05, 2, 0.05, 1),
-        "in the night",
-        (232, 228, 200),
-    ),
-    "road": _SceneStyle(
-        ((196, 190, 184), (216, 208, 200)), ((150, 148, 150), (122, 120, 124)), 0.44, (0.0, 1, 0.0, 1), "on the road"
-    ),
-    "room": _SceneStyle(
-        ((232, 208, 200), (238, 218, 208)),
-        ((168, 124, 96), (150, 108, 82)),
-        0.62,
-        (0.0, 1, 0.0, 1),
-        "in the room",
-        (252, 236, 206),
-    ),
-    "clouds": _SceneStyle(
-        ((112, 160, 226), (150, 190, 238)),
-        ((204, 220, 244), (232, 238, 250)),
-        0.58,
-        (0.07, 3, 0.07, 2),
-        "in the clouds",
-    ),
-}
-
-
-def _background(scene: str, phase: float, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) float RGB 0..255; `phase` scrolls the layers, the near one twice as fast as the far one."""
-    style = SCENES[scene]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    u, v = x / width, y / height
-    top, bottom = (np.array(colour, np.float32) for colour in style.sky)
-    picture = _mix(top, bottom, np.clip(v / style.horizon, 0, 1))
-    if style.disc:
-        distance = np.hypot(x - (0.78 - 0.02 * np.sin(phase)) * width, y - 0.17 * height)
-        picture = _mix(picture, np.array(style.disc, np.float32), np.clip(0.085 * height - distance + 0.5, 0, 1))
-    far_amplitude, far_waves, near_amplitude, near_waves = style.waves
-    breath = 0.008 * np.sin(0.7 * phase)
-    layers = (
-        (style.horizon, far_amplitude, far_waves, 1.0, style.ground[0]),
-        (style.horizon + 0.24, near_amplitude, near_waves, 2.0, style.ground[1]),
-    )
-    for level, amplitude, waves, speed, colour in layers:
-        edge = level + breath + amplitude * np.sin(2 * np.pi * waves * u + speed * phase)
-        picture = _mix(picture, np.array(colour, np.float32), np.clip((v - edge) * height + 0.5, 0, 1))
-    return picture
-
-
-def _mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return a + (b - a) * weight[..., None]
 
 
 # -------------------------------------------------------------------------------------------------------------- clips
@@ -234,7 +151,7 @@ class Clip:
         return cover, np.minimum(cover, rim)
 
     def _draw(self, frame: int) -> np.ndarray:
-        picture = _background(self.scene, self.phase[frame], self.height, self.width)
+        picture = background(self.scene, self.phase[frame], self.height, self.width)
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32)
         for index, (thing, track) in enumerate(zip(self.things, self.tracks, strict=True)):
             cover, rim = self._alpha(index, frame)
@@ -243,8 +160,8 @@ class Clip:
                 a, r = track.angle[frame], track.radius[frame]
                 dx, dy = (x - track.x[frame]) / r, (y - track.y[frame]) / r
                 u, v = np.cos(a) * dx + np.sin(a) * dy, -np.sin(a) * dx + np.cos(a) * dy
-                colour = _mix(colour, rgb(thing.other_colour), pattern_weight(thing.pattern, u, v, 1 / r))
-            picture = _mix(picture, _mix(colour, colour * RIM, rim), cover)
+                colour = mix(colour, rgb(thing.other_colour), pattern_weight(thing.pattern, u, v, 1 / r))
+            picture = mix(picture, mix(colour, colour * RIM, rim), cover)
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -15,7 +15,7 @@ from live_core.change import Asked, Edit, word_edits
 from live_core.concept import bind
 from live_core.editing import edit
 from live_core.inversion import find_null_text, invert
-from live_core.methods import BLENDED_LATENT, DDIM, LIVE, PROMPT_TO_PROMPT, Method
+from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, LIVE, PROMPT_TO_PROMPT, Method
 from live_core.notes import gathered
 from live_core.phrases import read_weights, read_windows, split_phrases
 from live_core.prompts import read_prompt

@@ -280,5 +280,7 @@ def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
     )  # a preview costs no run, and an interrupt is heard
     assert [
         what in said
-        for what, said in zip(("a Flux model", "a Stable Diffusion XL model", "a depth model"), report["others"], strict=True)
+        for what, said in zip(
+            ("a Flux model", "a Stable Diffusion XL model", "a depth model"), report["others"], strict=True
+        )
     ] == [True] * 3, report

@@ -70,7 +70,12 @@ class Seen:
 
     def at(self, frames: Sequence[int]) -> Seen:
         """The same of these frames, in this order."""
-        return Seen(*(None if part is None else part[list(frames)] for part in (self.latents, self.mask, self.texts)))
+        chosen = list(frames)
+        return Seen(
+            self.latents[chosen],
+            None if self.mask is None else self.mask[chosen],
+            None if self.texts is None else self.texts[chosen],
+        )
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,9 @@ def _masks_and_texts(
         raise LiveError(
             f"texts: {len(texts)} for a clip of {len(clip)} frames; give one for all, or one for each of its frames"
         )
-    cells = tuple(clip.shape[-2:])
-    pixels = tuple(side * model.pixels_per_latent for side in cells)
-    mask = None if local is None else local.on_latents(len(clip), pixels, cells)
+    height, width = clip.shape[-2:]
+    pixels = height * model.pixels_per_latent, width * model.pixels_per_latent
+    mask = None if local is None else local.on_latents(len(clip), pixels, (height, width))
     return mask, None if texts is None else texts.expand(len(clip), -1, -1)
 
 
@@ -170,7 +175,7 @@ def edit_window(
     generator = torch.Generator().manual_seed(instruction.seed)
     noise = torch.randn(1, *clip.shape[1:], generator=generator).to(clip).expand_as(clip)
     parts: list[Part] = []
-    if local is not None:
+    if local is not None and seen.mask is not None:
         clip_at = CLIP_AT[local.origin](model, clip, noise, instruction.steps)
         parts = [AdaptLocally(seen.mask, local.boundary, clip_at)]
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):

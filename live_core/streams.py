@@ -71,9 +71,9 @@ def needed(chain: Chain) -> Chain:
     >>> needed([("neither", 1.0), ("picture", 1.5), ("both", 1.5)])
     [('neither', 1.0), ('both', 1.5)]
     """
-    after = [w for _, w in chain[1:]] + [0.0]
-    kept = [each for i, (each, w) in enumerate(zip(chain, after)) if (1.0 if i == 0 else each[1]) != w]
-    return kept
+    after = [weight for _, weight in chain[1:]] + [0.0]
+    weighed = enumerate(zip(chain, after, strict=True))
+    return [each for i, (each, weight) in weighed if (1.0 if i == 0 else each[1]) != weight]
 
 
 def guided(noise: Mapping[str, torch.Tensor], chain: Chain) -> torch.Tensor:

@@ -20,14 +20,14 @@ def test_conditioning_and_guidance_by_picture_and_by_words():
         method = INSTRUCT_PIX2PIX
         assert (method.guidance_scale, method.image_guidance_scale) == (run["text_cfg_scale"], run["image_cfg_scale"])
         streams, chain = instruct_streams(of["in/text"][0], of["in/null_text"][0], of["in/image_latent"], method)
-        given = {}
+        names, given = [stream.name for stream in streams], {}
 
-        def network(x, t, text, latent_prompts, plan, names=[stream.name for stream in streams], given=given, of=of):
+        def network(x, t, text, latent_prompts, plan, names=names, given=given, of=of):
             given |= {name: (x[i, 0], text[i]) for i, name in enumerate(names)}
             return torch.stack([of[f"in/eps_{NAMES[name]}"] for name in names])
 
         noise = predict(network, streams, {"edit": of["in/z"]}, 0)
-        latents, texts = (torch.stack(parts) for parts in zip(*(given[name] for name in NAMES)))
+        latents, texts = (torch.stack(parts) for parts in zip(*(given[name] for name in NAMES), strict=True))
         assert torch.equal(latents[:, :4], of["in/z"].expand(3, -1, -1, -1))
         close(latents[:, 4:], of["out/model_batch_image"], record)
         close(texts, of["out/model_batch_text"], record)

@@ -1,4 +1,4 @@
-"""Run by test_checkpoints.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one
+"""Run by test_full_size.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one
 JSON object.
 
 python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21 | instruct | inpainting>
@@ -24,6 +24,7 @@ import comfy.ops  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
 import torch  # noqa: E402
 
 UNET = {
@@ -63,8 +64,6 @@ VAE = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
-
-
 NAMES = {"instruct": "an InstructPix2Pix model", "inpainting": "an inpainting model"}  # of those with more inputs
 LAST_NORM_KEY = "diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
@@ -79,15 +78,12 @@ def random_tensors(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tens
             continue
         value = torch.randn(tensor.shape, generator=generator)
         is_norm_weight = tensor.ndim == 1 and name.endswith("weight")
-        scale = (
-            0.1
-            if is_norm_weight
-            else 0.2
-            if tensor.ndim < 2
-            else 0.02
-            if "embedding" in name
-            else 0.8 / tensor[0].numel() ** 0.5
-        )
+        if is_norm_weight:
+            scale = 0.1
+        elif tensor.ndim < 2:
+            scale = 0.2
+        else:
+            scale = 0.02 if "embedding" in name else 0.8 / tensor[0].numel() ** 0.5
         out[prefix + name] = (value * scale + is_norm_weight).half()
     return out
 
@@ -99,10 +95,8 @@ def write_checkpoint(path: Path) -> None:
         unet = comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel(
             **{**UNET, **options}, operations=comfy.ops.disable_weight_init
         )
-        vae, text_encoder = (
-            comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4),
-            config.clip_target().clip(device="meta"),
-        )
+        vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4)
+        text_encoder = config.clip_target().clip(device="meta")
     state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
     text = random_tensors(text_encoder, "")
     text = config.process_clip_state_dict_for_saving(text)
@@ -144,157 +138,177 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-@torch.inference_mode()  # as ComfyUI runs nodes
-def main() -> None:
-    import folder_paths
-    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+class Given:
+    """The same noisy latents, prompt and pictures for ComfyUI's networks and ours."""
 
-    host, load = live_pack()
-    path = Path(WORK) / f"{WHICH}.safetensors"
-    write_checkpoint(path)
-    folder_paths.add_model_folder_path("checkpoints", WORK)
-    generator = torch.Generator().manual_seed(0)
-    x, t, prompt = (
-        torch.randn(1, 4, 24, 16, generator=generator),
-        481,
-        "a (photo:1.3) of a cat, riding!" + " in the snow" * 30,
-    )
-    picture = torch.rand(1, 64, 48, 3, generator=generator)
-    shown = torch.rand(1, 192, 128, 3, generator=generator)  # what a model with more inputs is shown, at the size of x
-    mask = (torch.rand(1, 1, 24, 16, generator=generator) > 0.5).float()
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(1, 4, 24, 16, generator=self.generator)
+        self.t = 481
+        self.prompt = "a (photo:1.3) of a cat, riding!" + " in the snow" * 30
+        self.picture = torch.rand(1, 64, 48, 3, generator=self.generator)
+        # What a model with more inputs is shown, at the size of x.
+        self.shown = torch.rand(1, 192, 128, 3, generator=self.generator)
+        self.mask = (torch.rand(1, 1, 24, 16, generator=self.generator) > 0.5).float()
 
-    def ours(output) -> dict:
+    def ours(self, output) -> dict:
         live = output.args[0]
-        text, alphas = live.encode_text(prompt)[None], live.schedule.alphas_cumprod
-        joined = None
+        text, alphas = live.encode_text(self.prompt)[None], live.schedule.alphas_cumprod
+        joined, x = None, self.x
         if WHICH in NAMES:
-            latents = live.encode_frames(shown)
+            latents = live.encode_frames(self.shown)
             unscaled = latents / live.vae.config.scaling_factor
-            joined = live.base.join({"picture": unscaled if WHICH == "instruct" else latents, "mask": mask})
+            joined = live.base.join({"picture": unscaled if WHICH == "instruct" else latents, "mask": self.mask})
+            x = torch.cat([x, joined], 1)
+        networks = torch.nn.ModuleList([live.unet, live.vae, live.text_encoder])
         result = {
-            "unet": live.unet((x if joined is None else torch.cat([x, joined], 1))[None], t, text)[0],
+            "unet": live.unet(x[None], self.t, text)[0],
             "joined": joined,
             "base": next((which for which, name in NAMES.items() if live.base.name == name), None),
             "text": text,
-            "vae": live.encode_frames(picture),
+            "vae": live.encode_frames(self.picture),
             "schedule": ((1 - alphas) / alphas).log() / 2,
             "prediction": live.schedule.prediction,
             "fingerprint": live.fingerprint,
-            "trainable": not any(
-                p.is_inference() or p.requires_grad
-                for part in (live.unet, live.vae, live.text_encoder)
-                for p in part.parameters()
-            ),
+            "trainable": not any(p.is_inference() or p.requires_grad for p in networks.parameters()),
         }
-        del live, output
+        del live, output, networks
         gc.collect()  # a network and its hooks refer to each other
         return result
 
-    def theirs(model, clip, vae) -> dict:
-        text = clip.encode_from_tokens(clip.tokenize(prompt))
+    def theirs(self, model, clip, vae) -> dict:
+        x, network, t = self.x, model.model.diffusion_model, torch.tensor([float(self.t)])
+        text = clip.encode_from_tokens(clip.tokenize(self.prompt))
         comfy.model_management.load_models_gpu([model])
         joined = model.model.concat_cond(
-            concat_latent_image=vae.encode(shown), concat_mask=mask, noise=x, device=x.device
+            concat_latent_image=vae.encode(self.shown), concat_mask=self.mask, noise=x, device=x.device
         )
         whole = x if joined is None else torch.cat([x, joined], 1)
+        predicted = network(whole, t, context=text)
         if joined is not None:  # as its samplers join them
-            sigma = model.get_model_object("model_sampling").sigmas[t : t + 1]
+            sigma = model.get_model_object("model_sampling").sigmas[self.t : self.t + 1]
             noisy = x * (sigma**2 + 1) ** 0.5
             noise = (noisy - model.model.apply_model(noisy, sigma, c_concat=joined, c_crossattn=text)) / sigma
-            assert apart(noise, model.model.diffusion_model(whole, torch.tensor([float(t)]), context=text)) < 1e-3
+            assert apart(noise, predicted) < 1e-3
         return {
-            "unet": model.model.diffusion_model(whole, torch.tensor([float(t)]), context=text),
+            "unet": predicted,
             **({} if joined is None else {"joined": joined}),
             "text": text,
-            "vae": vae.encode(picture) * 0.18215,
+            "vae": vae.encode(self.picture) * 0.18215,
             "schedule": model.get_model_object("model_sampling").sigmas.log(),
         }
 
-    def compare(a: dict, b: dict) -> dict:
-        return {part: apart(a[part], b[part]) for part in b} | {
-            name: a[name] for name in ("prediction", "trainable", "fingerprint", "base")
-        }
 
-    from_file = ours(
-        load.LoadModel.execute(model=path.name, precision="float32")
-    )  # before ComfyUI's, to hold one model at a time
-    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(path))
-    plain = theirs(model, clip, vae)
-    report = {
-        "std": float(plain["unet"].std()),
-        "file": compare(from_file, plain),
-        "sockets": compare(ours(load.FromComfy.execute(model=model, clip=clip, vae=vae, precision="float32")), plain),
-    }
+def compare(a: dict, b: dict) -> dict:
+    told = {name: a[name] for name in ("prediction", "trainable", "fingerprint", "base")}
+    return {part: apart(a[part], b[part]) for part in b} | told
 
-    if WHICH in NAMES:
-        blank = model.model.diffusion_model(
-            torch.cat([x, torch.zeros_like(plain["joined"])], 1), torch.tensor([float(t)]), context=plain["text"]
-        )
-        report |= {"joins": apart(blank, plain["unet"]), "peak_gb": peak()}
-        return print(json.dumps(report))
 
-    width = KINDS[WHICH][1]["context_dim"]
-    lora = {}
+def joins(given: Given, model, plain: dict) -> float:
+    """How far the forward is from one that is shown nothing."""
+    nothing = torch.cat([given.x, torch.zeros_like(plain["joined"])], 1)
+    blank = model.model.diffusion_model(nothing, torch.tensor([float(given.t)]), context=plain["text"])
+    return apart(blank, plain["unet"])
+
+
+def with_patches(host, load, given: Given, parts: list, plain: dict) -> dict:
+    """A LoRA, another schedule and CLIP skip: that they change something, and are carried over."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    model, clip, vae = parts
+    width, lora = KINDS[WHICH][1]["context_dim"], {}
     for layer, rows, columns in (
         ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v", 640, width),
         ("lora_te_text_model_encoder_layers_3_self_attn_q_proj", width, width),
     ):
         lora |= {
-            f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=generator),
+            f"{layer}.lora_up.weight": torch.randn(rows, 4, generator=given.generator),
             f"{layer}.alpha": torch.tensor(4.0),
-            f"{layer}.lora_down.weight": torch.randn(4, columns, generator=generator) / 8,
+            f"{layer}.lora_down.weight": torch.randn(4, columns, generator=given.generator) / 8,
         }
     patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
     (patched,) = ModelSamplingDiscrete().patch(patched, "eps" if WHICH == "sd21" else "v_prediction", True)
     patched_clip.clip_layer(-3)
-    changed = theirs(patched, patched_clip, vae)
-    report["changes"] = {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")}
-    report["patched"] = compare(
-        ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32")), changed
-    )
-
-    whole = {
-        key: tensor.clone() for key, tensor in host.take_apart(patched, patched_clip, vae, "patched")["state"].items()
+    changed = given.theirs(patched, patched_clip, vae)
+    own = given.ours(load.FromComfy.execute(model=patched, clip=patched_clip, vae=vae, precision="float32"))
+    report = {
+        "changes": {part: apart(changed[part], plain[part]) for part in ("unet", "text", "schedule")},
+        "patched": compare(own, changed),
+        "lazily_patched": lazily_patched(host, patched, patched_clip, vae),
     }
-    comfy.model_management.unload_all_models()
-    load_models_gpu, comfy.model_management.load_models_gpu = (
-        comfy.model_management.load_models_gpu,
-        lambda *_, **__: None,
-    )
-    unloaded = host.take_apart(patched, patched_clip, vae, "patched")[
-        "state"
-    ]  # as when nothing fits on the device: patched only when asked
-    report["lazily_patched"] = [
-        key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])
-    ]
-    comfy.model_management.load_models_gpu = load_models_gpu
-    del whole, unloaded, patched, patched_clip
-    report["as_it_was"] = apart(theirs(model, clip, vae)["unet"], plain["unet"])
+    del patched, patched_clip
+    return report | {"as_it_was": apart(given.theirs(model, clip, vae)["unet"], plain["unet"])}
 
-    # ComfyUI marks what it knows to predict v. Here nothing else shows it: the norm whose spread would is zero.
-    report["marked"] = model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
-    if report["marked"]:
+
+def lazily_patched(host, model, clip, vae) -> list[str]:
+    """The tensors that are others when nothing fits on the device, where ComfyUI patches them only when asked to."""
+    taken = host.take_apart(model, clip, vae, "patched")["state"]
+    whole = {key: tensor.clone() for key, tensor in taken.items()}
+    comfy.model_management.unload_all_models()
+    load_models_gpu = comfy.model_management.load_models_gpu
+    comfy.model_management.load_models_gpu = lambda *_, **__: None
+    unloaded = host.take_apart(model, clip, vae, "patched")["state"]
+    comfy.model_management.load_models_gpu = load_models_gpu
+    return [key for key in whole if key not in unloaded or not torch.equal(whole[key], unloaded[key])]
+
+
+def saved(load, given: Given, parts: list, plain: dict, path: Path) -> dict:
+    """The model of `parts`, which are let go, as ComfyUI saves it, read anew.
+
+    ComfyUI marks what it knows to predict v. Here nothing else shows it: the norm whose spread would is zero.
+    """
+    model, clip, vae = parts
+    parts.clear()  # to hold one model at a time
+    marked = model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
+    if marked:
         model = model.clone()
         model.add_patches({LAST_NORM_KEY: (torch.zeros(320),)}, 1.0, 0.0)
-        plain = theirs(model, clip, vae)
+        plain = given.theirs(model, clip, vae)
     save_checkpoint(model, clip, vae, path)
     comfy.model_management.unload_all_models()
-    del model, clip, vae  # to hold one model at a time
+    del model, clip, vae
     gc.collect()
-    report["saved"] = compare(ours(load.LoadModel.execute(model=path.name, precision="float32")), plain)
+    own = given.ours(load.LoadModel.execute(model=path.name, precision="float32"))
+    return {"marked": marked, "saved": compare(own, plain)}
 
-    tunings = Path(WORK) / "tunings"
-    tunings.mkdir(exist_ok=True)
+
+def tunings(host) -> list:
+    """Files of tunings in a folder of the user's own, which extra_model_paths.yaml gives before nodes are loaded."""
+    folder = Path(WORK) / "tunings"
+    folder.mkdir(exist_ok=True)
     for name in ("mine.safetensors", "mine.safetensors.draft"):
-        (tunings / name).touch()
-    folder_paths.add_model_folder_path(
-        "live", str(tunings)
-    )  # as extra_model_paths.yaml does, before the nodes are loaded
+        (folder / name).touch()
+    folder_paths.add_model_folder_path("live", str(folder))
     host.register_folders()
     folders = folder_paths.get_folder_paths("live")
-    report["tunings"] = [folders[0] == str(tunings), len(folders), host.tuning_names()]
-    report["peak_gb"] = peak()
-    print(json.dumps(report))
+    return [folders[0] == str(folder), len(folders), host.tuning_names()]
+
+
+@torch.inference_mode()  # as ComfyUI runs nodes
+def main() -> None:
+    host, load = live_pack()
+    path, given = Path(WORK) / f"{WHICH}.safetensors", Given()
+    write_checkpoint(path)
+    folder_paths.add_model_folder_path("checkpoints", WORK)
+    # Before ComfyUI's, to hold one model at a time.
+    from_file = given.ours(load.LoadModel.execute(model=path.name, precision="float32"))
+    parts = list(comfy.sd.load_checkpoint_guess_config(str(path))[:3])
+    plain = given.theirs(*parts)
+    sockets = dict(zip(("model", "clip", "vae"), parts, strict=True))
+    from_sockets = given.ours(load.FromComfy.execute(**sockets, precision="float32"))
+    sockets.clear()
+    report = {
+        "std": float(plain["unet"].std()),
+        "file": compare(from_file, plain),
+        "sockets": compare(from_sockets, plain),
+    }
+    if WHICH in NAMES:
+        report["joins"] = joins(given, parts[0], plain)
+    else:
+        report |= with_patches(host, load, given, parts, plain)
+        report |= saved(load, given, parts, plain, path)
+        report["tunings"] = tunings(host)
+    print(json.dumps(report | {"peak_gb": peak()}))
 
 
 main()

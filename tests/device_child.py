@@ -23,6 +23,30 @@ import torch  # noqa: E402
 from comfy.model_patcher import ModelPatcher  # noqa: E402
 
 
+def said_of(host, refusal: type[Exception], shapes: dict[str, tuple[int, ...]]) -> str:
+    """Of a MODEL with these tensors, which is never loaded."""
+    network = SimpleNamespace(
+        state_dict=lambda: {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    )
+    try:
+        host.take_apart(SimpleNamespace(model=SimpleNamespace(diffusion_model=network)), object(), object(), "MODEL")
+    except refusal as error:
+        return str(error)
+
+
+def shown(host, error: BaseException, latents: torch.Tensor) -> str:
+    """How a step ends whose preview ends with `error`."""
+
+    def fail(_):
+        raise error
+
+    try:
+        host.Progress(SimpleNamespace(decode_frames=fail), 1)(1, 1, latents)
+    except BaseException as ended:
+        return type(ended).__name__
+    return "went on"
+
+
 @torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
     spec = importlib.util.spec_from_file_location(
@@ -38,21 +62,9 @@ def main() -> None:
     from live_pack.live_core.tuning import TuneSettings, tune
     from live_pack.nodes import host
 
-    def said_of(shapes: dict[str, tuple[int, ...]]) -> str:
-        """Of a MODEL with these tensors, which is never loaded."""
-        network = SimpleNamespace(
-            state_dict=lambda: {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-        )
-        try:
-            host.take_apart(
-                SimpleNamespace(model=SimpleNamespace(diffusion_model=network)), object(), object(), "MODEL"
-            )
-        except LiveError as error:
-            return str(error)
-
     first = {"input_blocks.0.0.weight": (320, 5, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
     others = [
-        said_of(shapes)
+        said_of(host, LiveError, shapes)
         for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)
     ]
 
@@ -75,20 +87,8 @@ def main() -> None:
         host.management.should_use_fp16 = lambda _, half=half: half
         choose[f"{device}, {half}"] = str(host.dtype_of("auto"))
 
-    def shown(error: BaseException) -> str:
-        """How a step ends whose preview ends with `error`."""
-
-        def fail(_):
-            raise error
-
-        try:
-            host.Progress(SimpleNamespace(decode_frames=fail), 1)(1, 1, clip)
-        except BaseException as ended:
-            return type(ended).__name__
-        return "went on"
-
     previews = [
-        shown(error)
+        shown(host, error, clip)
         for error in (
             RuntimeError("CUDA error: out of memory"),
             torch.linalg.LinAlgError("no solution"),

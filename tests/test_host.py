@@ -45,7 +45,7 @@ def test_schemas_are_complete(talk):
 
 
 def test_help_pages_name_the_inputs_that_are_there(talk):
-    """What a user types or chooses stands in bold on its node's page, and what is bold there is an input or an output."""
+    """What a user types or chooses stands in bold on its node's page; what is bold there is an input or output."""
     _, info = talk(lambda c: c.json("GET", "/object_info"))
     for name, node in info.items():
         if not name.startswith("LIVE_"):

@@ -7,7 +7,8 @@ app.registerExtension({
 
   async beforeConfigureGraph(graph) {
     const replacements = await (await api.fetchApi("/node_replacements")).json();
-    const renames = Object.values(replacements).flat().filter((replacement) => replacement.new_node_id.startsWith("LIVE_"));
+    const ours = (replacement) => replacement.new_node_id.startsWith("LIVE_");
+    const renames = Object.values(replacements).flat().filter(ours);
     const now = new Map(renames.map((replacement) => [replacement.old_node_id, replacement.new_node_id]));
     for (const nodes of [graph.nodes, ...(graph.definitions?.subgraphs ?? []).map((subgraph) => subgraph.nodes)])
       for (const node of nodes ?? []) node.type = now.get(node.type) ?? node.type;

@@ -1,6 +1,6 @@
-// The page saves a node's values in the order of its inputs, without names: once an input is added, or a method gets one more setting,
-// every value after it would land in its neighbour's place. LIVE's nodes save the names too. A workflow of 0.1 has none: its values are
-// those of the inputs that were there then; the later ones say `since`.
+// The page saves a node's values in the order of its inputs, without names: once an input is added, or a method gets
+// one more setting, every value after it would land in its neighbour's place. LIVE's nodes save the names too. A
+// workflow of 0.1 has none: its values are those of the inputs that were there then; the later ones say `since`.
 import { app } from "../../scripts/app.js";
 
 const NAMES = "LIVE inputs";
@@ -14,7 +14,8 @@ app.registerExtension({
 
     nodeType.prototype.onSerialize = function (data) {
       onSerialize?.call(this, data);
-      data.properties = { ...data.properties, [NAMES]: (this.widgets ?? []).map((widget) => (isSaved(widget) ? widget.name : null)) };
+      const names = (this.widgets ?? []).map((widget) => (isSaved(widget) ? widget.name : null));
+      data.properties = { ...data.properties, [NAMES]: names };
     };
 
     nodeType.prototype.configure = function (data) {
@@ -42,7 +43,8 @@ function setByName(widgets, names, values) {
 
 function setInOrder(widgets, values, input) {
   let i = 0;
-  for (const widget of widgets) {                            // grows while it is read, where a choice shows its settings
+  // `widgets` grows while it is read, where a choice shows its settings.
+  for (const widget of widgets) {
     if (i === values.length) return;
     if (isSaved(widget) && !isLater(widgets, widget.name, input)) widget.value = values[i++];
   }

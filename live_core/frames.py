@@ -53,7 +53,11 @@ class FramePlan:
             raise LiveError(f"norm: {self.norm!r}; choose {', '.join(NORMS)}")
 
     def like(self, other: FramePlan) -> bool:
-        """Whether both see the same: the order of slots does not count."""
+        """Whether both see the same: the order of slots does not count.
+
+        >>> FramePlan(("first", "previous")).like(FramePlan(("previous", "first")))
+        True
+        """
         return replace(self, slots=tuple(sorted(self.slots))) == replace(other, slots=tuple(sorted(other.slots)))
 
     def __str__(self) -> str:
@@ -71,6 +75,12 @@ class FramePlan:
         With a latent prompt it is frame 0 and the clip follows; it reads itself and the clip's first frame, of which
         LIVE (Electronics 2024, section 3.2) says nothing. A plan that names the latent prompt where there is none
         simply reads the others.
+
+        >>> plan = FramePlan(("latent_prompt", "first", "previous"))
+        >>> plan.sources(3, latent_prompt=False)
+        [[0, 0], [0, 0], [0, 1]]
+        >>> plan.sources(3, latent_prompt=True)
+        [[0, 1], [0, 1, 1], [0, 1, 1], [0, 1, 2]]
         """
         shift = int(latent_prompt)
         if width < self.min_width:
@@ -91,16 +101,27 @@ class FramePlan:
         return [[0, 1]] + rows if latent_prompt else rows
 
     def text_sources(self, frames: int, latent_prompt: bool) -> list[list[int]]:
-        """For each of the F frames, those whose texts it reads where every frame has a text of its own."""
+        """For each of the F frames, those whose texts it reads where every frame has a text of its own.
+
+        >>> ALONE.text_sources(3, latent_prompt=False), GroupPlan(size=2).text_sources(3, latent_prompt=False)
+        ([[0], [1], [2]], [[0], [0], [0, 1]])
+        """
         return [[i] for i in range(frames + latent_prompt)]
 
     def riders(self, frames: int) -> tuple[int, ...]:
-        """Which frames of a clip ride along before those that are edited, in every window of it."""
+        """Which frames of a clip ride along before those that are edited, in every window of it.
+
+        >>> ALONE.riders(9)
+        ()
+        """
         return ()
 
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
         """How many successive frames of those the U-Net sees share group norm's statistics: ``(1, f)`` is the latent
         prompt, then the clip.
+
+        >>> FramePlan(("first",)).runs(8, latent_prompt=True), ALONE.runs(3, latent_prompt=False)
+        ((1, 8), (1, 1, 1))
         """
         if self.norm == "frame":
             return (1,) * (frames + latent_prompt)
@@ -115,6 +136,9 @@ class GroupPlan(FramePlan):
 
     Gathering key frame after key frame and all of them in one forward are the same: a layer's keys and values are made
     of its input, which is of the same forward.
+
+    >>> GroupPlan(size=3).sources(5, latent_prompt=False)
+    [[0], [0], [0, 1], [0, 1, 2], [0, 1, 2]]
     """
 
     slots: tuple[str, ...] = ("self",)  # not read
@@ -136,7 +160,11 @@ class GroupPlan(FramePlan):
         return self.sources(frames, latent_prompt)
 
     def riders(self, frames: int) -> tuple[int, ...]:
-        """Evenly over the clip, its first and last frame among them; the first alone for a group of one."""
+        """Evenly over the clip, its first and last frame among them; the first alone for a group of one.
+
+        >>> GroupPlan(size=4).riders(10), GroupPlan(size=1).riders(10)
+        ((0, 3, 6, 9), (0,))
+        """
         if self.size > frames:
             raise LiveError(f"group: {self.size} key frames, and the clip has {frames} frames; give {frames} or fewer")
         return tuple(round(i * (frames - 1) / max(self.size - 1, 1)) for i in range(self.size))

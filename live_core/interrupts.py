@@ -4,11 +4,11 @@ Whoever starts the work says for its length what `heed` does; every loop that ma
 in each round.
 
 >>> def stop():
-...     raise KeyboardInterrupt
+...     raise RuntimeError("asked to stop")
 >>> with heeding(stop):
 ...     heed()
 Traceback (most recent call last):
-KeyboardInterrupt
+RuntimeError: asked to stop
 >>> heed()                                        # nobody asks to be heard
 """
 

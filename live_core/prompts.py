@@ -4,6 +4,8 @@ A *word* is a run of letters and digits, a run of signs, a placeholder (any stri
 ``embedding:name``; "car," is the word "car" and the word ",". CLIP's tokenizer never joins what these part, so word by
 word it gives the tokens of the whole. A word may be several tokens; it is always handled whole. Weights are no words:
 "a (blue star:1.2)" has the words of "a blue star".
+
+In the examples `read` is `read_prompt` with the demo model's tokenizer, for which their words are one token each.
 """
 
 from __future__ import annotations
@@ -43,6 +45,12 @@ class Prompt:
     """A prompt as tokens: k chunks, each L long, a model's context, with its own start and end.
 
     `vectors`, of embeddings, have the negative ids that come after those of `placeholders`.
+
+    >>> prompt = read("a (red ball:1.2), moving")
+    >>> prompt.words, prompt.tokens
+    (('a', 'red', 'ball', ',', 'moving'), ((1,), (2,), (3,), (4,), (5,)))
+    >>> prompt.weights[:7], prompt.glued
+    ((1.0, 1.0, 1.2, 1.2, 1.0, 1.0, 1.0), (False, False, False, True, False))
     """
 
     text: str
@@ -57,12 +65,20 @@ class Prompt:
 
     @property
     def end(self) -> int:
-        """The place after the last word."""
+        """The place after the last word.
+
+        >>> read("a red ball").end, read("").end
+        (4, 1)
+        """
         return self.tokens[-1][-1] + 1 if self.tokens else 1
 
     def occurrences(self, phrase: str) -> list[list[int]]:
         """Numbers of the words of every occurrence of `phrase` (one or several consecutive words, any case), none when
-        there is none."""
+        there is none.
+
+        >>> read("a red ball and a Red Ball").occurrences("red ball")
+        [[1, 2], [5, 6]]
+        """
         wanted = [
             w.lower()
             for w in split_words(phrase, tuple(w for w in self.words if not re.fullmatch(_WORD, w, re.IGNORECASE)))
@@ -75,7 +91,11 @@ class Prompt:
         ]
 
     def find(self, phrase: str) -> list[int]:
-        """Token positions of every occurrence of `phrase`, none when there is none."""
+        """Token positions of every occurrence of `phrase`, none when there is none.
+
+        >>> read("a red ball and a ball").find("ball"), read("a red ball").find("star")
+        ([3, 6], [])
+        """
         return [
             t
             for word in sorted({word for words in self.occurrences(phrase) for word in words})
@@ -83,19 +103,32 @@ class Prompt:
         ]
 
     def phrases(self, words: Sequence[int]) -> str:
-        """These words, in order, those that are neighbours as one phrase: "red ball, hat"."""
+        """These words, in order, those that are neighbours as one phrase.
+
+        >>> read("a red ball on the meadow").phrases([1, 2, 5])
+        'red ball, meadow'
+        """
         return "".join(
             self.words[i] if n == 0 else f" {self.words[i]}" if words[n - 1] == i - 1 else f", {self.words[i]}"
             for n, i in enumerate(words)
         )
 
     def tokens_in(self, words: Sequence[int]) -> list[int]:
-        """The tokens of these words."""
+        """The tokens of these words.
+
+        >>> read("a red ball").tokens_in([0, 2])
+        [1, 3]
+        """
         return [t for i in words for t in self.tokens[i]]
 
     def tokens_of(self, phrase: str, name: str = "words") -> list[int]:
         """`find`, or a LiveError when the prompt does not contain `phrase`; `name` is the input the phrase came
-        from."""
+        from.
+
+        >>> read("a red ball").tokens_of("star", "edit words")
+        Traceback (most recent call last):
+        live_core.LiveError: edit words: 'star' is not in the prompt 'a red ball'; choose from its words: a, red, ball
+        """
         found = self.find(phrase)
         if not found:
             raise LiveError(
@@ -127,6 +160,14 @@ def read_prompt(
     What does not fit into the model's context goes on in another chunk, as ComfyUI does it: a run of up to seven
     tokens of one weight goes there whole, a longer one is cut. `embeddings`: name -> vectors (n, d). Raises LiveError
     for an embedding that is not there.
+
+    >>> prompt = read("a <thing*> on the meadow", ("<thing*>",))
+    >>> prompt.words, prompt.ids[2]
+    (('a', '<thing*>', 'on', 'the', 'meadow'), -1)
+    >>> read("a embedding:mine")
+    Traceback (most recent call last):
+    live_core.LiveError: prompt: 'embedding:mine' is not there; write one of the .safetensors files of \
+models/embeddings: none
     """
     named = {placeholder.lower(): -1 - i for i, placeholder in enumerate(placeholders)}
     fresh = count(-1 - len(placeholders), -1)  # ids of the embeddings' vectors
@@ -213,7 +254,13 @@ def _vectors(piece: Piece, embeddings: Mapping[str, torch.Tensor]) -> list[torch
 
 def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
     """What is noted or refused of a prompt that the input `name` brought: see `syntax.check_syntax`; a placeholder
-    that no photo is bound to; words that a model of few words only spells."""
+    that no photo is bound to; words that a model of few words only spells.
+
+    >>> check_prompt(read("a <thing*>"), "edit prompt", tokenizer)
+    Traceback (most recent call last):
+    live_core.LiveError: edit prompt: '<thing*>' stands for no photo here; bind a photo to it, or use a placeholder \
+of this model's tuning: none
+    """
     check_syntax(prompt.text, name, placeholders)
     for found in re.findall(PLACEHOLDER, prompt.text, re.IGNORECASE):
         if found.lower() not in (placeholder.lower() for placeholder in placeholders):
@@ -237,7 +284,13 @@ def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, 
 
 def check_clip_prompt(prompt: Prompt, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
     """`check_prompt` for one that says what the clip shows. LiveError if it has a placeholder, which stands for what a
-    photo shows; a note if it has no words."""
+    photo shows; a note if it has no words.
+
+    >>> check_clip_prompt(read("a <thing*> moving"), tokenizer)
+    Traceback (most recent call last):
+    live_core.LiveError: prompt: '<thing*>' stands for the thing in a photo; say in words what the clip shows, and put \
+'<thing*>' into the edit prompt
+    """
     text = prompt.text
     found = [*(p for p in placeholders if p.lower() in text.lower()), *re.findall(PLACEHOLDER, text, re.IGNORECASE)]
     if found:

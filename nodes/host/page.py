@@ -22,8 +22,11 @@ def show_text(lines: Sequence[str]) -> None:
     from comfy_execution.utils import get_executing_context
     from server import PromptServer
 
-    context, server = get_executing_context(), PromptServer.instance
-    if context is None or server.client_id is None:
+    context = get_executing_context()
+    if context is None:  # called by another program than the queue, which may have no server
+        return
+    server = PromptServer.instance
+    if server.client_id is None:
         return
     place = (server.client_id, context.node_id)
     if lines or place in _texts:

@@ -149,7 +149,7 @@ class GroupPlan(FramePlan):
 
     def __post_init__(self):
         super().__post_init__()
-        check_whole("group", self.size, 1)
+        check_whole("key frames", self.size, 1)
 
     def sources(self, frames: int, latent_prompt: bool, width: float = 1.0, block: str = "") -> list[list[int]]:
         group = list(range(self.size))
@@ -166,7 +166,7 @@ class GroupPlan(FramePlan):
         ((0, 3, 6, 9), (0,))
         """
         if self.size > frames:
-            raise LiveError(f"group: {self.size} key frames, and the clip has {frames} frames; give {frames} or fewer")
+            raise LiveError(f"key frames: {self.size}, and the clip has {frames} frames; give {frames} or fewer")
         return tuple(round(i * (frames - 1) / max(self.size - 1, 1)) for i in range(self.size))
 
 

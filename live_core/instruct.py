@@ -7,7 +7,7 @@ for each frame: `texts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +15,14 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan
 from .bases import INSTRUCT
-from .checks import check_number, check_step, check_text, check_whole
+from .checks import check_number, check_step, check_text, check_whole, quoted
 from .denoising import Batch, denoise
 from .diffusion import Callback
 from .frames import ALONE, FramePlan, GroupPlan
 from .inversion import NARROW
 from .local_latents import AdaptLocally, Local
 from .memory import one_run
+from .notes import note
 from .pretrained import LiveModel
 from .steering import Part
 from .streams import Chain, Stream, needed, predict
@@ -93,6 +94,30 @@ class Instruction:
         check_whole("steps", self.steps, 1)
         check_whole("seed", self.seed, 0, 2**64 - 1)
 
+    def check(self) -> None:
+        """LiveError unless it says something."""
+        if not self.text.strip():
+            raise LiveError(f"instruction: {self.text!r}; say what to change, such as 'make the ball blue'")
+
+
+def texts_of(conditioning: Sequence[tuple[torch.Tensor, Mapping]]) -> torch.Tensor:
+    """(n, L, d): the texts of what ComfyUI calls conditioning, entries of (b, L, d) and more: one text for all frames,
+    or one for each, in one entry or in several. LiveError for what is none, or of unlike lengths; a note for what
+    comes with it and is not read."""
+    try:
+        texts = [text for text, _ in conditioning]
+        others = sorted({key for _, more in conditioning for key in more} - {"pooled_output"})
+    except (TypeError, ValueError) as error:
+        raise LiveError(f"conditioning: {quoted(conditioning)}; connect CLIP Text Encode") from error
+    shapes = {tuple(text.shape[1:]) if isinstance(text, torch.Tensor) and text.ndim == 3 else None for text in texts}
+    if len(shapes) != 1 or None in shapes:
+        raise LiveError(
+            f"conditioning: {len(texts)} texts of shapes {', '.join(sorted(map(str, shapes)))}; give texts of one shape"
+        )
+    if others:
+        note(f"conditioning: {', '.join(others)} is not read, only the texts; the clip is the picture")
+    return torch.cat(texts)
+
 
 def instruct_streams(
     text: torch.Tensor, without: torch.Tensor, picture: torch.Tensor, method: InstructMethod
@@ -147,8 +172,8 @@ def _masks_and_texts(
     model: LiveModel, clip: torch.Tensor, instruction: Instruction, local: Local | None, texts: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """The mask (f, h, w) and the frames' texts (f, L, d), None for what was not given."""
-    if texts is None and not instruction.text.strip():
-        raise LiveError(f"instruction: {instruction.text!r}; say what to change, such as 'make the ball blue'")
+    if texts is None:
+        instruction.check()
     if texts is not None and len(texts) not in (1, len(clip)):
         raise LiveError(
             f"texts: {len(texts)} for a clip of {len(clip)} frames; give one for all, or one for each of its frames"

@@ -10,6 +10,7 @@ from .edit import Edit
 from .evaluate import Measure
 from .host import offer_demo_files, register_folders
 from .inspect import Inspect
+from .instruct import AdaptLatents, ChangeMask, Instruct
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
@@ -34,6 +35,9 @@ class LiveExtension(ComfyExtension):
             Invert,
             NullText,
             Edit,
+            Instruct,
+            AdaptLatents,
+            ChangeMask,
             Composite,
             Reconstruct,
             Inspect,

@@ -9,6 +9,7 @@ Concept = io.Custom("LIVE_CONCEPT")
 Inversion = io.Custom("LIVE_INVERSION")
 Records = io.Custom("LIVE_RECORDS")
 MethodRow = io.Custom("LIVE_METHOD")
+LocalLatents = io.Custom("LIVE_LOCAL")
 
 # Socket type -> what to connect.
 MAKERS = {
@@ -17,6 +18,8 @@ MAKERS = {
     "LIVE_INVERSION": "Invert Video (DDIM)",
     "LIVE_RECORDS": "records of Edit Video",
     "LIVE_METHOD": "Method: Frames and Guidance, or a node after it",
+    "LIVE_LOCAL": "Local Latent Adaptation",
+    "CONDITIONING": "CLIP Text Encode, or another node that gives conditioning",
     "IMAGE": "pictures, from Fit Clip, Get Video Components or Load Image",
     "MASK": "a mask, from Edit Video or any node that makes masks",
     "VIDEO": "Load Video",
@@ -42,6 +45,7 @@ def is_of(kind: str, value: object) -> bool:
 
     from ..live_core.concept import Concept
     from ..live_core.inversion import Inversion
+    from ..live_core.local_latents import Local
     from ..live_core.methods import Method
     from ..live_core.pretrained import LiveModel
     from ..live_core.records import Records
@@ -53,6 +57,8 @@ def is_of(kind: str, value: object) -> bool:
         "LIVE_INVERSION": Inversion,
         "LIVE_RECORDS": Records,
         "LIVE_METHOD": Method,
+        "LIVE_LOCAL": Local,
+        "CONDITIONING": list,
         "IMAGE": torch.Tensor,
         "MASK": torch.Tensor,
     }

@@ -9,6 +9,7 @@ from einops import rearrange
 
 from live_core import LiveError
 from live_core.attention import AttentionPlan
+from live_core.change_map import change_mask
 from live_core.frames import ALONE, FramePlan, GroupPlan
 from live_core.instruct import (
     CLIP_AT,
@@ -17,6 +18,7 @@ from live_core.instruct import (
     Instruction,
     InstructMethod,
     instruct,
+    texts_of,
 )
 from live_core.local_latents import BOUNDARIES, ORIGINS, Local, weight_of_edit
 from live_core.notes import gathered
@@ -264,13 +266,38 @@ def test_masks_are_grown_and_feathered_in_pixels():
     assert 0 < soft[0, 2, 3] < 1 and soft[0, 0, 0] == 0
 
 
+def test_a_mask_by_instruction_is_where_predictions_differ(instruct_model, seven, monkeypatch):
+    """All frames have one scale: one that the instruction does not concern is empty."""
+    with gathered() as notes:
+        mask = change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.5)
+    assert mask.shape == (3, 64, 64) and set(mask.unique().tolist()) == {0, 1} and not notes
+    assert torch.equal(mask, change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.5))
+    smaller = change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.8)
+    assert (smaller <= mask).all() and smaller.sum() < mask.sum()
+    with gathered() as notes:
+        change_mask(instruct_model, seven[:1], Instruction(TEXT), draws=1, threshold=0)
+    assert notes == ["threshold: 0 finds the whole picture; raise it, or draw a mask"]
+
+
+def test_conditioning_is_one_text_or_one_for_each_frame():
+    """As ComfyUI has it, in one entry or in several."""
+    a, b = torch.randn(2, 3, 5, 4)
+    assert torch.equal(texts_of([(a, {"pooled_output": None})]), a)
+    with gathered() as notes:
+        assert torch.equal(texts_of([(a, {}), (b, {"mask": 1})]), torch.cat([a, b]))
+    assert notes == ["conditioning: mask is not read, only the texts; the clip is the picture"]
+    for wrong in ([(a, {}), (b[:, 1:], {})], [(a[0], {})], [], ["text"], [(None, {})]):
+        with pytest.raises(LiveError, match="^conditioning: "):
+            texts_of(wrong)
+
+
 # ------------------------------------------------------------------------------------------------------------ refusals
 def test_bad_inputs_are_named(instruct_model, demo_model, seven):
     mask = torch.ones(3, 64, 64)
     for says, call in {
         "instruction: '  '; say what to change": lambda: instruct(instruct_model, seven, Instruction("  ")),
         "mask: 3 frames of 64x64; the clip has 7 frames": lambda: edited(instruct_model, seven, local=Local(mask)),
-        "group: 8 key frames, and the clip has 7 frames": lambda: edited(
+        "key frames: 8, and the clip has 7 frames": lambda: edited(
             instruct_model, seven, replace(GATHER_AND_SWAP, frame_plan=GroupPlan(size=8))
         ),
         "'model' is a text-to-image model .*Edit by Instruction takes an InstructPix2Pix model": lambda: edited(
@@ -284,7 +311,7 @@ def test_bad_inputs_are_named(instruct_model, demo_model, seven):
         "boundary: 'falling'": lambda: Local(mask, "falling"),
         "origin: 'drawn'": lambda: Local(mask, origin="drawn"),
         "swap until: 2": lambda: replace(GATHER_AND_SWAP, swap_until=2),
-        "group: 0": lambda: GroupPlan(size=0),
+        "key frames: 0": lambda: GroupPlan(size=0),
     }.items():
         with pytest.raises(LiveError, match=says):
             call()

@@ -20,6 +20,7 @@ HANDED_ON = {
     "LIVE_MethodWords": {"method": "method"},
     "LIVE_MethodSelf": {"method": "method"},
     "LIVE_MethodBlend": {"method": "method"},
+    "LIVE_Instruct": {"images": "images"},
 }
 
 

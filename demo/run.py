@@ -30,10 +30,11 @@ from .show import moving, write_moving
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "demo" / "model"
+# By the number of photos.
 WORKFLOWS = {
     1: ROOT / "workflows" / "api" / "live_image_driven_edit.json",
     2: ROOT / "workflows" / "api" / "live_two_objects.json",
-}  # by the number of photos
+}
 STAGES = {
     "LIVE_LoadModel": "load",
     "LIVE_BindConcept": "bind",

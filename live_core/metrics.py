@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FRAMES_AT_ONCE = 4  # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11  # SSIM's, in pixels
+# CLIP's, of its training pictures.
 MEAN, STD = (
     (0.48145466, 0.4578275, 0.40821073),
     (
@@ -30,7 +31,7 @@ MEAN, STD = (
         0.26130258,
         0.27577711,
     ),
-)  # CLIP's, of its training pictures
+)
 
 
 @dataclass(frozen=True)

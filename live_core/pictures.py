@@ -100,9 +100,8 @@ def cut_out(
             " where the photo is transparent, so put Invert Mask between them"
         )
     counts = counts.to(photo)[..., None]
-    fitted = cover(
-        torch.cat([photo[..., :3] * counts, counts], -1), height, width
-    )  # multiplied first: nothing of the rest seeps in
+    # Multiplied first: nothing of the rest seeps in.
+    fitted = cover(torch.cat([photo[..., :3] * counts, counts], -1), height, width)
     colours, counts = fitted[..., :3], fitted[..., 3]
     if counts.max() < 0.5:
         raise LiveError(

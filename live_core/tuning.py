@@ -94,9 +94,8 @@ def tuning_key(
     ]
     digest = hashlib.sha256(json.dumps(facts).encode())
     with torch.no_grad():
-        text = model.encode_text(
-            prompt
-        )  # what the prompt is to this text encoder, of which the fingerprint sees samples
+        # What the prompt is to this text encoder, of which the fingerprint sees samples.
+        text = model.encode_text(prompt)
     for tensor in (
         clip,
         text,

@@ -102,9 +102,8 @@ class _File:
 
         host.stop_if_asked()
         starts = self.times.starts
-        start = (
-            (starts[first - 1] + starts[first]) / 2 if first else 0.0
-        )  # between two frames, which a rounded time cannot miss
+        # Between two frames, which a rounded time cannot miss.
+        start = (starts[first - 1] + starts[first]) / 2 if first else 0.0
         stop = (starts[end - 1] + starts[end]) / 2 if end < len(starts) else self.times.end
         with reading_video():
             parts = InputImpl.VideoFromFile(

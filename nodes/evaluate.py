@@ -80,10 +80,11 @@ class Measure(Node):
         check_pair(edited, images)
         if mask is not None:
             check_mask(mask, images)
+        # With --gpu-only some nodes give what is on the device, and others what is not.
         images, edited = (
             images.cpu(),
             edited.cpu(),
-        )  # with --gpu-only some nodes give what is on the device, and others what is not
+        )
         outside = None if mask is None else 1 - mask.cpu()
         if outside is not None and not outside.any():
             note(

@@ -154,9 +154,8 @@ class Tune(Node):
         from ..live_core.methods import METHODS
         from ..live_core.tuning import TuneSettings, tune
 
-        for later in prompts_after(
-            cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"
-        ):  # what will stop an edit is said before the tuning it needs
+        # What will stop an edit is said before the tuning it needs.
+        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"):
             check_edit_prompt(model, model.read(later, concept), concept)
         row = METHODS[method] if row is None else row
         settings = TuneSettings(

@@ -126,9 +126,8 @@ def main() -> None:
     projection = "text_projection.weight"
     bare = {name: tensor for name, tensor in state.items() if name != projection}
     unfilled = text_encoder(bare, "bare.safetensors")
-    unfilled.cond_stage_model.clip_l.transformer.text_projection.weight.copy_(
-        state[projection]
-    )  # what the memory held may look like a projection
+    # What the memory held may look like a projection.
+    unfilled.cond_stage_model.clip_l.transformer.text_projection.weight.copy_(state[projection])
     unknown = text_encoder({**state, projection: torch.eye(64)}, "identity.safetensors")
     blank = image_encoder({**state, "visual_projection.weight": torch.zeros(64, 48)})
     refused = {

@@ -48,9 +48,8 @@ def main() -> None:
     )
     records, clip = Records("made-up", 50, 0, (16, 16), None, side, {}), torch.rand(8, 512, 512, 3)
     which = {"which": "steps", "words": "", "side": "edit", "first": 0.0, "last": 1.0, "rows": 5}
-    nodes.Inspect.execute(
-        records=records, images=clip[:, :16, :16].clone(), which={**which, "words": "a", "rows": 1}
-    )  # what is loaded once
+    # What is loaded once.
+    nodes.Inspect.execute(records=records, images=clip[:, :16, :16].clone(), which={**which, "words": "a", "rows": 1})
     before = peak()
     output = nodes.Inspect.execute(records=records, images=clip, which=which)
     sheet, images, mask = (list(x.shape) for x in output.result)

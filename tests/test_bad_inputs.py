@@ -26,10 +26,11 @@ REMEDY = re.compile(
 def graph_of(node: str, inputs: dict) -> dict:
     """The good graph up to `node`, with `inputs` changed there; an input of None is left out."""
     graph = {name: {"class_type": kind, "inputs": dict(values)} for name, (kind, values) in GOOD.items()}
+    # What feeds on the node itself gets one like it.
     graph["another"] = {
         "class_type": GOOD[node][0],
         "inputs": dict(GOOD[node][1]),
-    }  # what feeds on the node itself gets one like it
+    }
 
     def told(value):
         return ["another", value[1]] if isinstance(value, list) and value[:1] == [node] else value

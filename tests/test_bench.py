@@ -26,9 +26,8 @@ def same(a, b) -> bool:
 def test_every_kind_has_its_cases_and_a_seed_gives_the_same_twice(seeds, prefix):
     every = cases.all_cases(seeds)
     assert len(every) == sum(cases.KINDS.values()) and len({case.name for case in every}) == len(every)
-    assert [report.kind_of(case.name) for case in every[: len(cases.KINDS)]] == [
-        prefix + kind for kind in cases.KINDS
-    ]  # a part asks every question
+    # A part asks every question.
+    assert [report.kind_of(case.name) for case in every[: len(cases.KINDS)]] == [prefix + kind for kind in cases.KINDS]
     assert all(same(cases.make(report.kind_of(case.name), int(case.name[-1])), case) for case in every[:2])
     assert same(cases.make("two", 1), cases.make("two", 1)) and len({case.prompt for case in every}) > len(every) / 2
 
@@ -178,10 +177,11 @@ def test_the_main_table_says_what_the_rows_say():
         ["tav-ddim-ti", "3", "4 [1, 9]"],
         ["blur-0", "1", "4 [4, 4]"],
     ]
+    # Over shared cases alone.
     assert [row[:3] for row in differences[2:]] == [
         ["tav-ddim-ti", "2", "2.5 [2, 3]"],
         ["blur-0", "1", "-1 [-1, -1]"],
-    ]  # over shared cases alone
+    ]
     assert [row[:2] for row in kinds[2:]] == [["inside", "2"], ["slow", "1"]] and kinds[3][3] == "7 [7, 7]"
     assert "where the ceiling itself" not in "\n".join(lines)
     assert (

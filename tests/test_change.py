@@ -114,9 +114,8 @@ def test_a_keep_word_is_paired_by_name_where_it_stands_elsewhere():
         ] == list(kept)
         for word in kept:
             assert mapping[source.find(word)][:, target.find(word)].sum() == len(target.find(word))
-    assert not any(
-        new for old, new in replacements(source, target) if "man" in [source.words[i] for i in old]
-    )  # nobody stands in his place
+    # Nobody stands in his place.
+    assert not any(new for old, new in replacements(source, target) if "man" in [source.words[i] for i in old])
 
 
 def test_every_place_of_a_keep_word_is_kept():
@@ -172,9 +171,8 @@ def test_a_full_mask_is_noted(demo_model, small):
         )
     assert edited.mask.min() == 1 and any("covers the whole picture" in text for text in notes)
     with gathered() as notes:
-        edit(
-            demo_model, small[DDIM], Edit("a blue ball moving on the meadow"), mask=torch.ones(1, 64, 64)
-        )  # as it was drawn
+        # As it was drawn.
+        edit(demo_model, small[DDIM], Edit("a blue ball moving on the meadow"), mask=torch.ones(1, 64, 64))
         edit(demo_model, small[DDIM], Edit("a blue ball moving on the meadow"))  # no mask was asked for
     assert notes == []
 
@@ -223,9 +221,10 @@ def test_a_negative_prompt_is_what_guidance_leads_away_from(demo_model, clip, sm
     same = edit(
         demo_model, inversion, replace(change, negative_prompt=change.prompt), replace(method, guidance_scale=3.0)
     ).latents
+    # No way away from itself.
     torch.testing.assert_close(
         same, edit(demo_model, inversion, change, replace(method, guidance_scale=1.0)).latents, atol=1e-4, rtol=1e-4
-    )  # no way away from itself
+    )
     with gathered() as notes:
         edit(demo_model, inversion, replace(change, negative_prompt="red"), replace(method, guidance_scale=1.0))
     assert any("negative prompt: 'red' is not read at a guidance scale of 1" in text for text in notes)

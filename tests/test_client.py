@@ -126,12 +126,13 @@ def test_with_two_photos_and_with_previews(server, tmp_path):
 
 
 def test_ctrl_c_cancels_the_job(server):
+    # A shell's background job, as a test run may be, ignores it.
     running = subprocess.Popen(
         command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", server.url, "--quiet"),
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # a shell's background job, as a test run may be, ignores it
+    )
     wait_for_jobs(server, 1, lambda: running.poll() is None)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)

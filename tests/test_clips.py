@@ -222,9 +222,10 @@ def test_clips_as_cameras_make_them(talk, tmp_path):
         and videos.rate_of(spaced[2]) == 12
     )
     assert len(videos.sound_of(spaced[2])[0]) == pytest.approx(24000, abs=2048)
+    # The last frame stands as long as its file says.
     assert "unevenly spaced" in even[0][0] and len(even[1]) / videos.rate_of(even[2]) == pytest.approx(
         0.9 + 1 / 8, abs=0.01
-    )  # the last frame stands as long as its file says
+    )
     assert "10 bits" in eight[0][0] and len(later[1]) == 6 and np.array_equal(later[1], whole[1][12:18])
     a, b = videos.sound_of(later[2])[0], videos.sound_of(sounding)[0]
     assert np.abs(a[2048:8192]).mean() == pytest.approx(np.abs(b[24000 + 2048 : 24000 + 8192]).mean(), rel=0.1)

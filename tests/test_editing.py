@@ -72,9 +72,8 @@ def test_the_same_prompt_under_full_injection_is_the_reconstruction(tuned, inver
 def test_ratio_zero_injects_nothing(tuned, inversion):
     none = replace(LIVE, cross_ratio=0.0, self_ratio=0.0, blend_threshold=None)
     alone = edit(tuned, inversion, CHANGE, none)
-    with_source = edit(
-        tuned, inversion, CHANGE, replace(none, blend_threshold=0.3, blend_start=1.0)
-    )  # runs the source beside it, uses it never
+    # Runs the source beside it, uses it never.
+    with_source = edit(tuned, inversion, CHANGE, replace(none, blend_threshold=0.3, blend_start=1.0))
     torch.testing.assert_close(alone.latents, with_source.latents, atol=1e-4, rtol=1e-4)
     assert alone.mask.min() == 1
 
@@ -213,12 +212,13 @@ def test_what_frames_see_is_one_setting_for_tuning_inversion_and_edit(demo_model
     for other in others:
         assert any(not torch.equal(tensor, other.tensors[name]) for name, tensor in plain.tensors.items())
     kept = replace(others[0], settings=json.loads(json.dumps(others[0].settings)))
+    # As 0.1 wrote it.
     for tuning, method, noted in (
         (plain, LIVE, False),
         (kept, replace(LIVE, frame_plan=seated), False),
         (kept, LIVE, True),
         (replace(plain, settings={"frame_plan": list(LIVE.frame_plan.slots)}), LIVE, False),
-    ):  # as 0.1 wrote it
+    ):
         model = demo_model.with_tuning(tuning)
         with gathered() as notes:
             edit(model, invert(model, clip, CASE.prompt, method, 1), Edit("a blue star moving on the meadow"))

@@ -163,9 +163,8 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
                     for image in entry["outputs"]["7"]["images"]
                 ]
             )
-        await client.json(
-            "POST", "/free", json={"unload_models": True, "free_memory": True}
-        )  # several gigabytes; the server does it after its next job
+        # Several gigabytes; the server does it after its next job.
+        await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})
         await client.run(
             {
                 "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
@@ -175,6 +174,5 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
         return pictures
 
     plain, patched = talk(run)
-    assert len(plain) == len(patched) == 2 and not np.array_equal(
-        plain[0], patched[0]
-    )  # pixels: a saved file holds its graph too
+    # Pixels: a saved file holds its graph too.
+    assert len(plain) == len(patched) == 2 and not np.array_equal(plain[0], patched[0])

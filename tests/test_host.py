@@ -22,13 +22,11 @@ FILMED = SHARED / "clips" / "wolf.mp4"
 
 
 def test_loads_without_complaint_and_fast(server):
-    started, ready, _ = server.log.read_text().partition(
-        "Starting server"
-    )  # what follows is of the workflows run so far, failing ones too
+    # What follows is of the workflows run so far, failing ones too.
+    started, ready, _ = server.log.read_text().partition("Starting server")
     assert ready and "IMPORT FAILED" not in started and "Traceback" not in started
-    (line,) = (
-        line for line in started.splitlines() if "live-video-editing" in line
-    )  # the list of import times, and no warning beside it
+    # The list of import times, and no warning beside it.
+    (line,) = (line for line in started.splitlines() if "live-video-editing" in line)
     assert float(line.split(" seconds")[0].split()[-1]) < 0.3
 
 
@@ -102,9 +100,8 @@ def test_full_workflow_then_from_cache(talk, workflow):
     for stage in ("6", "7", "8"):  # tuning, inversion, edit: a contact sheet of eight frames each
         assert previews[stage][-1].size == (512, 64), stage
     sheet = Image.fromarray(np.concatenate(list(frames), 1)).resize((512, 64), Image.Resampling.BOX)
-    assert (
-        np.corrcoef(np.ravel(previews["8"][-1].convert("RGB")), np.ravel(sheet))[0, 1] > 0.9
-    )  # of the edit: the frames that came out
+    # Of the edit: the frames that came out.
+    assert np.corrcoef(np.ravel(previews["8"][-1].convert("RGB")), np.ravel(sheet))[0, 1] > 0.9
 
 
 def test_save_and_load_a_tuning(talk, workflow, server):
@@ -275,9 +272,8 @@ def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
         "cuda, True": "torch.float16",
         "cuda, False": "torch.float32",
     }, report
-    assert report["previews"] == ["went on"] * 3 + ["InterruptProcessingException"], (
-        report
-    )  # a preview costs no run, and an interrupt is heard
+    # A preview costs no run, and an interrupt is heard.
+    assert report["previews"] == ["went on"] * 3 + ["InterruptProcessingException"], report
     assert [
         what in said
         for what, said in zip(

@@ -77,9 +77,8 @@ def test_an_interrupted_tuning_leaves_the_model_as_it_was(talk, workflow, comfy)
             ),
             on,
         )
-        graph = workflow(
-            **{"Tune Video.seed": 13, "Edit Video.method.blend_start": 0.21}
-        )  # past the cache, the same step
+        # Past the cache, the same step.
+        graph = workflow(**{"Tune Video.seed": 13, "Edit Video.method.blend_start": 0.21})
         outcome, _, history = await client.run(graph)
         assert outcome == "success"
         return before, await client.fetch(history["outputs"]["11"]["images"][0])

@@ -220,9 +220,8 @@ def test_words_stand_on_a_sheet_as_they_are(word):
 
 def test_dollars_are_drawn():
     two, none = (sheet_of(torch.ones(1, 1, 64, 64, 3), (label,), side=64) for label in ("$a$ $b$", "xax xbx"))
-    assert (
-        two.shape == none.shape and (two[:, 24:, :60] < 0.5).sum() > 0.5 * (none[:, 24:, :60] < 0.5).sum()
-    )  # read as mathematics: a and b alone
+    # Read as mathematics: a and b alone.
+    assert two.shape == none.shape and (two[:, 24:, :60] < 0.5).sum() > 0.5 * (none[:, 24:, :60] < 0.5).sum()
 
 
 def test_a_sheet_of_very_many_rows_has_small_pictures_and_too_many_are_refused():

@@ -80,9 +80,8 @@ def test_growth_is_the_pool_s_at_a_fraction_of_its_time():
         return torch.nn.functional.max_pool2d(mask[None, None], 129, 1, 64)[0, 0]
 
     assert torch.equal(grow(mask, 64), pooled()) and cost(pooled) > 20 * cost(lambda: grow(mask, 64))
-    assert cost(lambda: grow(torch.rand(512, 512), 256)) < 10 * cost(
-        lambda: grow(torch.rand(512, 512), 8)
-    )  # hardly more for 32 times the pixels
+    # Hardly more for 32 times the pixels.
+    assert cost(lambda: grow(torch.rand(512, 512), 256)) < 10 * cost(lambda: grow(torch.rand(512, 512), 8))
 
 
 @pytest.mark.parametrize(

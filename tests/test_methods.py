@@ -67,9 +67,8 @@ def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
 def test_a_row_that_cannot_be_meant_is_refused(changed, says):
     with pytest.raises(LiveError, match=re.escape(says)):
         replace(FATEZERO_ATTRIBUTE, **changed)
-    assert replace(FATEZERO_ATTRIBUTE, self_ratio=0.0, self_start=0.5).self_steps(50) == range(
-        25, 0
-    )  # nothing to start
+    # Nothing to start.
+    assert replace(FATEZERO_ATTRIBUTE, self_ratio=0.0, self_start=0.5).self_steps(50) == range(25, 0)
 
 
 def test_a_given_mask_bounds_the_edit(demo_model, clip):
@@ -82,9 +81,10 @@ def test_a_given_mask_bounds_the_edit(demo_model, clip):
     alone = replace(BLENDED_LATENT, blend_threshold=None)
     assert torch.equal(edit(demo_model, inversion, CHANGE, alone, mask=nothing).latents, clip)
     free = edit(demo_model, inversion, CHANGE, alone)
+    # s + 1 (e - s) rounds.
     torch.testing.assert_close(
         edit(demo_model, inversion, CHANGE, alone, mask=everything).latents, free.latents, atol=1e-4, rtol=0
-    )  # s + 1 (e - s) rounds
+    )
     half = edit(demo_model, inversion, CHANGE, alone, mask=left)
     assert torch.equal(half.latents[..., 4:], clip[..., 4:]) and not torch.allclose(
         half.latents[..., :4], clip[..., :4], atol=1e-2
@@ -152,9 +152,8 @@ def test_frame_by_frame_is_the_picture_model(demo_model, method):
         for name, p in demo_model.unet.trainable().items()
     }
     model = demo_model.with_tuning(Tuning(learned, None, (), CASE.prompt, demo_model.fingerprint))
-    method = replace(
-        method, guidance_scale=1.0, blend_threshold=None
-    )  # guidance and thresholds would magnify how batches round
+    # Guidance and thresholds would magnify how batches round.
+    method = replace(method, guidance_scale=1.0, blend_threshold=None)
     together, *alone = (
         edit(model, invert(model, part, CASE.prompt, method, 3), CHANGE).latents for part in (clip, *clip.split(1))
     )

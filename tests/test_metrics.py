@@ -30,9 +30,10 @@ def test_clip_s_embeddings_are_transformers_own(clip_folder):
     ours = metrics.load_clip_model(clip_folder)
     assert isinstance(ours, metrics.CLIP)
     images, texts = ours.images(frames), [ours.text(text) for text in ("a red ball", "a blue star")]
+    # 8-bit resizing there.
     torch.testing.assert_close(
         images, theirs.image_embeds / theirs.image_embeds.norm(dim=-1, keepdim=True), atol=2e-2, rtol=0
-    )  # 8-bit resizing there
+    )
     torch.testing.assert_close(
         torch.stack(texts), theirs.text_embeds / theirs.text_embeds.norm(dim=-1, keepdim=True), atol=1e-5, rtol=0
     )
@@ -117,13 +118,11 @@ def test_the_plot_has_a_panel_a_curve_and_shows_its_values():
     assert one.shape == (1, 160, 640, 3) and two.shape == (1, 320, 640, 3) and one.dtype == torch.float32
     for picture in (one, two):
         assert picture.min() >= 0 and picture.max() == 1
-        assert all(
-            (panel < 0.5).any() for panel in picture[0].split(160)
-        )  # something dark in every panel: axes and words
+        # Something dark in every panel: axes and words.
+        assert all((panel < 0.5).any() for panel in picture[0].split(160))
     assert plot_lines({"PSNR": rising}, width=300, height=90).shape == (1, 90, 300, 3)
-    coloured = [
-        (p.amax(-1) - p.amin(-1) > 0.2)[0].float() for p in (one, other)
-    ]  # the curve: axes, grid and words are grey
+    # The curve: axes, grid and words are grey.
+    coloured = [(p.amax(-1) - p.amin(-1) > 0.2)[0].float() for p in (one, other)]
     left, right = (
         [
             float((c[:, half].mean(1) * torch.arange(160)).sum() / c[:, half].mean(1).sum())

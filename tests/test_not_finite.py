@@ -145,10 +145,11 @@ def test_a_run_stops_at_the_step_that_is_not_finite(demo_model, clip):
         pytest.raises(LiveError, match="^edit: step 4 of 4 .*guidance scale, or .*precision"),
     ):
         edit(demo_model, inversion, Edit(CASE.prompt.replace("ball", "star")))
+    # A step is two forwards of it and one of the told text.
     with (
         failing_from(demo_model, 4),
         pytest.raises(LiveError, match="^null text: step 2 of 4"),
-    ):  # a step is two forwards of it and one of the told text
+    ):
         find_null_text(demo_model, inversion, 7.5, 1)
 
 

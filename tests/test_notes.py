@@ -66,9 +66,8 @@ def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
     first, cached, white = talk(twice)
     assert len(first) == 1 and "it is empty" in first[0] and cached == white == []
     assert len(shown[0]) == 1 and f"\u26a0 {first[0]}" in shown[0][0]
-    assert not shown[1] and all(
-        "it is empty" not in text for text in shown[2]
-    )  # of what comes from the cache nothing is sent
+    # Of what comes from the cache nothing is sent.
+    assert not shown[1] and all("it is empty" not in text for text in shown[2])
 
 
 @pytest.mark.host

@@ -176,9 +176,8 @@ def test_step_windows(read):
                 for word in words
             )
         ]
-        torch.testing.assert_close(
-            ours[:, same], theirs[:-1, same], atol=entry["tolerance"]["atol"], rtol=0
-        )  # their last row is of no step
+        # Their last row is of no step.
+        torch.testing.assert_close(ours[:, same], theirs[:-1, same], atol=entry["tolerance"]["atol"], rtol=0)
 
 
 def controller(run: dict, source: Prompt, edit: Prompt) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
@@ -224,9 +223,8 @@ def test_cross_attention_controllers(read):
         for spec in entry["options"]["layers"]:
             tap = WordTap(0)
             for step in range(run["num_steps"]):
-                maps = (
-                    data[f"in/step{step}/{spec['name']}"].unflatten(1, (2, heads)).flatten(0, 1)
-                )  # unconditional source and edit, then conditional
+                # Unconditional source and edit, then conditional.
+                maps = data[f"in/step{step}/{spec['name']}"].unflatten(1, (2, heads)).flatten(0, 1)
                 q, k = queries_and_keys(maps)
                 ours = cross(token_edits[step], q, k, tap)
                 tap.end_of_forward()
@@ -268,9 +266,8 @@ def test_self_attention_injection_and_its_query_limit():
                     ours_of(AttentionPlan(streams=2), *theirs, v),
                 )
                 assert torch.equal(ours, plain)
-                torch.testing.assert_close(
-                    ours[1], expected, atol=1e-6, rtol=0
-                )  # the queries and keys do stand for the map
+                # The queries and keys do stand for the map.
+                torch.testing.assert_close(ours[1], expected, atol=1e-6, rtol=0)
                 copied += torch.equal(expected, maps[0])
     assert copied == 2 + 2 * 3  # two late steps: one layer within 16x16, three within 32x32
 

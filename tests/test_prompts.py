@@ -117,9 +117,8 @@ def test_a_new_thing_takes_the_place_of_the_words_it_replaces():
     mapping, keep = place_words(source, edit, swap_words(source, edit))
     (x,), (white,), (cone,) = (edit.tokens_of(word) for word in ("<x*>", "white", "cone"))
     red, ball, green, box = (source.tokens_of(word)[0] for word in ("red", "ball", "green", "box"))
-    assert (
-        mapping[:, x].nonzero().flatten().tolist() == [red, ball] and mapping[red, x] == mapping[ball, x] == 1
-    )  # two words become one: all of both
+    # Two words become one: all of both.
+    assert mapping[:, x].nonzero().flatten().tolist() == [red, ball] and mapping[red, x] == mapping[ball, x] == 1
     assert mapping[:, [white, cone]].nonzero().tolist() == [[green, 0], [box, 1]]  # as many: word by word
     assert not keep[[x, white, cone]].any()
 
@@ -173,9 +172,8 @@ def test_refining_takes_equal_tokens_in_order_and_leaves_the_rest_alone(a, b):
     torch.testing.assert_close(mapping[:, rest].sum(0), torch.full((len(rest),), len(source.ids) / len(edit.ids)))
     pairs = [(int(mapping[:, j].argmax()), j) for j in own if not keep[j]]
     assert all(source.ids[i] == edit.ids[j] for i, j in pairs) and all(i < k for (i, _), (k, _) in pairwise(pairs))
-    assert len(pairs) >= sum(
-        len(source.tokens[i]) for i, _ in align_words(source, edit)
-    )  # the longest: no shorter than what the words alone give
+    # The longest: no shorter than what the words alone give.
+    assert len(pairs) >= sum(len(source.tokens[i]) for i, _ in align_words(source, edit))
 
 
 @given(

@@ -67,9 +67,8 @@ def test_records_are_the_tap_s_own_maps(demo_model, clip, taps, method):
         torch.testing.assert_close(
             side.words.float().sum(0), tap.maps[row][shift:, :, :WORDS], rtol=1e-3, atol=STEPS * 2**-25
         )
-        torch.testing.assert_close(
-            side.self_attention.float().sum(-1), torch.ones(3, 256), rtol=2e-3, atol=0
-        )  # the mean of five of six steps
+        # The mean of five of six steps.
+        torch.testing.assert_close(side.self_attention.float().sum(-1), torch.ones(3, 256), rtol=2e-3, atol=0)
     assert records.edit.prompt.words[1:3] == ("blue", "star") and records.source.prompt.words[1:3] == ("red", "ball")
 
 

@@ -111,9 +111,8 @@ def test_less_than_the_autoencoder_s_own_error_is_no_change():
         assert changed(source, source + 0.1 + off, source + 0.1) == pytest.approx(
             torch.full((1, 16, 16), expected), abs=1e-4
         )
-    assert changed(source, source + 2 / 255, source).mean() == pytest.approx(
-        1, abs=1e-3
-    )  # a perfect autoencoder: from two levels on
+    # A perfect autoencoder: from two levels on.
+    assert changed(source, source + 2 / 255, source).mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_the_old_thing_s_outline_does_not_come_back(clips, demo_model):

@@ -92,9 +92,8 @@ def test_our_tokenizer_is_transformers_own(folder, request, tmp_path):
 
 def test_a_tokenizer_s_padding_and_added_tokens(mine):
     folder = mine / "tokenizer"
-    (folder / "special_tokens_map.json").write_text(
-        '{"pad_token": "!", "bos_token": {"content": "<|startoftext|>"}}'
-    )  # as Stable Diffusion 2.x has it
+    # As Stable Diffusion 2.x has it.
+    (folder / "special_tokens_map.json").write_text('{"pad_token": "!", "bos_token": {"content": "<|startoftext|>"}}')
     assert (
         load_tokenizer(folder, 77).pad_token == "!"
         and load_tokenizer(folder, 77, "<|endoftext|>").pad_token == "<|endoftext|>"

@@ -120,9 +120,8 @@ def test_objectives_alternate_or_follow_one_another(demo_model, clip, concept):
 
     def run(**settings):
         seen = []
-        last = torch.cat(
-            [clip, concept.reference]
-        )  # what the callback is shown of clip and photo before their first turns
+        # What the callback is shown of clip and photo before their first turns.
+        last = torch.cat([clip, concept.reference])
 
         def look(step, total, latents):
             nonlocal last

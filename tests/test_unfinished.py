@@ -40,9 +40,10 @@ def test_a_stopped_tuning_goes_on_to_the_same_bits(demo_model, clip, concept, tu
     with pytest.raises(KeyboardInterrupt):
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, stop, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
+    # Not this file's.
     tune(
         demo_model, clip, "another prompt", (concept,), replace(FAST, clip_steps=1, photo_steps=0), unfinished=tmp_path
-    )  # not this file's
+    )
     again = tune(
         demo_model, clip, CASE.prompt, (concept,), FAST, lambda step, total, latents: steps.append(step), tmp_path
     )
@@ -227,11 +228,12 @@ def test_a_tuning_whose_memory_runs_out_in_the_backward_pass_goes_on_with_less(
     hook = unet.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: runs.append(len(runs)))
     try:
         for fails, passes, hows in (
+            # The failure, four steps, and again in both.
             (
                 [True],
                 1 + 4 + 2,
                 ["with activations computed again in the backward pass"],
-            ),  # the failure, four steps, and again in both
+            ),
             (
                 [True, True],
                 2 + 4 + 2,

@@ -15,10 +15,11 @@ from demo.cases import Case, Swap
 from demo.outlines import OTHER_SHAPES
 from demo.world import PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference, random_thing
 
+# First of each set: none of the training pictures, the held-out ones or the shipped cases.
 SEEDS = {
     "tuned": 2_100_000_000,
     "fresh": 2_300_000_000,
-}  # first of each set: none of the training pictures, the held-out ones or the shipped cases
+}
 FRESH = "fresh-"
 KINDS = {"inside": 8, "outside": 8, "fast": 6, "slow": 6, "scale": 6, "exit": 6, "two": 6, "distractor": 6}
 MOTION = {

@@ -68,9 +68,8 @@ class Rows:
             run = prepare(case) if missing else None
             for name, key in missing.items():
                 measures, frames = run(name)
-                measures = {
-                    measure: float(f"{value:.7g}") for measure, value in measures.items()
-                }  # as a table of them is kept
+                # As a table of them is kept.
+                measures = {measure: float(f"{value:.7g}") for measure, value in measures.items()}
                 Image.fromarray(side_by_side(frames)).save(self._picture(case.name, key))
                 with self.file.open("a") as file:
                     file.write(json.dumps({"case": case.name, "key": key, "variant": name, **measures}) + "\n")

@@ -43,13 +43,14 @@ from .variants import NODES
 
 FIRST_SEED = 2_150_000_000
 KINDS = ("colour", "shape", "scene", "removal")
+# 1: more is better.
 MEASURES = {
     "accuracy": 1,
     "shape_iou": 1,
     "background_psnr_db": 1,
     "background_psnr_before_db": 1,
     "temporal_consistency": 1,
-}  # 1: more is better
+}
 PLOTTED = ("accuracy", "background_psnr_db")
 GUIDANCE = 3.5  # what the demo model wants; the published 7.5, of which one row is kept, burns its colours
 KEPT = "attention_kept_mb"  # by `ram`, in results.csv
@@ -156,9 +157,8 @@ def measure(case: TextCase, frames: np.ndarray, before: np.ndarray) -> dict[str,
     if case.truth.things:
         empty, mask = case.truth.without(0).frames().astype(float), case.truth.masks(0) > 0.5
         colour = np.array(COLOURS[case.truth.things[0].colour], float)
-        shade = np.clip(frames @ colour / max(colour @ colour, 1), RIM, 1)[
-            ..., None
-        ]  # the nearest of the colours from fill to rim
+        # The nearest of the colours from fill to rim.
+        shade = np.clip(frames @ colour / max(colour @ colour, 1), RIM, 1)[..., None]
         found = np.linalg.norm(frames - shade * colour, axis=-1) < np.linalg.norm(frames - empty, axis=-1)
         out["shape_iou"] = float(
             np.mean([(f & m).sum() / max((f | m).sum(), 1) for f, m in zip(found, mask, strict=True)])

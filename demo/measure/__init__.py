@@ -33,7 +33,7 @@ __all__ = [
     "touched",
 ]
 
-# 1: more is better; -1: less is.
+# By what a viewer sees. 1: more is better; -1: less is.
 VIEWED = {
     "edit_error": -1,
     "residue": -1,
@@ -43,7 +43,7 @@ VIEWED = {
     "far_ssim": 1,
     "far_pixels_off": -1,
     "gated_total": 1,
-}  # by what a viewer sees
+}
 MEASURES = {
     "object_accuracy": 1,
     "object_error": -1,

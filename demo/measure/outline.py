@@ -107,10 +107,11 @@ def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, 
     track = case.truth.tracks[which]
     v, u = np.mgrid[-REACH : REACH : GRID * 1j, -REACH : REACH : GRID * 1j] * track.radius[frame]
     cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
+    # A pixel's centre is half a pixel in.
     columns, rows = (
         track.x[frame] + cos * u - sin * v - 0.5,
         track.y[frame] + sin * u + cos * v - 0.5,
-    )  # a pixel's centre is half a pixel in
+    )
     return (
         rows,
         columns,

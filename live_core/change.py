@@ -166,7 +166,13 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
             f"place ratio: {method.place_ratio:g} is above the cross ratio, {method.cross_ratio:g}, after which no "
             "word is injected; it acts up to there, so raise the cross ratio or lower the place ratio"
         )
-    opened = word_windows(edit, steps, (0, method.cross_ratio), change.windows)
+    if 0 < method.place_ratio <= method.cross_start < method.cross_ratio:
+        note(
+            f"place ratio: {method.place_ratio:g} ends before words are injected, from {method.cross_start:g} of the "
+            "steps on, so no word is placed; raise the place ratio or lower the cross start"
+        )
+    default = (method.cross_start, method.cross_ratio) if method.cross_ratio > 0 else (0.0, 0.0)
+    opened = word_windows(edit, steps, default, change.windows)
     if not opened.any():
         return [None] * steps
     token_edit = {

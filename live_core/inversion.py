@@ -1,4 +1,4 @@
-"""DDIM inversion of a clip under its own prompt, and the attention store that a later edit may read."""
+"""DDIM inversion of a clip, and the attention store that a later edit may read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .bases import TEXT_TO_IMAGE
 from .checks import check_number, check_step, check_whole, is_finite, quoted
 from .descent import descend
 from .diffusion import Callback
+from .frames import FramePlan
 from .memory import one_run
 from .methods import Method
 from .notes import note
@@ -137,7 +138,8 @@ def invert(
     callback: Callback = lambda step, total, latents: None,
     kept_steps: float = 1.0,
 ) -> Inversion:
-    """Walk `clip` (f, c, h, w), scaled latents, to noise in `steps` DDIM steps at guidance 1.
+    """Walk `clip` (f, c, h, w), scaled latents, to noise in `steps` DDIM steps at guidance 1, under the prompt and the
+    frames that `method` inverts under.
 
     `attention`: "recompute" keeps nothing; "ram" and "disk" (in `folder`) keep the source's attention, so that edits
     need not run it again: that of the inversion itself, or, for a method whose source is a reconstruction, of one more
@@ -154,17 +156,20 @@ def invert(
     timesteps = schedule.timesteps(steps)
     x = clip.to(model.unet.device)
     stream = source_stream(model, method, prompt, x)
+    walked = stream if method.inversion_prompt == "clip" else replace(stream, text=model.encode_text(""))
     store = _new_store(attention, folder)
     within, beside = (None, store) if method.source == "reconstruction" else (store, None)
     total = steps if beside is None else 2 * steps
     path = [x.cpu()]
 
-    def noise_of(x: torch.Tensor, i: int, store: AttentionStore | None) -> torch.Tensor:
+    def noise_of(
+        x: torch.Tensor, i: int, stream: Stream, frames: FramePlan, store: AttentionStore | None
+    ) -> torch.Tensor:
         """The noise at step i of the edit, its attention kept in `store`."""
-        plan = AttentionPlan(method.frame_plan)
+        plan = AttentionPlan(frames)
         if store is not None:
             record = record_of(method, model.unet, store) if i < kept_steps * steps else None
-            plan = AttentionPlan(method.frame_plan, tap=WordTap(model.unet.map_level), record=record, step=i)
+            plan = AttentionPlan(frames, tap=WordTap(model.unet.map_level), record=record, step=i)
         noise = predict(model.unet, [stream], {"source": x}, timesteps[i], i, plan)["source"]
         if store is not None and plan.tap is not None and plan.tap.maps is not None:
             store.write(f"{i:04d}/maps", plan.tap.maps[0])
@@ -172,12 +177,12 @@ def invert(
 
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
-            x = schedule.invert(x, noise_of(x, i, within), timesteps[i], steps)
+            x = schedule.invert(x, noise_of(x, i, walked, method.inverted_under, within), timesteps[i], steps)
             path.append(check_step("inversion", steps - i, steps, x, NARROW).cpu())
             callback(steps - i, total, x)
         if beside is not None:
             for i in range(steps):
-                x = schedule.denoise(x, noise_of(x, i, beside), timesteps[i], steps)
+                x = schedule.denoise(x, noise_of(x, i, stream, method.frame_plan, beside), timesteps[i], steps)
                 beside.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
                 callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
@@ -220,7 +225,8 @@ def find_null_text(
     guided sampling follows the inversion's own path. One embedding for all frames.
 
     Each step starts from the last one's embedding and takes up to `inner_steps` Adam steps, at rate 0.01 (1 - i / 2N),
-    until the squared error is below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where N = 50).
+    until the squared error before the step was below 1e-5 + 2e-5 i (values of its notebook and of Video-P2P, where
+    N = 50). Frames see what they saw in the inversion.
     """
     check_made_by(model, inversion, "Null-Text Inversion")
     _check_null_text(inversion, guidance_scale, inner_steps)
@@ -232,7 +238,7 @@ def find_null_text(
             conditional = replace(conditional, latent_prompt=conditional.latent_prompt.clone())
         null = model.encode_text("").clone()
         chain = [("unconditional", 1.0), ("source", guidance_scale)]
-        plan = AttentionPlan(method.frame_plan)
+        plan = AttentionPlan(method.inverted_under)
 
         def step_from(x: torch.Tensor, i: int, t: int) -> Callable[[torch.Tensor], torch.Tensor]:
             """The guided step from `x`, as a function of the unconditional text."""
@@ -298,7 +304,7 @@ def _descended(
     for _ in range(inner_steps):
         with torch.enable_grad():
             loss, gradient = unet.retried(compared, len(target))
-        if loss < 1e-5 + 2e-5 * i or not math.isfinite(loss):
+        if not math.isfinite(loss):
             break
         if not is_finite(gradient):  # an optimiser never forgets a NaN
             note(
@@ -307,6 +313,8 @@ def _descended(
             )
             break
         descend(optimizer, [null], [gradient])
+        if loss < 1e-5 + 2e-5 * i:
+            break
     return null.detach()
 
 

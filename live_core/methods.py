@@ -14,54 +14,71 @@ WORD_EDITS = ("swap", "replace", "refine")
 SOURCES = ("reconstruction", "inversion")
 MASKS = ("both", "source", "edit")
 SEATS = ("trained", "reference")
+INVERSION_PROMPTS = ("clip", "empty")
 
 
 @dataclass(frozen=True)
 class Method:
-    """Everything that tells one method from another.
-
-    What a frame sees of the others: `frame_plan`, of the clip's tuning and inversion too; `latent_prompt`, whether
-    streams carry one. Guidance: `guidance_scale`, w of classifier-free guidance by the words, 1 turns it off;
-    `edit_latent_prompt` and `unconditional_latent_prompt`, what the conditional stream and the one that guidance starts
-    from have in the latent prompt's seat, the "trained" one or the "reference" photo's latent (the paper's asymmetric
-    guidance is trained and reference); `image_guidance_scale`, how far to go from the latter to the former, apart from
-    the words, as InstructPix2Pix does: 1 is the former in every stream, None as far as the words (the paper), and any
-    other value takes a third stream; with `decoupled_guidance` the edit's unconditional text stays "" where the
-    inversion has null text for the source. `start`: the part of the steps, from the noisiest, that is skipped; the edit
-    begins with the inversion's latents there. The source: `source` says where its attention and latents come from, its
-    "reconstruction" beside the edit, or the "inversion" itself, step by step (FateZero). Injections, as parts of the
-    steps from the noisiest: `cross_ratio` under word injection, `self_start` to `self_ratio` under self-attention
-    injection into `self_target`. `word_edit`: which tokens take the source's attention, LIVE's chosen words ("swap") or
-    prompt-to-prompt's "replace" and "refine"; in the first `place_ratio` of the steps (no longer than `cross_ratio`) a
-    changed word looks where the words that it replaces do. `cross_max_tokens`, `self_max_tokens`: layers with more
-    tokens at the model's native size (512x512, from which the papers' counts come) are left alone, at every size the
-    same ones (`VideoUNet.level_within`); None means no limit. `self_blend_threshold`: where the source's word map is
-    above this part of its maximum, queries keep the edit's self-attention (from the second step on, where the source is
-    reconstructed); None injects everywhere. Local blend: `blend_threshold`, 0..1, None turns it off;
-    `subtract_threshold`, that of the words it spares; from `blend_start` to `blend_end` of the steps. Its mask comes
-    from the maps of `mask_from`, the "source", the "edit" or "both", grown by `mask_grow` cells and averaged over
-    `mask_neighbours` frames on either side.
+    """Everything that tells one method from another. Ratios and starts are parts of the steps, 0..1, from the noisiest
+    on.
     """
 
     name: str
+    # What a frame sees of the others: in the edit, in tuning and, unless `inversion_frame_plan` says otherwise, in
+    # inversion.
     frame_plan: FramePlan
+    # Whether streams carry a latent prompt.
     latent_prompt: bool = False
+
+    # What the clip is inverted under, and null text found: the frame plan (None: the edit's), and the "clip"'s prompt
+    # or the "empty" one. Another than the edit's needs a source that is a reconstruction.
+    inversion_frame_plan: FramePlan | None = None
+    inversion_prompt: str = "clip"
+
+    # What is in the latent prompt's seat, the "trained" one or the "reference" photo's latent: of the edit's
+    # conditional stream, and of the stream that guidance starts from. Trained and reference are LIVE's asymmetric
+    # guidance (Electronics 2024, section 3.3, Inference).
     edit_latent_prompt: str = "trained"
     unconditional_latent_prompt: str = "trained"
-    decoupled_guidance: bool = False
+    # w of classifier-free guidance by the words, 0 or more; 1 turns it off.
     guidance_scale: float = 12.5
+    # How far to go from `unconditional_latent_prompt` to `edit_latent_prompt`, apart from the words, as InstructPix2Pix
+    # does, 0 or more: 1 is the latter in every stream, None as far as the words (LIVE), and any other value takes a
+    # third stream.
     image_guidance_scale: float | None = None
+    # Where the inversion has null text for the source, the edit's unconditional text stays "" (Video-P2P).
+    decoupled_guidance: bool = False
+
+    # The part of the steps that is skipped; the edit begins with the inversion's latents there.
     start: float = 0.0
+    # Where the source's attention and latents come from: its "reconstruction" beside the edit, or the "inversion"
+    # itself, step by step (FateZero).
     source: str = "reconstruction"
+
+    # Word injection: from and to when, and which tokens take the source's attention: LIVE's chosen words ("swap"), or
+    # prompt-to-prompt's "replace" and "refine".
+    cross_start: float = 0.0
     cross_ratio: float = 0.0
-    cross_max_tokens: int | None = None
     word_edit: str = "swap"
+    # In the first `place_ratio` of the steps, no longer than `cross_ratio`, a changed word looks where the words that
+    # it replaces do.
     place_ratio: float = 0.0
-    self_ratio: float = 0.0
+    # Layers with more tokens at the model's native size are left alone, at every size the same ones
+    # (`VideoUNet.level_within`); None: no limit. The papers count at 512x512.
+    cross_max_tokens: int | None = None
+
+    # Self-attention injection: from and to when, and into which self-attention.
     self_start: float = 0.0
+    self_ratio: float = 0.0
     self_target: str = "spatial"
-    self_max_tokens: int = 1024
+    self_max_tokens: int | None = 1024
+    # Where the source's word map is above this part of its maximum, queries keep the edit's self-attention (from the
+    # second step on, where the source is reconstructed); None injects everywhere.
     self_blend_threshold: float | None = None
+
+    # Local blend: the part of a word map's maximum above which the edit shows, 0..1, None turns it off; that of the
+    # words it spares; from and to when; whose maps, of the "source", the "edit" or "both", grown by so many cells and
+    # averaged over so many frames on either side.
     blend_threshold: float | None = None
     subtract_threshold: float = 0.3
     blend_start: float = 0.0
@@ -71,7 +88,16 @@ class Method:
     mask_neighbours: int = 0
 
     def __post_init__(self):
-        for name in ("start", "cross_ratio", "place_ratio", "self_ratio", "self_start", "blend_start", "blend_end"):
+        for name in (
+            "start",
+            "cross_start",
+            "cross_ratio",
+            "place_ratio",
+            "self_start",
+            "self_ratio",
+            "blend_start",
+            "blend_end",
+        ):
             check_number(name, getattr(self, name), 0, 1)
         for name in ("guidance_scale", "image_guidance_scale"):
             if getattr(self, name) is not None:
@@ -79,12 +105,6 @@ class Method:
         for name in ("mask_grow", "mask_neighbours", "self_max_tokens", "cross_max_tokens"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)
-        for start, end, acts in (("self_start", "self_ratio", self.self_ratio > 0), ("blend_start", "blend_end", True)):
-            if acts and getattr(self, start) > getattr(self, end):
-                raise LiveError(
-                    f"{start}: {getattr(self, start)} comes after {end}, {getattr(self, end)}; give a start that is no"
-                    " greater"
-                )
         for name in ("blend_threshold", "subtract_threshold", "self_blend_threshold"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise LiveError(f"{name}: {getattr(self, name)} is outside 0 to 1 (both excluded); the papers use 0.3")
@@ -95,22 +115,48 @@ class Method:
             ("mask_from", MASKS),
             ("edit_latent_prompt", SEATS),
             ("unconditional_latent_prompt", SEATS),
+            ("inversion_prompt", INVERSION_PROMPTS),
         ):
             if getattr(self, name) not in choices:
                 raise LiveError(f"{name}: {getattr(self, name)!r}; choose {', '.join(choices)}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """LiveError for settings that contradict each other. A window whose ratio is 0 is off, whatever its start."""
+        windows = (
+            ("cross_start", "cross_ratio", self.cross_ratio > 0),
+            ("self_start", "self_ratio", self.self_ratio > 0),
+            ("blend_start", "blend_end", True),
+        )
+        for start, end, acts in windows:
+            if acts and getattr(self, start) > getattr(self, end):
+                raise LiveError(
+                    f"{start}: {getattr(self, start)} comes after {end}, {getattr(self, end)}; give a start that is no"
+                    " greater"
+                )
         if self.self_ratio > 0 and self.self_target != "spatial" and not self.frame_plan.temporal:
             raise LiveError(
                 f"self_target: {self.self_target!r}, but the method's frame plan leaves temporal attention out; choose"
                 " 'spatial'"
             )
+        if self.source == "inversion" and (self.inverted_under != self.frame_plan or self.inversion_prompt != "clip"):
+            raise LiveError(
+                f"source: {self.source!r}, but the clip would be inverted under other frames or another prompt than the"
+                " edit's source has; choose 'reconstruction', or invert under the edit's frames and the clip's prompt"
+            )
+
+    @property
+    def inverted_under(self) -> FramePlan:
+        return self.inversion_frame_plan or self.frame_plan
+
+    @property
+    def inverted_for(self) -> tuple:
+        """What an inversion depends on of the method it is for."""
+        return self.frame_plan, self.inverted_under, self.inversion_prompt, self.latent_prompt, self.source
 
     def sees_as(self, other: Method) -> bool:
-        """Whether an inversion for `other` serves this method: the same frames, latent prompt and source."""
-        return (self.frame_plan, self.latent_prompt, self.source) == (
-            other.frame_plan,
-            other.latent_prompt,
-            other.source,
-        )
+        """Whether an inversion for `other` serves this method."""
+        return self.inverted_for == other.inverted_for
 
     def first_step(self, steps: int) -> int:
         return int(self.start * steps)
@@ -127,7 +173,12 @@ class Method:
         return range(int(self.blend_start * steps), steps if self.blend_end == 1 else int(self.blend_end * steps) - 1)
 
 
-# Papers 000 and 001, section 4; thresholds from prompt-to-prompt.
+# LIVE (Electronics 2024, sections 3.3, 3.4 and 4). Where it contradicts itself or its preprint ("Image-driven video
+# editing with latent diffusion models"), or says nothing: eq. 6 has the learned word's attention M* in the early steps
+# and the source's M later, while the text and prompt-to-prompt, which it follows, inject the source's early, as here;
+# "latent prompts are given noise" (3.2) is read with the preprint as the video's latents, the latent prompt itself
+# stays clean; the clip is inverted under its own prompt with the trained latent prompt; the threshold of local blend is
+# prompt-to-prompt's; group norm is Tune-A-Video's, over the clip's frames without the latent prompt.
 LIVE = Method(
     "live",
     FramePlan(("latent_prompt", "first", "previous")),
@@ -138,9 +189,13 @@ LIVE = Method(
     self_ratio=0.3,
     blend_threshold=0.3,
 )
-# Tune-A-Video from inverted noise, nothing injected: the baseline LIVE's papers compare with.
-TAV_DDIM = Method("tav-ddim", FramePlan(("first", "previous")), guidance_scale=12.5)
-# Paper 003 and its published configurations: style, attribute, and shape (the last on a tuned model).
+# Tune-A-Video (Wu et al. 2023) from noise inverted under the empty prompt, as its training script does, nothing
+# injected: the baseline that LIVE compares with.
+TAV_DDIM = Method("tav-ddim", FramePlan(("first", "previous")), inversion_prompt="empty", guidance_scale=12.5)
+# FateZero (Qi et al. 2023). Its nine published configurations for attributes and, but for one, seven for styles read
+# the middle frame, in layers of 640 (some 1280) of 1280 channels and more; self-attention comes from the inversion
+# everywhere (blend_th 2), cross- and self-attention mostly for 0.5 to 0.9 of the steps, attributes by "replace" or
+# "refine". A row has one of these settings; words are made stronger there (10 for a style's).
 _FATEZERO: dict[str, Any] = {"guidance_scale": 7.5, "source": "inversion", "cross_max_tokens": 1024}
 FATEZERO_STYLE = Method(
     "fatezero-style",
@@ -157,23 +212,25 @@ FATEZERO_ATTRIBUTE = Method(
     word_edit="replace",
     cross_ratio=0.7,
     self_ratio=0.7,
-    self_blend_threshold=0.3,
 )
+# Shapes, on a model tuned to the clip: the published "jeep to Porsche". Every layer reads the previous and the first
+# frame, and latents are not blended; where a graph blends them (blend_threshold), it is from step 10 to 40 of 50, as
+# FateZero's one configuration that does.
 FATEZERO_SHAPE = Method(
     "fatezero-shape",
-    FramePlan(("previous", "first"), min_width=0.5),
+    FramePlan(("previous", "first")),
     **_FATEZERO,
     word_edit="replace",
     cross_ratio=0.5,
     self_ratio=0.5,
     self_blend_threshold=0.3,
-    blend_threshold=0.3,
     blend_start=0.2,
     blend_end=0.8,
 )
-# Paper 002: inverted background latents outside a mask that the words' own attention gives. Only its abstract is known
-# here. With nothing injected the edit's own maps wander over the picture, so the mask is the source words'. A quarter
-# of the steps is skipped, as in blended latent diffusion's script (Avrahami et al. 2023).
+# "Blended Latent Diffusion under Attention Control for Real-World Video Editing" (Liu, Wu and Xie): inverted background
+# latents outside a mask that the words' own attention gives. Only its abstract is known here. With nothing injected the
+# edit's own maps wander over the picture, so the mask is the source words'. A quarter of the steps is skipped, as in
+# blended latent diffusion's script (Avrahami et al. 2023).
 BLENDED_LATENT = Method(
     "blended-latent",
     FramePlan(("first", "previous")),
@@ -183,7 +240,9 @@ BLENDED_LATENT = Method(
     blend_threshold=0.3,
     mask_from="source",
 )
-# Prompt-to-prompt frame by frame (Hertz et al. 2022; values of its notebooks); one picture is a clip of one frame.
+# Prompt-to-prompt frame by frame (Hertz et al. 2022); one picture is a clip of one frame. All values are those of its
+# Stable Diffusion notebook; that of null-text inversion injects self-attention up to 32x32 tokens and blends from 0.2
+# of the steps on.
 PROMPT_TO_PROMPT = Method(
     "prompt-to-prompt",
     ALONE,
@@ -193,10 +252,9 @@ PROMPT_TO_PROMPT = Method(
     self_ratio=0.4,
     self_max_tokens=256,
     blend_threshold=0.3,
-    blend_start=0.2,
 )
-# Video-P2P (Liu et al. 2023): full with null text, fast without. Its self-attention injection acts on temporal
-# attention.
+# Video-P2P (Liu et al. 2023), on a tuned model: full with null text, fast without. Its self-attention injection acts on
+# temporal attention: its code meets attention layers by their class, and spatial ones are of another.
 VIDEO_P2P = Method(
     "video-p2p",
     FramePlan(("first",)),
@@ -209,11 +267,24 @@ VIDEO_P2P = Method(
     blend_threshold=0.3,
     blend_start=0.2,
 )
-# vid2vid-zero (Wang et al. 2023): every frame sees every frame. Its own ratios are not known here; prompt-to-prompt's
-# stand in.
+# vid2vid-zero (Wang et al. 2023): every frame reads every frame in three layers, the first and the previous one
+# elsewhere. The clip is inverted under the empty prompt, and its null text found in one inner step, by attention frame
+# by frame. Ratios of its script for "refine"; for "replace" it has 0.8 of cross-attention. Differs here: null text acts
+# in all steps, as in prompt-to-prompt, while its configurations leave it out of the first half; and self-attention is
+# injected, as its script asks, while its code, which looks for another class of layer, never does.
 VID2VID_ZERO = Method(
-    "vid2vid-zero", FramePlan(("all",)), guidance_scale=7.5, word_edit="refine", cross_ratio=0.8, self_ratio=0.4
+    "vid2vid-zero",
+    FramePlan(
+        ("first", "previous"), dense_blocks=("down_blocks.0.attentions.0", "mid_block", "up_blocks.1.attentions.0")
+    ),
+    inversion_frame_plan=FramePlan(("self",)),
+    inversion_prompt="empty",
+    guidance_scale=7.5,
+    word_edit="refine",
+    cross_ratio=0.4,
+    self_ratio=0.4,
 )
+# Stable Diffusion frame by frame from inverted noise, nothing injected: no published method, what all others add to.
 DDIM = Method("ddim", ALONE, guidance_scale=7.5)
 
 METHODS = {

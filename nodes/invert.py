@@ -17,8 +17,8 @@ class Invert(Node):
             display_name="Invert Video (DDIM)",
             category="LIVE",
             description=(
-                "Find the noise that the clip comes from, by DDIM inversion under its own prompt, and say how the edit"
-                " gets the clip's attention."
+                "Find the noise that the clip comes from, by DDIM inversion, and say how the edit gets the clip's"
+                " attention."
             ),
             search_aliases=["ddim inversion", "unsample", "attention store"],
             inputs=[

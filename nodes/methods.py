@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from ..live_core.frames import NORMS, SLOTS
 from ..live_core.methods import (
+    INVERSION_PROMPTS,
     MASKS,
     METHODS,
     PROMPT_TO_PROMPT,
@@ -24,6 +25,7 @@ CUSTOM = "custom"
 SHOWN = {
     "live": (
         "cross_ratio",
+        "cross_start",
         "place_ratio",
         "self_ratio",
         "blend_threshold",
@@ -33,13 +35,21 @@ SHOWN = {
         "unconditional_latent_prompt",
         "image_guidance_scale",
     ),
-    "fatezero-style": ("cross_ratio", "self_ratio", "self_start", "word_edit"),
-    "fatezero-attribute": ("cross_ratio", "self_ratio", "self_blend_threshold", "word_edit"),
-    "fatezero-shape": ("cross_ratio", "self_ratio", "self_blend_threshold", "blend_threshold", "word_edit"),
+    "fatezero-style": ("cross_ratio", "cross_start", "self_ratio", "self_start", "word_edit"),
+    "fatezero-attribute": ("cross_ratio", "cross_start", "self_ratio", "self_blend_threshold", "word_edit"),
+    "fatezero-shape": (
+        "cross_ratio",
+        "cross_start",
+        "self_ratio",
+        "self_blend_threshold",
+        "blend_threshold",
+        "word_edit",
+    ),
     "blended-latent": ("start", "blend_threshold", "blend_start", "mask_from", "mask_grow", "mask_neighbours"),
     "prompt-to-prompt": (
         "word_edit",
         "cross_ratio",
+        "cross_start",
         "place_ratio",
         "self_ratio",
         "blend_threshold",
@@ -49,6 +59,7 @@ SHOWN = {
     "video-p2p": (
         "word_edit",
         "cross_ratio",
+        "cross_start",
         "place_ratio",
         "self_ratio",
         "self_target",
@@ -56,9 +67,11 @@ SHOWN = {
         "blend_start",
         "decoupled_guidance",
     ),
-    "vid2vid-zero": ("word_edit", "cross_ratio", "self_ratio", "decoupled_guidance"),
+    "vid2vid-zero": ("word_edit", "cross_ratio", "cross_start", "self_ratio", "decoupled_guidance"),
 }
 ADVANCED = {
+    "cross_start",
+    "inversion_prompt",
     "self_start",
     "self_target",
     "blend_start",
@@ -69,7 +82,7 @@ ADVANCED = {
     "mask_grow",
     "mask_neighbours",
 }
-ADDED: set[str] = set()  # fields that 0.1 had no input for
+ADDED = {"cross_start", "inversion_prompt"}  # fields that 0.1 had no input for
 ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_threshold", "cross_max_tokens"}
 
 _PART = (io.Float.Input, {"min": 0.0, "max": 1.0, "step": 0.01})
@@ -132,6 +145,11 @@ FIELDS = {
         ),
     ),
     "cross_ratio": (_PART, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."),
+    "cross_start": (_PART, "Part of the steps before cross-attention starts to come from the clip."),
+    "inversion_prompt": (
+        _choice(INVERSION_PROMPTS),
+        "What the clip is inverted under: its own prompt, or the empty one, as in Tune-A-Video.",
+    ),
     "cross_max_tokens": (
         _TOKENS,
         f"Layers with more tokens {_NATIVE} keep their cross-attention. 0: all take the clip's.",
@@ -287,14 +305,34 @@ class MethodFrames(Node):
                         " the picture model, frame by frame."
                     ),
                 ),
+                *fields("inversion_prompt"),
+                io.String.Input(
+                    "inversion_frame_plan",
+                    default="",
+                    advanced=True,
+                    **LATER,
+                    tooltip=(
+                        "Slots that the clip is inverted with, where they are others than the edit's. Empty: the"
+                        " edit's."
+                    ),
+                ),
             ],
             outputs=[MethodRow.Output(display_name="method")],
         )
 
     @classmethod
     def execute(
-        cls, frame_plan, min_width, norm_latent_prompt, norm="clip", temporal_attention=True, **settings
+        cls,
+        frame_plan,
+        min_width,
+        norm_latent_prompt,
+        norm="clip",
+        temporal_attention=True,
+        inversion_frame_plan="",
+        **settings,
     ) -> io.NodeOutput:
+        from dataclasses import replace
+
         from ..live_core import LiveError
         from ..live_core.frames import FramePlan
         from ..live_core.phrases import split_phrases
@@ -305,7 +343,14 @@ class MethodFrames(Node):
         plan = FramePlan(
             tuple(split_phrases(frame_plan, "frame plan")), min_width, norm=norm, temporal=temporal_attention
         )
-        return io.NodeOutput(_changed(Method(CUSTOM, plan, latent_prompt="latent_prompt" in plan.slots), settings))
+        inverted = tuple(split_phrases(inversion_frame_plan, "inversion frame plan"))
+        row = Method(
+            CUSTOM,
+            plan,
+            latent_prompt="latent_prompt" in plan.slots,
+            inversion_frame_plan=replace(plan, slots=inverted) if inverted else None,
+        )
+        return io.NodeOutput(_changed(row, settings))
 
 
 class _Step(Node):
@@ -336,7 +381,7 @@ class MethodWords(_Step):
         "Method: Inject Words",
         "Let words take their cross-attention from the clip.",
     )
-    NAMES = ("word_edit", "cross_ratio", "place_ratio", "cross_max_tokens")
+    NAMES = ("word_edit", "cross_ratio", "cross_start", "place_ratio", "cross_max_tokens")
 
 
 class MethodSelf(_Step):

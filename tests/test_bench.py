@@ -111,7 +111,7 @@ def test_a_key_names_the_settings_and_not_the_variant():
         SHIPPED.key("model", 26),
         replace(SHIPPED, blur=9.0).key("model", 25),
         replace(SHIPPED, dilation=9).key("model", 25),
-        replace(SHIPPED, null_text=True).key("model", 25),
+        replace(SHIPPED, null_text=5).key("model", 25),
         replace(SHIPPED, pasted=False).key("model", 25),
         replace(SHIPPED, edge_radius=99).key("model", 25),
         replace(SHIPPED, gives_back=True).key("model", 25),

@@ -281,6 +281,11 @@ def test_placing_beyond_injection_is_noted():
         for place, cross in ((0.6, 0.4), (0.4, 0.4)):
             word_edits(Method("m", ("self",), cross_ratio=cross, place_ratio=place), prompt, prompt, Edit(BALL), 4)
     assert len(notes) == 1 and "place ratio: 0.6 is above the cross ratio, 0.4" in notes[0]
+    with gathered() as notes:
+        for start in (0.3, 0.2):
+            method = Method("m", ("self",), cross_start=start, cross_ratio=0.6, place_ratio=0.3)
+            word_edits(method, prompt, prompt, Edit(BALL), 10)
+    assert len(notes) == 1 and "place ratio: 0.3 ends before words are injected, from 0.3 of the steps on" in notes[0]
 
 
 @pytest.mark.parametrize(

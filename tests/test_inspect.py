@@ -202,7 +202,8 @@ def test_methods_without_a_source_have_the_edit_s_side(demo_model, clip):
         and not any(records.masks.values())
         and whole(show_words(records, torch.zeros(3, 128, 128, 3)))[0].shape == (7, 3, 128, 128, 3)
     )
-    attribute = edit(demo_model, invert(demo_model, clip, CASE.prompt, FATEZERO_ATTRIBUTE, 2), CHANGE).records
+    masked = replace(FATEZERO_ATTRIBUTE, self_blend_threshold=0.3)
+    attribute = edit(demo_model, invert(demo_model, clip, CASE.prompt, masked, 2), CHANGE).records
     assert attribute.source is not None and attribute.masks[FUSION] and not attribute.masks[LOCAL_BLEND]
 
 

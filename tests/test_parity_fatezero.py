@@ -20,9 +20,9 @@ pytestmark = needed
 
 def test_fatezero_s_frame_settings():
     entry, data = case("fatezero_spatiotemporal")
-    slots = {-1: "previous", "first": "first", "mid": "middle"}
+    slots = {"first": "first", "mid": "middle", "middle": "middle", "last": "last"}
     for run in entry["options"]["runs"]:
-        frame_plan = FramePlan(tuple(slots[i] for i in run["SparseCausalAttention_index"]))
+        frame_plan = FramePlan(tuple(slots[i] if i in slots else f"{i:+d}" for i in run["SparseCausalAttention_index"]))
         assert frame_plan.sources(run["clip_length"], False) == run["key_value_frames_per_query_frame"]
         plan = AttentionPlan(frame_plan, streams=run["batch"], frames=run["clip_length"])
         ours = attend(
@@ -50,13 +50,13 @@ def fatezero(run: dict, read, **more) -> tuple[Method, list[tuple[torch.Tensor, 
     """A run's settings as our method, and its token edit at every step."""
     source, edit = map(read, run["prompts"])
     (start, ratio), windows = windows_of(run["cross_replace_steps"])
-    assert start == 0
     self_start, self_end = (
         run["self_replace_steps"] if isinstance(run["self_replace_steps"], list) else (0.0, run["self_replace_steps"])
     )
     method = replace(
         FATEZERO_SHAPE,
         word_edit="replace" if run["is_replace_controller"] else "refine",
+        cross_start=start,
         cross_ratio=ratio,
         self_start=self_start,
         self_ratio=self_end,

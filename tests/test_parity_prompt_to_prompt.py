@@ -191,9 +191,14 @@ def controller(run: dict, source: Prompt, edit: Prompt) -> list[tuple[torch.Tens
         weights=tuple(zip(equalizer["words"], equalizer["values"], strict=True)),
         windows=tuple(windows.items()),
     )
-    assert start == 0
     return word_edits(
-        Method("run", ALONE, cross_ratio=ratio, word_edit="refine" if "refine" in run["controller"] else "replace"),
+        Method(
+            "run",
+            ALONE,
+            cross_start=start,
+            cross_ratio=ratio,
+            word_edit="refine" if "refine" in run["controller"] else "replace",
+        ),
         source,
         edit,
         change,

@@ -100,11 +100,10 @@ def test_injected_attention_is_recorded_as_it_acted(demo_model, clip, taps):
 
 
 def test_masks_are_those_that_were_used(demo_model, clip):
-    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, 10)
-    records = edit(demo_model, inversion, CHANGE).records
-    assert set(records.masks[LOCAL_BLEND]) == set(FATEZERO_SHAPE.blend_steps(10)) and set(records.masks[FUSION]) == set(
-        FATEZERO_SHAPE.self_steps(10)
-    )
+    method = replace(FATEZERO_SHAPE, blend_threshold=0.3)
+    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, 10), CHANGE).records
+    assert set(records.masks[LOCAL_BLEND]) == set(method.blend_steps(10))
+    assert set(records.masks[FUSION]) == set(method.self_steps(10))
     for step, mask in records.masks[FUSION].items():
         expected = word_mask(records.source.words[step].float(), [2, 3], (16, 16), (16, 16), MaskRule(0.3))
         assert (mask.float() - expected).abs().mean() < 5e-3  # half precision at the threshold

@@ -36,7 +36,7 @@ from live_core.tuning import TuneSettings, tune
 
 from .cases import FRESH, KINDS, SEEDS, all_cases, make
 from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
-from .rows import NULL_TEXT_STEPS, UNEDITED, Rows, add_arguments, key_of, weights_of
+from .rows import UNEDITED, Rows, add_arguments, key_of, weights_of
 from .variants import SHIPPED, VARIANTS, Variant
 
 CEILING = "ceiling"
@@ -107,7 +107,7 @@ class Bench:
     def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
         model, _ = self.tuned(tuning)
         return self._once(
-            ("invert", tuning, method.frame_plan, method.latent_prompt),
+            ("invert", tuning, method.inverted_for),
             lambda: invert(model, self.latents, self.case.prompt, method, self.steps),
         )
 
@@ -117,7 +117,7 @@ class Bench:
 
         def make():
             start = (
-                find_null_text(model, inversion, variant.method.guidance_scale, NULL_TEXT_STEPS)
+                find_null_text(model, inversion, variant.method.guidance_scale, variant.null_text)
                 if variant.null_text
                 else inversion
             )

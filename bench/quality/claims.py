@@ -53,6 +53,32 @@ OLD = (
         ("prompt-to-prompt", "ddim"),
         "older arithmetic: group norm pooled over the clip's frames, now each frame is the picture model's alone",
     ),
+    Old(
+        "words",
+        ("fatezero", "fatezero, guidance 7.5"),
+        "older settings: changed words' places kept their own self-attention, now, as published, none does",
+    ),
+    Old(
+        "words",
+        ("fatezero-shape", "fatezero-shape+tuned"),
+        "older settings: narrow layers saw their own frame alone, and latents were blended; now, as published, neither",
+    ),
+    Old(
+        "words",
+        ("prompt-to-prompt", "video-p2p+null", "vid2vid-zero+null", "video-p2p+tuned+null"),
+        "older settings or null text: now those of one notebook each, and null text stops after a step, not before it",
+    ),
+    Old(
+        "words",
+        ("vid2vid-zero+null", "tav-ddim", "tav-ddim+tuned"),
+        "older settings: inverted under the clip's prompt, now under the empty one; vid2vid-zero saw all frames in"
+        " all layers",
+    ),
+    Old(
+        "photos",
+        ("tav-ddim-ti",),
+        "older settings: inverted under the clip's prompt, now, as its authors do, under the empty one",
+    ),
 )
 
 

@@ -17,7 +17,7 @@ from demo.frames import side_by_side
 from live_core.pretrained import LiveModel, fingerprint_of
 
 UNEDITED = "unedited"
-NULL_TEXT_STEPS = 5  # at most so many for each DDIM step; the notebooks have 10
+NULL_TEXT_STEPS = 5  # at most so many for each DDIM step; the notebooks have 10, vid2vid-zero 1
 Run = Callable[[str], tuple[dict[str, float], np.ndarray]]
 
 

@@ -60,13 +60,13 @@ TUNE = NODES["LIVE_Tune"]
 
 @dataclass(frozen=True)
 class System:
-    """`method`: published settings, but for guidance. `tuned`: on a model tuned to the clip. `null_text`: with null
-    text.
+    """`method`: published settings, but for guidance. `tuned`: on a model tuned to the clip. `null_text`: at most so
+    many steps of null text for each DDIM step, 0 for none.
     """
 
     method: Method
     tuned: bool = False
-    null_text: bool = False
+    null_text: int = 0
 
 
 SYSTEMS = {
@@ -78,12 +78,12 @@ SYSTEMS = {
         "blended-latent": System(BLENDED_LATENT),
         "prompt-to-prompt": System(PROMPT_TO_PROMPT),
         "video-p2p-fast": System(VIDEO_P2P),
-        "video-p2p+null": System(VIDEO_P2P, null_text=True),
-        "vid2vid-zero+null": System(VID2VID_ZERO, null_text=True),
+        "video-p2p+null": System(VIDEO_P2P, null_text=NULL_TEXT_STEPS),
+        "vid2vid-zero+null": System(VID2VID_ZERO, null_text=1),
         "tav-ddim": System(TAV_DDIM),
         "ddim": System(DDIM),
         "fatezero-shape+tuned": System(FATEZERO_SHAPE, tuned=True),
-        "video-p2p+tuned+null": System(VIDEO_P2P, tuned=True, null_text=True),
+        "video-p2p+tuned+null": System(VIDEO_P2P, tuned=True, null_text=NULL_TEXT_STEPS),
         "tav-ddim+tuned": System(TAV_DDIM, tuned=True),
     }.items()
 } | {"fatezero, guidance 7.5": System(FATEZERO_ATTRIBUTE)}
@@ -187,7 +187,7 @@ def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict
         model = model.with_tuning(tune(model, latents, case.clip.caption, (), settings))
     inversion = invert(model, latents, case.clip.caption, method, steps)
     if chosen.null_text:
-        inversion = find_null_text(model, inversion, method.guidance_scale, NULL_TEXT_STEPS)
+        inversion = find_null_text(model, inversion, method.guidance_scale, chosen.null_text)
     result = edit(model, inversion, Edit(case.prompt, source_words=case.edited_words), method)
     pictures = model.decode_frames(result.latents)
     frames = to_frames(composite(clip, pictures, soften(result.mask, **COMPOSITE)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from live_core.methods import FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM, VID2VID_ZERO, VIDEO_P2P, Method
 from live_core.tuning import TuneSettings
 
-from .rows import key_of
+from .rows import NULL_TEXT_STEPS, key_of
 
 WORKFLOW = json.loads(
     (Path(__file__).resolve().parents[2] / "workflows" / "api" / "live_image_driven_edit.json").read_text()
@@ -23,16 +23,18 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 
 @dataclass(frozen=True)
 class Variant:
-    """`null_text`: null-text inversion before the edit. `pasted`: over the clip's own pixels, through the mask that the
-    edit found, brought to the edges within `edge_radius`, grown and blurred; with `gives_back`, only where the edit
-    changed something (`live_core.refining`). `claim`: what the papers say of it, or what is asked."""
+    """`null_text`: at most so many steps of null-text inversion for each DDIM step, 0 for none. `pasted`: over the
+    clip's own pixels, through the mask that the edit found, brought to the edges within `edge_radius`, grown and
+    blurred; with `gives_back`, only where the edit changed something (`live_core.refining`). `claim`: what the papers
+    say of it, or what is asked.
+    """
 
     name: str
     tuning: TuneSettings
     method: Method
     blur: float
     dilation: int
-    null_text: bool = False
+    null_text: int = 0
     pasted: bool = True
     edge_radius: int = 0
     gives_back: bool = False
@@ -47,7 +49,7 @@ class Variant:
             replace(self.method, name=""),
             self.blur,
             self.dilation,
-            *(["null text"] if self.null_text else []),
+            *(["null text", self.null_text] if self.null_text else []),
             *([] if self.pasted else ["not pasted"]),
             *(["edges", self.edge_radius] if self.edge_radius else []),
             *(["gives back"] if self.gives_back else []),
@@ -95,7 +97,7 @@ def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Varian
     )
 
 
-def _baseline(name: str, method: Method, claim: str, tuned: bool = False, null_text: bool = True) -> Variant:
+def _baseline(name: str, method: Method, claim: str, tuned: bool = False, null_text: int = NULL_TEXT_STEPS) -> Variant:
     """A method of the literature with the photo learned by textual inversion as ours is, and nothing pasted. `tuned`:
     on a model tuned to the clip. The guidance is ours, since the published 7.5 burns the demo model's colours; a
     placeholder has no partner in the clip's prompt, so words are refined."""
@@ -132,9 +134,9 @@ VARIANTS = {
             FATEZERO_SHAPE,
             "baseline: FateZero for shapes on a tuned model, textual inversion",
             tuned=True,
-            null_text=False,
+            null_text=0,
         ),
-        _baseline("vid2vid-zero-ti", VID2VID_ZERO, "baseline: vid2vid-zero, null text, textual inversion"),
+        _baseline("vid2vid-zero-ti", VID2VID_ZERO, "baseline: vid2vid-zero, null text, textual inversion", null_text=1),
         _baseline(
             "prompt-to-prompt-ti",
             PROMPT_TO_PROMPT,
@@ -229,7 +231,10 @@ VARIANTS = {
         ),
         _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
         replace(
-            SHIPPED, name="null-text", null_text=True, claim="null-text inversion under LIVE, which no paper tried"
+            SHIPPED,
+            name="null-text",
+            null_text=NULL_TEXT_STEPS,
+            claim="null-text inversion under LIVE, which no paper tried",
         ),
         replace(
             SHIPPED,

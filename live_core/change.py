@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from . import LiveError
 from .alignment import changed_words, only_appended, unchanged
 from .checks import check_number
@@ -100,6 +102,19 @@ class Asked:
         )
         return in_source, in_edit
 
+    def note_unsought(self, method: Method, sought: tuple[list[int], list[int]]) -> None:
+        """Notes on words that were named for masks, of which the method, as it is set, reads none: `sought` is what
+        masks look for."""
+        spared = method.blend_threshold is not None
+        for name, words, is_read in (
+            ("source words", self.change.source_words, bool(sought[0])),
+            ("edit words", self.change.edit_words, bool(sought[1])),
+            ("subtract words", self.change.subtract_words, spared),
+        ):
+            if words.strip() and not is_read:
+                remedy = "take the mask from 'both'" if spared else "set blend threshold above 0"
+                note(f"{name}: {words!r}, but no mask of {method.name!r} reads them; {remedy}, or leave them out")
+
 
 def asked_of(model: LiveModel, source_prompt: str, change: Edit, concepts: tuple[Concept, ...] = ()) -> Asked:
     """Read both prompts. LiveError for a phrase that is not in its prompt, whether the method reads it or not, for a
@@ -154,6 +169,21 @@ def words_of(prompt: Prompt, phrase: str, name: str) -> list[int]:
     return [word for words in prompt.occurrences(phrase) for word in words]
 
 
+def note_idle(edit: Prompt, change: Edit, opened: torch.Tensor) -> None:
+    """Notes on words of a change that no step's injection reaches, `opened` (steps, L) being 1 where one does."""
+    asked = [
+        *(("word weights", word) for word, weight in change.weights if weight != 1),
+        *(("word windows", word) for word, (start, end) in change.windows if start < end),
+        *(("keep words", word) for word in split_phrases(change.keep_words or "", "keep words")),
+    ]
+    for name, word in asked:
+        if not opened[:, edit.find(word)].any():
+            note(
+                f"{name}: {word!r} acts while its attention is injected, which is at none of the {len(opened)} steps;"
+                " raise the cross ratio, widen the word's window, or take more steps"
+            )
+
+
 def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[TokenEdit | None]:
     """See `Asked.token_edits`."""
     if change.keep_words is not None and method.word_edit != "swap":
@@ -173,6 +203,7 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
         )
     default = (method.cross_start, method.cross_ratio) if method.cross_ratio > 0 else (0.0, 0.0)
     opened = word_windows(edit, steps, default, change.windows)
+    note_idle(edit, change, opened)
     if not opened.any():
         return [None] * steps
     token_edit = {

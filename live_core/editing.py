@@ -82,6 +82,8 @@ def edit(
         rows=(target,) if source.row is None else (target, source.row),
     )
     sought = words_to_find(asked, method, given, total)
+    asked.note_unsought(method, sought)
+    note_no_blend(method, blends, first, total)
     finder = Finder(
         method,
         lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]),
@@ -129,6 +131,15 @@ def edit(
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
 
 
+def note_no_blend(method: Method, blends: bool, first: int, total: int) -> None:
+    """Note a mask, found or given, that acts after none of the steps from `first` on."""
+    if blends and not any(step >= first for step in method.blend_steps(total)):
+        note(
+            f"blend start, blend end: {method.blend_start:g} to {method.blend_end:g} holds none of the {total - first}"
+            " steps, so no mask keeps the clip; widen it, or take more steps"
+        )
+
+
 def note_extremes(mask: torch.Tensor, spares: bool) -> None:
     """Note a mask that keeps all of the clip, or, where it `spares` some by what was asked, next to nothing."""
     if not mask.any():
@@ -167,6 +178,11 @@ def edit_streams(
     )
     if photo is not None:
         check_reference(photo, x)
+    elif method.edit_latent_prompt == "reference":
+        note(
+            f"edit latent prompt: 'reference', but {asked.edit.text!r} names no photo, or the method has no latent"
+            " prompt, so the trained one stays; choose 'trained', or put a photo's placeholder into the edit prompt"
+        )
     seats = {"trained": seat, "reference": seat if photo is None else photo.reference[0].to(x)}
     null = None if method.decoupled_guidance else inversion.null_text
     negative = asked.change.negative_prompt.strip()

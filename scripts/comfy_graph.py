@@ -5,6 +5,7 @@ values."""
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 DEMO = "LIVE_DemoClip"
@@ -24,6 +25,32 @@ ADDED = {
 
 def is_link(value) -> bool:
     return isinstance(value, list) and len(value) == 2
+
+
+def read_workflow(path: Path) -> tuple[dict, dict | None]:
+    """A workflow in API format, and the UI workflow beside it, if there is one."""
+
+    def read(file: Path) -> dict:
+        try:
+            return json.loads(file.read_text(encoding="utf-8-sig"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file}: not a JSON file ({error})") from error
+
+    workflow, twin = read(path), path.resolve().parent.parent / path.name
+    if isinstance(workflow, dict) and "nodes" in workflow:
+        raise ValueError(
+            f"{path}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)"
+        )
+    if not isinstance(workflow, dict) or any(
+        not isinstance(node, dict)
+        or not isinstance(node.get("class_type"), str)
+        or not isinstance(node.get("inputs"), dict)
+        or not isinstance(node.get("_meta", {}), dict)
+        for node in workflow.values()
+    ):
+        raise ValueError(f"{path}: this is no workflow in API format; export one with Export (API)")
+    ui = read(twin) if path.resolve().parent.name == "api" and twin.is_file() else None
+    return workflow, ui if ui and "nodes" in ui else None
 
 
 # ------------------------------------------------------------------------------------------------------------ values
@@ -105,7 +132,7 @@ def check_words(workflow: dict) -> None:
 
 
 def add(workflow: dict, taken: int, kind: str, title: str, **inputs) -> str:
-    node = str(max(taken, *(int(i) for i in workflow if i.isdigit())) + 1)
+    node = str(max([taken, *(int(i) for i in workflow if i.isdecimal())]) + 1)
     workflow[node] = {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
     return node
 

@@ -38,7 +38,7 @@ from pathlib import Path
 
 import aiohttp
 from comfy_client import Client, Server, text_of
-from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos
+from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos, read_workflow
 
 __all__ = ["Client", "Server", "override"]
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"}
@@ -61,29 +61,6 @@ class Run:
 
 
 # ------------------------------------------------------------------------------------------------------------ the graph
-def read_workflow(path: Path) -> tuple[dict, dict | None]:
-    """A workflow in API format, and the UI workflow beside it, if there is one."""
-
-    def read(file: Path) -> dict:
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file}: not a JSON file ({error})") from error
-
-    workflow, twin = read(path), path.resolve().parent.parent / path.name
-    if not isinstance(workflow, dict) or "nodes" in workflow:
-        raise ValueError(
-            f"{path}: this is a workflow in UI format; use its twin in workflows/api, or export with Export (API)"
-        )
-    if any(
-        not isinstance(node, dict) or "class_type" not in node or not isinstance(node.get("inputs"), dict)
-        for node in workflow.values()
-    ):
-        raise ValueError(f"{path}: this is no workflow in API format; export one with Export (API)")
-    ui = read(twin) if path.resolve().parent.name == "api" and twin.is_file() else None
-    return workflow, ui if ui and "nodes" in ui else None
-
-
 def set_values(workflow: dict, args) -> None:
     for flag, target, value in (
         ("--prompt", "Prompt.value", args.prompt),
@@ -241,6 +218,15 @@ def say_of(clip: Path | None):
     return say
 
 
+def graph_done(record: Path) -> str | None:
+    """The hash of what a folder's clip was done with; None where there is no whole record."""
+    try:
+        done = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+    return done.get("graph") if isinstance(done, dict) else None
+
+
 async def run_batch(workflow: dict, ui: dict | None, args) -> int:
     """Every clip of the folder, as many at a time as there are servers; done ones are left."""
     clips = sorted(path for path in args.clips.iterdir() if path.suffix.lower() in VIDEOS)
@@ -249,8 +235,7 @@ async def run_batch(workflow: dict, ui: dict | None, args) -> int:
     waiting, failed = [], 0
     for clip in clips:
         record = args.out / clip.name / RECORD
-        done = json.loads(record.read_text()) if record.is_file() else {}
-        if done.get("graph") != hash_of(workflow, [clip, *args.photo]):
+        if graph_done(record) != hash_of(workflow, [clip, *args.photo]):
             waiting.append(clip)
     say_of(None)(f"{len(waiting)} of {len(clips)} clips to do")
 
@@ -285,6 +270,25 @@ async def run_batch(workflow: dict, ui: dict | None, args) -> int:
     return int(failed > 0)
 
 
+def check_paths(args) -> None:
+    """ValueError for files that cannot be read and a folder that cannot be written, before anything is queued."""
+    for flag, files in (("--clip", [args.clip] if args.clip else []), ("--photo", args.photo)):
+        for file in files:
+            if not file.is_file():
+                raise ValueError(f"{flag}: {str(file)!r} is no file; give one")
+    if args.clips and not args.clips.is_dir():
+        raise ValueError(f"--clips: {str(args.clips)!r} is no folder; give one of videos")
+    if not args.timeout > 0:
+        raise ValueError(f"--timeout: {args.timeout:g}; give seconds above 0")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        draft = args.out / f".{secrets.token_hex(8)}.draft"
+        draft.touch(exist_ok=False)
+        draft.unlink()
+    except OSError as error:
+        raise ValueError(f"--out: {str(args.out)!r} cannot be written in ({error.strerror}); give a folder") from error
+
+
 async def _run(args) -> int:
     workflow, ui = read_workflow(args.workflow)
     args.shipped = copy.deepcopy(workflow)
@@ -292,6 +296,7 @@ async def _run(args) -> int:
     for url in args.server:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--server: {url!r}; write it with http:// or https://, such as http://127.0.0.1:8188")
+    check_paths(args)
     if args.clips and args.clip:
         raise ValueError("--clips: given with --clip; give one of them")
     check_places(workflow, args.clip or args.clips, args.photo)
@@ -338,6 +343,9 @@ def main() -> int:
     except (aiohttp.ClientConnectorError, aiohttp.WSServerHandshakeError):
         print(f"no ComfyUI answers at {' or '.join(args.server)}; start it or give --server", file=sys.stderr)
         return 3
+    except aiohttp.InvalidURL:
+        print(f"--server: {' or '.join(args.server)} is no address; write http://127.0.0.1:8188", file=sys.stderr)
+        return 2
     except (aiohttp.ClientError, ConnectionError) as error:
         print(f"{error}: {' or '.join(args.server)}", file=sys.stderr)
         return 3

@@ -130,6 +130,52 @@ def test_an_upload_over_the_server_s_limit(comfy, comfyui, tmp_path, graph):
     )
 
 
+# ------------------------------------------------------------------------------------------------------------ what is
+# given
+@pytest.mark.parametrize(
+    "arguments,says",
+    [
+        (["--clip", "absent.mp4"], "--clip: 'absent.mp4' is no file"),
+        (["--clip", "."], "--clip: '.' is no file"),
+        (["--photo", "absent.png"], "--photo: 'absent.png' is no file"),
+        (["--clips", "graph.json"], "--clips: 'graph.json' is no folder"),
+        (["--out", "graph.json"], "--out: 'graph.json' cannot be written in"),
+        (["--out", "/proc/nothing"], "--out: '/proc/nothing' cannot be written in"),
+        (["--timeout", "nan"], "--timeout: nan; give seconds above 0"),
+        (["--timeout", "-1"], "--timeout: -1; give"),
+        (["--server", "http://[::1"], "--server: http://[::1 is no address"),
+        (["--server", "http://127.0.0.1:99999"], "--server: http://127.0.0.1:99999 is no address"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_queued(tmp_path, graph, arguments, says):
+    done = client(graph(**fitting()), *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("text", ["[]", '{"1": {"class_type": "X", "inputs": {}, "_meta": null}}', '{"1": 7}', "7"])
+def test_files_that_are_no_workflows(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    done = client("a.json", "--prompt", "x", cwd=tmp_path)
+    assert done.returncode == 2 and "a.json: this is no workflow in API format" in done.stderr, done.stderr
+
+
+def test_ids_need_be_no_numbers_and_files_may_begin_with_a_mark(tmp_path, comfy):
+    """As other programs write them."""
+    import comfy_graph
+
+    nodes = {
+        "clip": {"class_type": "LIVE_DemoClip", "inputs": {"case": "ball-to-star"}},
+        "bind \u00b2": {"class_type": "LIVE_BindConcept", "inputs": {"photo": ["clip", 1], "images": ["clip", 0]}},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(nodes), encoding="utf-8-sig")
+    workflow, ui = comfy_graph.read_workflow(tmp_path / "a.json")
+    comfy_graph.put_clip(workflow, "my.mp4")
+    comfy_graph.put_photos(workflow, ["my.png"])
+    links = workflow["bind \u00b2"]["inputs"]
+    kinds = {name: workflow[link[0]]["class_type"] for name, link in links.items()}
+    assert ui is None and kinds == {"photo": "LoadImage", "images": "GetVideoComponents", "mask": "InvertMask"}
+
+
 # ------------------------------------------------------------------------------------------------------------ sound
 @pytest.mark.host
 @pytest.mark.parametrize(
@@ -211,4 +257,8 @@ def test_a_folder_of_clips(server, tmp_path, graph):
     assert done.returncode == 0 and [run["clip"] for run in told] == [str(folder / "1.mp4")]
     _, told = run("--set=LIVE_FitClip.frames=2")
     assert len(told) == 3
+    run()
+    for torn in ("{", "[]"):  # a record that was being written when the machine stopped
+        (out / "1.mp4" / "run.json").write_text(torn)
+        assert [run["clip"] for run in run()[1]] == [str(folder / "1.mp4")]
     assert client(graph(**fitting()), "--clips", tmp_path / "out", server=server).returncode == 2

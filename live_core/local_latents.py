@@ -28,14 +28,16 @@ ORIGINS = ("inverted", "noised")
 class Local:
     """`mask` (f or 1, H, W), 0..1, at pixel size: it is grown by `grow` pixels and blurred with a sigma of `feather`.
 
-    `boundary`, with r rising from 1/N to 1 over the N steps and m the mask: "rising" gives the edit the weight m r, the
-    paper's progressive boundary integration, 0 to 1 inside; "reversed" ``1 - (1 - m) r``, so that inside is the edit's
-    from the first step on and the clip grows outside; "none" m at every step. All end at m. `origin`: the clip's
-    latents at each step, "inverted" by DDIM (the paper) or "noised" with the noise that the edit starts from.
+    `boundary`, with r rising from 1/N to 1 over the N steps and m the mask: "rising" gives the edit the weight m r, as
+    the paper's text has it; "reversed" ``1 - (1 - m) r``, so that inside all is the edit's from the first step on, and
+    outside the clip comes in; "none" m at every step. All end at m. Read literally the first is mostly the clip while
+    shapes and colours are made, and then the edit is lost; but without a boundary, its appendix says, results look like
+    the clip, so the reverse may be what was meant. `origin`: the clip's latents at each step, "inverted" by DDIM (the
+    paper) or "noised" with the noise that the edit starts from.
     """
 
     mask: torch.Tensor
-    boundary: str = "rising"
+    boundary: str = "reversed"
     origin: str = "inverted"
     grow: int = 0
     feather: float = 0.0

@@ -191,12 +191,12 @@ class AdaptLatents(Node):
                 ),
                 io.Combo.Input(
                     "boundary",
-                    options=["rising", "reversed", "none"],
-                    default="rising",
+                    options=["reversed", "rising", "none"],
+                    default="reversed",
                     tooltip=(
-                        "rising: inside the mask the edit's weight rises from 0 to 1 over the steps, as in the paper."
-                        " reversed: inside it is 1 from the start, and the clip comes in outside. none: the mask at"
-                        " every step."
+                        "reversed: inside the mask all is the edit's from the start, and outside the clip comes in over"
+                        " the steps. rising: inside the edit's weight rises from 0 to 1, as the paper's text has it,"
+                        " which holds to the clip. none: the mask at every step."
                     ),
                 ),
                 io.Combo.Input(

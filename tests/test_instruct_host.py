@@ -34,7 +34,7 @@ def graph(**changes) -> dict:
         ),
         "local": (
             "LIVE_LocalLatents",
-            {"mask": ["mask", 0], "boundary": "rising", "origin": "inverted", "grow": 0, "feather": 0},
+            {"mask": ["mask", 0], "boundary": "reversed", "origin": "inverted", "grow": 0, "feather": 0},
         ),
         "edit": (
             "LIVE_Instruct",

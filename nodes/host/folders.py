@@ -12,6 +12,8 @@ import folder_paths
 
 PACK = Path(__file__).resolve().parents[2]
 DEMO = "demo model (ships with LIVE)"
+# What may ship with the pack, by the names that graphs have for it: folders of demo/.
+SHIPPED = {DEMO: "model", "demo model for instructions (ships with LIVE)": "model_instruct"}
 
 
 def register_folders() -> None:
@@ -38,13 +40,19 @@ def offer_demo_files() -> None:
             draft.unlink(missing_ok=True)
 
 
+def shipped_models() -> dict[str, Path]:
+    """The folders of the models that ship with this pack, by name."""
+    folders = {name: PACK / "demo" / folder for name, folder in SHIPPED.items()}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+
 def model_names() -> list[str]:
-    """The shipped demo model, every folder of models/diffusers that holds a U-Net, and every .safetensors file of
+    """The shipped demo models, every folder of models/diffusers that holds a U-Net, and every .safetensors file of
     models/checkpoints.
     """
     folders = [name for root in folder_paths.get_folder_paths("diffusers") for name in _diffusers_folders(root)]
     files = [name for name in folder_paths.get_filename_list("checkpoints") if name.endswith(".safetensors")]
-    return [DEMO, *dict.fromkeys(folders), *files]
+    return [*shipped_models(), *dict.fromkeys(folders), *files]
 
 
 def _diffusers_folders(root: str) -> list[str]:

@@ -6,7 +6,7 @@ import comfy.model_management as management
 import torch
 
 from . import patches
-from .folders import DEMO, PACK, path_of, tokenizer_folder
+from .folders import path_of, shipped_models, tokenizer_folder
 
 PRECISIONS = ["auto", "float32", "bfloat16", "float16"]
 
@@ -29,9 +29,7 @@ def load_model(name: str, dtype, weights: str = "main"):
         return load_checkpoint(path_of("model", "checkpoints", name), tokenizer_folder(), dtype, weights)
     if weights != MAIN:
         raise LiveError(f"weights: {weights!r}, but {name!r:.100} is a folder, which has one kind; choose {MAIN!r}")
-    if name == DEMO:
-        return load_folder(PACK / "demo" / "model", dtype)
-    return load_folder(path_of("model", "diffusers", name), dtype)
+    return load_folder(shipped_models().get(name) or path_of("model", "diffusers", name), dtype)
 
 
 def take_apart(model, clip, vae, name: str) -> dict:

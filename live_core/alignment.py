@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from difflib import SequenceMatcher
 from itertools import pairwise
 
@@ -129,8 +130,10 @@ def is_named(prompt: Prompt, word: int) -> bool:
 
 
 def is_content(prompt: Prompt, word: int) -> bool:
-    """Whether a word can name a thing, what it does or what it is like."""
+    """Whether a word can name a thing, what it does or what it is like. Pictures of things, such as emoji, do."""
     text = prompt.words[word].lower()
     return is_named(prompt, word) or (
-        any(c.isalnum() for c in text) and text not in FUNCTION_WORDS and not text.startswith("'")
+        any(c.isalnum() or unicodedata.category(c) == "So" for c in text)
+        and text not in FUNCTION_WORDS
+        and not text.startswith("'")
     )

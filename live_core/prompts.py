@@ -24,7 +24,8 @@ from . import LiveError
 from .notes import note
 from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, check_syntax, pieces
 
-_WORD = r"'(?:s|t|re|ve|m|ll|d)|[^\W_]+(?:'[^\W_]+)?|(?:[^\w\s]|_)+"
+_APART, _SIGN = r"'(?:s|t|re|ve|m|ll|d)|[^\W_]+(?:'[^\W_]+)?", r"(?:[^\w\s]|_)"
+_WORD = rf"{_APART}|{_SIGN}+"
 # The usual form of a placeholder; any string that `concept.check_placeholder` takes can be one.
 PLACEHOLDER = rf"(?!{EXTRA_NETWORK})<[^\s<>]+>"
 UNBREAKABLE = 7  # tokens of one run that ComfyUI moves whole into the next chunk
@@ -138,8 +139,8 @@ class Prompt:
 
 
 def split_words(text: str, named: tuple[str, ...] = ()) -> list[str]:
-    """The words of a text. Those that are `named`, placeholders, are matched first, longest first, wherever they
-    stand, in any case.
+    """The words of a text. Those that are `named`, placeholders, are matched first, longest first, in any case; a run
+    of signs ends before them.
 
     >>> split_words("a <cat*>'s hat, red", ("<cat*>",))
     ['a', '<cat*>', "'s", 'hat', ',', 'red']
@@ -148,8 +149,10 @@ def split_words(text: str, named: tuple[str, ...] = ()) -> list[str]:
 
 
 def _matches(text: str, named: tuple[str, ...]) -> list[re.Match]:
-    first = [re.escape(p) for p in sorted(named, key=len, reverse=True)]
-    return list(re.finditer("|".join([*first, _WORD]), text, re.IGNORECASE))
+    if not named:
+        return list(re.finditer(_WORD, text, re.IGNORECASE))
+    first = "|".join(map(re.escape, sorted(named, key=len, reverse=True)))
+    return list(re.finditer(rf"{first}|{_APART}|(?:(?!{first}){_SIGN})+", text, re.IGNORECASE))
 
 
 def read_prompt(

@@ -107,10 +107,13 @@ def read_embedding(path: Path, width: int) -> torch.Tensor:
         if tensor.ndim in (1, 2) and tensor.shape[-1] == width and tensor.numel() and tensor.is_floating_point()
     ]
     if not fitting:
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:4]) or "nothing"
+        held = [
+            f"{name} {tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else ", which are no fractions")
+            for name, tensor in list(tensors.items())[:4]
+        ]
         raise LiveError(
-            f"prompt: embedding {path.stem!r} holds {shapes}, and this model's text encoder reads vectors of {width}; "
-            "it was made for another model, so choose one made for this"
+            f"prompt: embedding {path.stem!r} holds {', '.join(held) or 'nothing'}, and this model's text encoder reads"
+            f" vectors of {width}; it was made for another model, so choose one made for this"
         )
     vectors = fitting[0].float().reshape(-1, width)
     if not vectors.isfinite().all():

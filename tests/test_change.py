@@ -55,6 +55,7 @@ def sought(source, edit, **named):
         ("a cat and a dog", "a cat and a <thing*>, a hat", "dog", "<thing*>"),
         (BALL, "nothing on the meadow", "red ball moving", "nothing"),
         (*SKIING, "man", "cat"),
+        (BALL, BALL + " \U0001f388", "", "\U0001f388"),
     ],
 )
 def test_what_is_looked_for_is_the_content_that_changes(source, edit, old, new):

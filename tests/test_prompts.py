@@ -1,5 +1,6 @@
 """Spans, alignment and the token edit, by example and by property."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_long_prompt_goes_on_in_another_chunk():
 
 def test_split_words_takes_the_longest_placeholder_first():
     assert split_words("a <x*>y <x*>", ("<x*>", "<x*>y")) == ["a", "<x*>y", "<x*>"]
+
+
+@pytest.mark.parametrize(
+    "text", ["red,<x*>", "[<x*>]", '"<x*>"', "(<x*>,<x*>)", "{<x*>|ball}", "--<X*>!", "red<x*>ball", "'<x*>'"]
+)
+def test_a_placeholder_is_found_among_signs(text):
+    """And nothing of the text is lost."""
+    words = split_words(text, ("<x*>", "<y*>"))
+    assert [word for word in words if "x" in word.lower()] == re.findall(r"<x\*>", text, re.IGNORECASE)
+    assert "".join(words) == text
+    assert read_prompt(text.replace("(", "\\("), TOKENIZER, ("<x*>",)).find("<x*>")
 
 
 def test_swap_keeps_the_place_of_words_after_a_swap_of_another_length():

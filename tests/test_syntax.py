@@ -104,6 +104,7 @@ def known(tmp_path):
     save_file({"x": torch.zeros(1, 64)}, tmp_path / "sub" / "three.safetensors")
     save_file({"x": torch.randn(2, 40)}, tmp_path / "other.safetensors")
     save_file({"x": torch.full((1, 64), torch.nan)}, tmp_path / "nan.safetensors")
+    save_file({"x": torch.zeros(2, 64, dtype=torch.int64)}, tmp_path / "whole.safetensors")
     (tmp_path / "old.pt").write_bytes(b"x")
     (tmp_path / "cut.safetensors").write_bytes(b"x")
     return Embeddings({path.relative_to(tmp_path).as_posix(): path for path in sorted(tmp_path.rglob("*.*"))}, 64)
@@ -134,6 +135,7 @@ def test_an_embedding_is_one_word_of_its_vectors(known):
         ("embedding:../three", "is not there"),
         ("embedding:old", "old.pt' can run code"),
         ("embedding:cut", "'cut' cannot be read"),
+        ("embedding:whole", r"'whole' holds x \(2, 64\), which are no fractions, and"),
         ("embedding:other", r"'other' holds x \(2, 40\), and this model's text encoder reads vectors of 64"),
         ("embedding:nan", "not finite"),
         ("(a:nan)", "weight 'nan' in '\\(a:nan\\)' is not finite"),

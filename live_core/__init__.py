@@ -13,12 +13,14 @@ What words mean here, one thing each:
   settings of one method.
 - *part*: one idea of a method, such as word injection; a *plan* is what the parts want of the attention at one step.
 - *step*: of the sampler, 0 the noisiest. *Timestep*: of the schedule it was trained on. Ratios are parts of the steps.
-- *tuning*: what was learned of one clip and its photos. It lies over the *base*, which nothing changes.
+- *tuning*: what was learned of one clip and its photos. It lies over the *base*, which nothing changes; a `Base` is its
+  kind, by what its U-Net reads.
 - *latent prompt*: a learned frame before the clip's. Its *seat* may show a photo's latents instead, the *reference*.
 - *concept*: a *placeholder*, the word that stands for the thing in a photo, with that photo and the learned vector.
 - *inversion*: the path from a clip to the noise it comes from. Its *store* holds the source's attention, if kept.
 - *word*: what a person would list; it is one or more *tokens*. A *token edit* says whose attention each token takes.
 - *map*: a word's attention over a frame. *Mask*: where the edit may show. *Records*: both, kept to be looked at.
+- *window*: frames of a long clip that are edited at once; its *riders* are frames of elsewhere that they read.
 - *level*: a resolution of the U-Net's layers, 0 the finest.
 - *note*: what a user should know; the work goes on. `LiveError`: what cannot be done as asked.
 """

@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 FRAMES_AT_ONCE = 4  # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11  # SSIM's, in pixels
 # CLIP's, of its training pictures.
-MEAN, STD = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (
-        0.26862954,
-        0.26130258,
-        0.27577711,
-    ),
-)
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)

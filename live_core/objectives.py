@@ -205,10 +205,8 @@ def noise_error(
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     noisy = schedule.add_noise(latents, noise, t)
     predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
-    target, clean = (
-        schedule.target(latents, noise, t),
-        schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t),
-    )
+    target = schedule.target(latents, noise, t)
+    clean = schedule.clean(noisy, schedule.noise(noisy, predicted.detach(), t), t)
     if mask is None:
         return F.mse_loss(predicted, target), clean
     weight = mask.clone().to(latents).expand_as(latents)  # a clone is no inference tensor

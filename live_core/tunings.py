@@ -170,12 +170,10 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
             )
         return tensors.pop(name)
 
-    base, settings, words, losses = (
-        told("base"),
-        json.loads(told("settings")),
-        json.loads(told("concepts")),
-        json.loads(told("losses")),
-    )
+    base = told("base")
+    settings = json.loads(told("settings"))
+    words = json.loads(told("concepts"))
+    losses = json.loads(told("losses"))
     if not re.fullmatch("[0-9a-f]{16}", base):
         raise ValueError(f"base {base!r:.60} is no fingerprint")
     if not isinstance(settings, dict):

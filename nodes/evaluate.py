@@ -81,10 +81,8 @@ class Measure(Node):
         if mask is not None:
             check_mask(mask, images)
         # With --gpu-only some nodes give what is on the device, and others what is not.
-        images, edited = (
-            images.cpu(),
-            edited.cpu(),
-        )
+        images = images.cpu()
+        edited = edited.cpu()
         outside = None if mask is None else 1 - mask.cpu()
         if outside is not None and not outside.any():
             note(

@@ -376,11 +376,9 @@ class _Step(Node):
 
 
 class MethodWords(_Step):
-    NAME, TITLE, DESCRIPTION = (
-        "LIVE_MethodWords",
-        "Method: Inject Words",
-        "Let words take their cross-attention from the clip.",
-    )
+    NAME = "LIVE_MethodWords"
+    TITLE = "Method: Inject Words"
+    DESCRIPTION = "Let words take their cross-attention from the clip."
     NAMES = ("word_edit", "cross_ratio", "cross_start", "place_ratio", "cross_max_tokens")
 
 
@@ -391,11 +389,9 @@ class MethodSelf(_Step):
 
 
 class MethodBlend(_Step):
-    NAME, TITLE, DESCRIPTION = (
-        "LIVE_MethodBlend",
-        "Method: Local Blend",
-        "Keep the clip's latents wherever no changed word points.",
-    )
+    NAME = "LIVE_MethodBlend"
+    TITLE = "Method: Local Blend"
+    DESCRIPTION = "Keep the clip's latents wherever no changed word points."
     NAMES = (
         "blend_threshold",
         "subtract_threshold",

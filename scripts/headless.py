@@ -93,11 +93,9 @@ async def run_one(
     from tqdm import tqdm
 
     graph = copy.deepcopy(workflow)
-    run, started, changed = (
-        Run(clip and str(clip), client.url, hash_of(graph, [file for file in (clip, *args.photo) if file])),
-        time.monotonic(),
-        None,
-    )
+    run = Run(clip and str(clip), client.url, hash_of(graph, [file for file in (clip, *args.photo) if file]))
+    started = time.monotonic()
+    changed = None
     taken = ui["last_node_id"] if ui else 0
     if clip:
         put_clip(graph, await client.upload(clip), taken)

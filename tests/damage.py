@@ -159,14 +159,10 @@ def damaged_json(data, before: bytes | None) -> str:
             | st.just("[" * 20_000)
         )
     value = json.loads(before)
-    inner, key = (
-        value,
-        data.draw(
-            st.sampled_from(sorted(value))
-            | st.sampled_from(
-                ["dropout", "new", "_attn_implementation", "quantization_config", "auto_map", "pad_token"]
-            )
-        ),
+    inner = value
+    key = data.draw(
+        st.sampled_from(sorted(value))
+        | st.sampled_from(["dropout", "new", "_attn_implementation", "quantization_config", "auto_map", "pad_token"])
     )
     while isinstance(inner.get(key), dict) and inner[key] and data.draw(st.booleans()):
         inner = inner[key]

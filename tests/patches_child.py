@@ -53,10 +53,8 @@ UNET = {
     "adm_in_channels": None,
 }
 TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-LAYER, TEXT_LAYER = (
-    "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_q",
-    "lora_te_text_model_encoder_layers_0_self_attn_q_proj",
-)
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_q"
+TEXT_LAYER = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
 
 
 def live_pack():

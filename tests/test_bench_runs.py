@@ -96,10 +96,8 @@ def test_seconds_are_those_of_a_variant_s_own_steps_whoever_ran_them_first(demo_
         return run
 
     case = cases.make("inside", 0)
-    latents, mask = (
-        demo_model.encode_frames(bench.to_pictures(case.clip.frames())),
-        torch.ones(len(case.clip.frames()), 128, 128),
-    )
+    latents = demo_model.encode_frames(bench.to_pictures(case.clip.frames()))
+    mask = torch.ones(len(case.clip.frames()), 128, 128)
     monkeypatch.setattr(bench.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(bench, "tune", takes(4.0, Tuning({}, None, (), case.prompt, demo_model.fingerprint)))
     monkeypatch.setattr(bench, "invert", takes(2.0, None))

@@ -200,10 +200,8 @@ def test_a_layer_that_is_not_there(last_layer):
 def test_parts_that_do_not_fit_are_named(monkeypatch, tmp_path):
     """From the sockets anything can come: the CLIP of another model, a small autoencoder for previews."""
     monkeypatch.setitem(ARCHITECTURES, 768, TINY)
-    schedule, shapes = (
-        Schedule(scaled_linear()),
-        {key: shape for key, shape in SD15.items() if not key.startswith("cond_stage")},
-    )
+    schedule = Schedule(scaled_linear())
+    shapes = {key: shape for key, shape in SD15.items() if not key.startswith("cond_stage")}
     state = {key: torch.zeros(shape) for key, shape in shapes.items()}
     with pytest.raises(LiveError, match="text encoder of 'sockets' is not that of Stable Diffusion 1.x .*missing"):
         load_state_dict(state, schedule, tmp_path, "sockets")

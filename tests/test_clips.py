@@ -189,10 +189,8 @@ async def run_fitted(client, path, trim=(), **settings):
 @pytest.mark.host
 def test_clips_as_cameras_make_them(talk, tmp_path):
     """Odd sizes, sound, uneven spacing, 10 bits, a later part: fitted, in step, what is lost is said on the node."""
-    odd, sounding = (
-        videos.write(tmp_path / "odd.mp4", videos.pictures(8, 134, 102)),
-        videos.write(tmp_path / "sound.mp4", videos.pictures(24), 24, tone=1.0),
-    )
+    odd = videos.write(tmp_path / "odd.mp4", videos.pictures(8, 134, 102))
+    sounding = videos.write(tmp_path / "sound.mp4", videos.pictures(24), 24, tone=1.0)
     uneven = videos.write(tmp_path / "uneven.mp4", videos.pictures(8), moments=UNEVEN, tone=0.93)
     deep = videos.write(tmp_path / "deep.mp4", videos.pictures(4), pixels="yuv420p10le")
 

@@ -88,10 +88,8 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
     for name in ("checkpoints", "loras"):
         (server.base / "models" / name).mkdir(exist_ok=True)
     (server.base / "models" / "checkpoints" / "full.safetensors").symlink_to(full_size("sd15")[0])
-    layer, generator = (
-        "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v",
-        torch.Generator().manual_seed(0),
-    )
+    layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_v"
+    generator = torch.Generator().manual_seed(0)
     save_file(
         {
             f"{layer}.lora_up.weight": torch.randn(640, 4, generator=generator),

@@ -50,11 +50,9 @@ def test_chunks_that_one_prompt_has_more_take_nothing_from_the_sum(word_edit, lo
     assert mapping.shape == (len(source.ids), len(target.ids)) and (
         word_edit is replace_words or chunks(source) != chunks(target)
     )
-    own_source, own_edit, values = (
-        attention(len(source.ids)),
-        attention(len(target.ids), 1),
-        torch.randn(len(target.ids), 4),
-    )
+    own_source = attention(len(source.ids))
+    own_edit = attention(len(target.ids), 1)
+    values = torch.randn(len(target.ids), 4)
     plain = (own_source @ mapping + own_edit * keep) @ values
     rows, columns = 6 * len(source.empty), 6 * len(target.empty)
     wide, kept = spread((mapping, keep), rows, columns)
@@ -79,10 +77,8 @@ def test_a_repeated_text_predicts_the_same(video_unet):
     """Beside texts of 2 and 3 times its length, in one batch, and by itself; the injection between them too, and what
     the tap says."""
     torch.manual_seed(0)
-    texts, x = (
-        {name: torch.randn(7 * k, 24) for name, k in (("one", 1), ("two", 2), ("three", 3))},
-        torch.randn(2, 4, 16, 16),
-    )
+    texts = {name: torch.randn(7 * k, 24) for name, k in (("one", 1), ("two", 2), ("three", 3))}
+    x = torch.randn(2, 4, 16, 16)
     mapping, keep = torch.rand(14, 21), torch.rand(21)
     streams = [Stream(name, "x", text) for name, text in texts.items()]
     with torch.no_grad():

@@ -165,13 +165,11 @@ def test_a_shortage_is_said_on_the_node_and_costs_nothing(talk, workflow, node, 
     )
     again = json.loads(json.dumps(graph))
     # The same, but no cache's.
-    again[node]["_meta"], again[node]["inputs"] = (
-        {},
-        {
-            **graph[node]["inputs"],
-            **({"edit_words": " "} if node == "8" else {"kept_steps": 0.5}),
-        },
-    )
+    again[node]["_meta"] = {}
+    again[node]["inputs"] = {
+        **graph[node]["inputs"],
+        **({"edit_words": " "} if node == "8" else {"kept_steps": 0.5}),
+    }
 
     async def each(client):
         made = []

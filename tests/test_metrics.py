@@ -64,11 +64,9 @@ def test_prompts_are_judged_by_their_words(clip_folder):
 
 def test_a_long_clip_is_encoded_a_few_frames_at_a_time(clip_folder, monkeypatch):
     """To the same numbers as at once, the last frames of the clip too."""
-    clip, frames, rows = (
-        metrics.load_clip_model(clip_folder),
-        torch.rand(35, 40, 48, 3, generator=torch.Generator().manual_seed(0)),
-        [],
-    )
+    clip = metrics.load_clip_model(clip_folder)
+    frames = torch.rand(35, 40, 48, 3, generator=torch.Generator().manual_seed(0))
+    rows = []
     clip.model.vision_model.register_forward_pre_hook(
         lambda _, args, inputs: rows.append(len(inputs["pixel_values"])), with_kwargs=True
     )

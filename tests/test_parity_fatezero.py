@@ -185,10 +185,8 @@ def test_fatezero_s_local_blend(read_clip, as_published):
     total, size, path = 0, entry["options"]["latent_size"], data["in/inverted_latents"][:, 0].transpose(1, 2)
     acted = []
     for step in range(steps):
-        source, total = (
-            maps_of(data, f"in/inversion/step{steps - 1 - step}", MASK_LAYERS),
-            total + maps_of(data, f"in/editing/step{step}", MASK_LAYERS),
-        )
+        source = maps_of(data, f"in/inversion/step{steps - 1 - step}", MASK_LAYERS)
+        total = total + maps_of(data, f"in/editing/step{step}", MASK_LAYERS)
         assert torch.equal(
             word_mask(source, words[0], (6, 6), size, MaskRule(method.blend_threshold)),
             data[f"blend/out/source_mask/step{step}"],

@@ -266,10 +266,8 @@ def test_self_attention_injection_and_its_query_limit():
                 injections = (SelfInjection(1, 0, level=1),) if step in steps else ()
                 expected = data[f"{run['id']}/out/step{step}/{spec['name']}"]
                 theirs = queries_and_keys(torch.stack([maps[0], expected]))
-                ours, plain = (
-                    ours_of(AttentionPlan(selves=injections, streams=2), q, k, v),
-                    ours_of(AttentionPlan(streams=2), *theirs, v),
-                )
+                ours = ours_of(AttentionPlan(selves=injections, streams=2), q, k, v)
+                plain = ours_of(AttentionPlan(streams=2), *theirs, v)
                 assert torch.equal(ours, plain)
                 # The queries and keys do stand for the map.
                 torch.testing.assert_close(ours[1], expected, atol=1e-6, rtol=0)

@@ -138,10 +138,8 @@ def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
     for method in (LIVE, FATEZERO_SHAPE):
         plain = edit(demo_model, inversions[method], CHANGE)
         assert torch.equal(plain.latents, recorded[method].latents) and torch.equal(plain.mask, recorded[method].mask)
-    x, text = (
-        inversions[TAV_DDIM].latents[-1],
-        torch.stack([demo_model.encode_text(""), demo_model.encode_text(CHANGE.prompt)]),
-    )
+    x = inversions[TAV_DDIM].latents[-1]
+    text = torch.stack([demo_model.encode_text(""), demo_model.encode_text(CHANGE.prompt)])
     for t in demo_model.schedule.timesteps(STEPS):
         noise = demo_model.unet(torch.stack([x, x]), t, text, plan=AttentionPlan(TAV_DDIM.frame_plan))
         x = demo_model.schedule.denoise(x, noise[0] + TAV_DDIM.guidance_scale * (noise[1] - noise[0]), t, STEPS)

@@ -111,11 +111,9 @@ def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, cli
     """Each vector with its own moments: stopped after both have learned once, and again in the midst of the second's
     second step.
     """
-    two, settings, steps = (
-        bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,)),
-        replace(FAST, clip_steps=1, photo_steps=4),
-        [],
-    )
+    two = bound(demo_model, CASES["box-to-heart"], 64, "<other*>", (concept,))
+    settings = replace(FAST, clip_steps=1, photo_steps=4)
+    steps = []
     whole = tune(demo_model, clip, CASE.prompt, two, settings)
     with pytest.raises(ZeroDivisionError):
         tune(demo_model, clip, CASE.prompt, two, settings, lambda step, *_: 1 // (step - 3), tmp_path)

@@ -183,11 +183,9 @@ def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_un
     """
     from live_core import attention
 
-    x, text, seats = (
-        torch.randn(2, 5, 4, 16, 16),
-        torch.randn(2, 7, 24),
-        torch.randn(2, 4, 16, 16) if latent_prompt else None,
-    )
+    x = torch.randn(2, 5, 4, 16, 16)
+    text = torch.randn(2, 7, 24)
+    seats = torch.randn(2, 4, 16, 16) if latent_prompt else None
     plan = AttentionPlan(FramePlan(("latent_prompt", "first", "previous")), tap=attention.WordTap(0))
     expected, expected_maps = video_unet(x, 100, text, seats, plan), plan.tap.maps
     fused, most = torch.nn.functional.scaled_dot_product_attention, []

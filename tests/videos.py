@@ -35,10 +35,8 @@ def write(
         sound = container.add_stream("aac", rate=48000, layout="mono") if tone else None
         for i, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts, frame.time_base = (
-                round((i / rate if moments is None else moments[i]) * 16000),
-                Fraction(1, 16000),
-            )
+            frame.pts = round((i / rate if moments is None else moments[i]) * 16000)
+            frame.time_base = Fraction(1, 16000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
         if sound:

@@ -56,12 +56,10 @@ def edge(case: Case, edited: np.ndarray, which: int) -> float:
     """
     from scipy import ndimage
 
-    truth, alone, others, s = (
-        case.truth.frames().astype(float),
-        _alone(case, which),
-        _others(case, which),
-        scale(edited),
-    )
+    truth = case.truth.frames().astype(float)
+    alone = _alone(case, which)
+    others = _others(case, which)
+    s = scale(edited)
     offsets = np.arange(-2 * ACROSS, 2 * ACROSS + 1) * s / 2  # half pixels
     steps, ranges = 0.0, 0.0
     for i in range(len(edited)):
@@ -108,10 +106,8 @@ def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, 
     v, u = np.mgrid[-REACH : REACH : GRID * 1j, -REACH : REACH : GRID * 1j] * track.radius[frame]
     cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
     # A pixel's centre is half a pixel in.
-    columns, rows = (
-        track.x[frame] + cos * u - sin * v - 0.5,
-        track.y[frame] + sin * u + cos * v - 0.5,
-    )
+    columns = track.x[frame] + cos * u - sin * v - 0.5
+    rows = track.y[frame] + sin * u + cos * v - 0.5
     return (
         rows,
         columns,

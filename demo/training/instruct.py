@@ -88,10 +88,8 @@ def build_instruct(base: Path, folder: Path, side: int):
     weights = load_file(base / "unet" / "diffusion_pytorch_model.safetensors")
     weights["conv_in.weight"] = F.pad(weights["conv_in.weight"], (0, 0, 0, 0, 0, CHANNELS - 4))
     unet.load_state_dict(weights)
-    texts, words = (
-        load_file(base / "text_encoder" / "model.safetensors"),
-        "text_model.embeddings.token_embedding.weight",
-    )
+    texts = load_file(base / "text_encoder" / "model.safetensors")
+    words = "text_model.embeddings.token_embedding.weight"
     known = load_tokenizer(base / "tokenizer", CONTEXT).get_vocab()
     embeddings = text_encoder.state_dict()[_named(text_encoder, words)].clone()
     source = texts[_named(texts, words)]

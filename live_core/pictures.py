@@ -104,9 +104,10 @@ def cut_out(
     fitted = cover(torch.cat([photo[..., :3] * counts, counts], -1), height, width)
     colours, counts = fitted[..., :3], fitted[..., 3]
     if counts.max() < 0.5:
+        what = "photo: its transparency" if mask is None else "mask: it"
         raise LiveError(
-            f"mask: it leaves nothing of the photo once that is cropped to {width}x{height}; give a photo with the"
-            " thing in the middle"
+            f"{what} leaves nothing of the photo once that is cropped to {width}x{height}; give a photo with the thing"
+            " in the middle"
         )
     return (colours + NEUTRAL * (1 - counts[..., None])).clamp(0, 1), counts
 

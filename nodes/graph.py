@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")  # core nodes whose one output is the text typed into them
+from .load import demo_words
+
+TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")  # core nodes that hand on the text typed into them, or linked
 
 
 def prompts_after(graph: dict | None, node: str, kind: str) -> list[str]:
-    """The prompts of the nodes of class `kind` whose model comes from `node`, of an API graph: those typed into them,
-    or into a node of `TEXTS` that is linked to them. What other nodes make is not known before they run."""
-    found = []
-    for other in (graph or {}).values():
-        inputs = other.get("inputs", {})
-        if other.get("class_type") == kind and inputs.get("model") == [node, 0]:
-            prompt = inputs.get("prompt")
-            if isinstance(prompt, list) and prompt and graph.get(prompt[0], {}).get("class_type") in TEXTS:
-                prompt = graph[prompt[0]].get("inputs", {}).get("value")
-            if isinstance(prompt, str):
-                found.append(prompt)
-    return found
+    """The prompts of the nodes of class `kind` whose model comes from `node`, of an API graph, as far as they are known
+    before those run (`text_of`).
+    """
+    graph = graph or {}
+    nodes = [other.get("inputs", {}) for other in graph.values() if other.get("class_type") == kind]
+    texts = [text_of(graph, inputs.get("prompt")) for inputs in nodes if inputs.get("model") == [node, 0]]
+    return [text for text in texts if text is not None]
+
+
+def text_of(graph: dict, value: object) -> str | None:
+    """What an input of text gets whose graph says `value`: what is typed there, or into a node of `TEXTS` before it,
+    or the words of a demo case. None for what other nodes make."""
+    seen = 0
+    while isinstance(value, list) and len(value) == 2 and seen <= len(graph):
+        made, seen = graph.get(value[0], {}), seen + 1
+        inputs = made.get("inputs", {})
+        if made.get("class_type") == "LIVE_DemoClip":
+            return demo_words(inputs.get("case"), value[1])
+        value = inputs.get("value") if made.get("class_type") in TEXTS else None
+    return value if isinstance(value, str) else None

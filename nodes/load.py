@@ -5,6 +5,7 @@ from .node import LATER, Node
 from .sockets import Model
 
 WORDS = ("prompt", "edit_prompt", "initial_word")  # of a demo case
+FIRST_WORDS = 4  # the first output that gives them
 
 
 class LoadModel(Node):
@@ -129,8 +130,6 @@ class DemoClip(Node):
 
     @classmethod
     def execute(cls, case) -> io.NodeOutput:
-        import json
-
         import numpy as np
         import torch
         from comfy_api.v0_0_2 import InputImpl
@@ -140,5 +139,14 @@ class DemoClip(Node):
         video = InputImpl.VideoFromFile(str(folder / "clip.mp4"))
         clip = video.get_components()
         photo = torch.from_numpy(np.asarray(Image.open(folder / "photo.png").convert("RGB"), np.float32) / 255)[None]
-        words = json.loads((folder / "case.json").read_text())
-        return io.NodeOutput(clip.images, photo, float(clip.frame_rate), video, *(words[name] for name in WORDS))
+        words = (demo_words(case, output) for output in range(FIRST_WORDS, FIRST_WORDS + len(WORDS)))
+        return io.NodeOutput(clip.images, photo, float(clip.frame_rate), video, *words)
+
+
+def demo_words(case: object, output: int) -> str | None:
+    """The text that Demo Clip gives of a case by an output's number; None where it gives none."""
+    import json
+
+    if case not in host.demo_cases() or not 0 <= output - FIRST_WORDS < len(WORDS):
+        return None
+    return json.loads((host.PACK / "demo" / "cases" / case / "case.json").read_text())[WORDS[output - FIRST_WORDS]]

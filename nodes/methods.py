@@ -335,6 +335,7 @@ class MethodFrames(Node):
 
         from ..live_core import LiveError
         from ..live_core.frames import FramePlan
+        from ..live_core.notes import note
         from ..live_core.phrases import split_phrases
 
         if norm_latent_prompt and norm == "frame":
@@ -343,6 +344,11 @@ class MethodFrames(Node):
         plan = FramePlan(
             tuple(split_phrases(frame_plan, "frame plan")), min_width, norm=norm, temporal=temporal_attention
         )
+        if norm == "clip and latent prompt" and "latent_prompt" not in plan.slots:
+            note(
+                f"norm: {norm!r}, but the frame plan has no latent_prompt, so it is 'clip'; add that slot, or choose"
+                " 'clip'"
+            )
         inverted = tuple(split_phrases(inversion_frame_plan, "inversion frame plan"))
         row = Method(
             CUSTOM,

@@ -50,6 +50,7 @@ def test_opacity_is_a_mask_and_said():
             torch.zeros(1, 60, 80).index_fill_(2, torch.arange(4), 1),
             "mask: it leaves nothing of the photo once that is cropped to 32x32",
         ),
+        (torch.cat([PHOTO, torch.zeros(1, 60, 80, 1)], -1), None, "photo: its transparency leaves nothing of"),
     ],
 )
 def test_photos_and_masks_that_cannot_serve(photo, mask, says):
@@ -115,6 +116,9 @@ def test_a_photo_cut_out_in_a_png(talk, workflow, tmp_path):
     assert asked in talk(lambda c: run(c, "transparent.png", {"photo": photo})) and asked in talk(
         lambda c: run(c, "transparent.png", {"photo": ["s", 0]})
     )
+    sized = {"image": ["p", 0], "upscale_method": "area", "width": ["n", 0], "height": 32, "crop": "center"}
+    through = {"s": ("ImageScale", sized), "n": ("PrimitiveInt", {"value": 32})}
+    assert asked in talk(lambda c: run(c, "transparent.png", {"photo": ["s", 0]}, **through))
     assert talk(lambda c: run(c, "transparent.png", {"photo": photo, "mask": mask})) == []
     assert (
         talk(lambda c: run(c, "opaque.png", {"photo": photo, "mask": mask}))

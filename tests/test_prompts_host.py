@@ -72,6 +72,16 @@ def test_what_stops_the_edit_is_said_before_any_tuning(talk, workflow, prompt, s
     assert outcome == "error" and says in message(events) and events[-1][2]["node_type"] == "LIVE_Tune"
 
 
+def test_a_demo_case_s_words_are_known_before_any_tuning(talk, workflow):
+    """As the workflow opens the edit prompt is linked to them, by a node of text; the placeholder is renamed."""
+    graph = workflow(
+        **{"Bind Photo to Placeholder.placeholder": "<other*>", "Tune Video.clip_steps": 100_000, "Tune Video.seed": 78}
+    )
+    outcome, events, _ = talk(lambda c: c.run(graph))
+    assert outcome == "error" and "edit prompt: '<thing*>' stands for no photo here" in message(events)
+    assert events[-1][2]["node_type"] == "LIVE_Tune"
+
+
 def test_an_embedding_of_models_embeddings_is_read(edited, server):
     """The vector of a word is that word, in either prompt; the file may come after the model was loaded."""
     model = load_folder(ROOT / "demo" / "model")

@@ -59,3 +59,24 @@ def test_what_is_asked_of_masks_and_seats_that_are_not_there_is_noted(demo_model
         edit(demo_model, inversion, Edit(BALL.replace("red", "blue"), **change))
     found = [text for text in notes if not text.startswith("mask: ")]
     assert len(found) == len(says) and all(map(str.startswith, found, says)), notes
+
+
+@pytest.mark.host
+def test_a_norm_without_its_frame_is_noted(talk):
+    """In either way of asking for it."""
+    frames = {"frame_plan": "self, first", "source": "reconstruction", "guidance_scale": 7.5, "start": 0.0}
+    frames |= {"min_width": 0.0, "decoupled_guidance": False, "norm_latent_prompt": False}
+    frames |= {name: "trained" for name in ("edit_latent_prompt", "unconditional_latent_prompt")}
+    frames |= {"image_guidance_scale": 0.0}
+
+    async def each(client):
+        said = []
+        for more in ({"norm": "clip and latent prompt"}, {"norm_latent_prompt": True}, {"norm": "clip"}):
+            graph = {"1": {"class_type": "LIVE_MethodFrames", "inputs": {**frames, **more}}}
+            graph["2"] = {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}
+            _, _, history = await client.run(graph)
+            said.append(history["outputs"].get("1", {}).get("text", []))
+        return said
+
+    one, other, none = talk(each)
+    assert one == other and one[0].startswith("norm: 'clip and latent prompt', but the frame plan") and none == []

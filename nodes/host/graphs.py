@@ -48,14 +48,20 @@ def check_opaque(prompt: dict | None, node: str, name: str) -> None:
 
 
 def _loaded_image(prompt: dict, node: str, name: str) -> str | None:
-    """What Load Image loads for an input, where it is linked to it or through nodes of one link each."""
+    """What Load Image loads for an input, where it is linked to it or through nodes of one link each, beside what is
+    typed into core's primitives.
+    """
     while isinstance(link := prompt.get(node, {}).get("inputs", {}).get(name), list) and link[0] in prompt:
         node = link[0]
         inputs = prompt[node]["inputs"]
         if prompt[node]["class_type"] == "LoadImage":
             return inputs["image"] if isinstance(inputs["image"], str) else None
-        links = [field for field, value in inputs.items() if isinstance(value, list)]
+        links = [field for field, value in inputs.items() if isinstance(value, list) and not _is_typed(prompt, value)]
         if len(links) != 1:
             return None
         name = links[0]
     return None
+
+
+def _is_typed(prompt: dict, link: list) -> bool:
+    return bool(link) and prompt.get(str(link[0]), {}).get("class_type", "").startswith("Primitive")

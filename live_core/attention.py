@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 
+from .around import Around, as_it_is
 from .attending import attend
 from .frames import ALONE, FramePlan
 
@@ -45,8 +46,9 @@ class SelfInjection:
     """Self-attention of stream `target` uses the queries and keys of the source, with its own values.
 
     `spatial` and `temporal` say which attention it touches, `level` the finest level of the network whose spatial one
-    it does, 0 for all. `masks`, spatial only: level -> (F, tokens), 1 for queries that keep the target's own attention
-    (FateZero's fusion, equation 7).
+    it does, 0 for all, and `blocks` the beginnings of the names of the blocks whose spatial one it does. `masks`,
+    spatial only: level -> (F, tokens), 1 for queries that keep the target's own attention (FateZero's fusion, equation
+    7).
     """
 
     target: int
@@ -55,6 +57,7 @@ class SelfInjection:
     temporal: bool = False
     level: int = 0
     masks: Mapping[int, torch.Tensor] | None = None
+    blocks: tuple[str, ...] = ("",)
 
 
 @dataclass
@@ -150,6 +153,8 @@ class AttentionPlan:
     store: AttentionStore | None = None  # source attention comes from here when an injection's source is None
     record: Record | None = None
     step: int = 0  # names what is stored
+    # By the kind of an attention layer, or by the name of a ResNet block, around whose second convolution it is put.
+    around: Mapping[str, Around] = field(default_factory=dict)
     # Set by VideoUNet for the forward under way.
     frame_texts: bool = False  # every frame has a text of its own
     rows_at_once: int | None = None  # self-attention gathers keys and values of so many frames at a time
@@ -178,13 +183,17 @@ class VideoAttention:
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         plan: AttentionPlan = self.plan_of()
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        around = plan.around.get(self.kind, as_it_is)
+        return around(self.name, hidden_states, lambda: self._output(plan, attn, hidden_states, context))
+
+    def _output(self, plan, attn, hidden_states, context):
         q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         self._record(plan, hidden_states, k)
         out = {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v, attn)
         return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
 
     def _self(self, plan, q, k, v, attn=None):
-        injections = [i for i in plan.selves if i.spatial and self.level >= i.level]
+        injections = [i for i in plan.selves if i.spatial and self.level >= i.level and self.name.startswith(i.blocks)]
         q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k, attn)
         out = self._attend(plan, q_injected, k_injected, v)
         stream = _stream_view(plan, q.shape[0])
@@ -279,10 +288,15 @@ class VideoAttention:
         return q_source, _heads(attn.to_k(hidden_states), attn)
 
     def _key(self, plan) -> str:
-        return f"{plan.step:04d}/{self.name}/{self.kind}"
+        return key_of(plan.step, self.name, self.kind)
 
     def _text_key(self) -> str:
         return f"text/{self.name}"
+
+
+def key_of(step: int, layer: str, kind: str) -> str:
+    """Where a store keeps a layer's input."""
+    return f"{step:04d}/{layer}/{kind}"
 
 
 def _heads(x: torch.Tensor, attn) -> torch.Tensor:

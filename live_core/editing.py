@@ -22,6 +22,7 @@ from .records import FUSION, LOCAL_BLEND, Records, self_steps
 from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
+from .tokenflow import self_attention_of
 
 NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
 
@@ -72,7 +73,8 @@ def edit(
     injects_words = any(token_edits)
 
     unet = model.unet
-    source = source_of(model, inversion, method, blends or injects_words or method.self_ratio > 0, injects_words)
+    reads_source = blends or injects_words or method.self_ratio > 0 or method.segment_length is not None
+    source = source_of(model, inversion, method, reads_source, injects_words)
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
@@ -101,7 +103,8 @@ def edit(
     recorder = Recorder(
         tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap)
     )
-    parts: list[Part] = [recorder, source, words, selves, *([blending] if blends else [])]
+    flowing = self_attention_of(method, unet, source, of_edit, x, selves)
+    parts: list[Part] = [recorder, source, words, *([blending] if blends else []), flowing]
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         x = denoise(

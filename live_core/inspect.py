@@ -151,8 +151,15 @@ def show_self_attention(records: Records, frames: torch.Tensor, side: str = "edi
     maps = _side(records, side).self_attention
     if maps is None:
         raise LiveError(
-            f"which: 'self-attention' of side {side!r} was not computed, since the inversion kept the source's"
-            " attention; choose side 'edit', or invert with attention \"recompute\""
+            f"which: 'self-attention' of side {side!r} was not computed, since "
+            + (
+                f"frames edited by {records.method!r} have that of their key frames; choose 'words'"
+                if records.edit.self_attention is None
+                else (
+                    "the inversion kept the source's attention; choose side 'edit', or invert with attention"
+                    ' "recompute"'
+                )
+            )
         )
     components = principal_components(maps)
     low, high = components.amin((0, 1)), components.amax((0, 1))

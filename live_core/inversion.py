@@ -20,7 +20,7 @@ from .memory import one_run
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel, Tuning
-from .stores import STORES, DiskStore, RamStore
+from .stores import DiskStore, RamStore, check_attention
 from .streams import Stream, guided, predict
 from .video_unet import VideoUNet
 
@@ -147,8 +147,7 @@ def invert(
     """
     model.check_base(TEXT_TO_IMAGE, "Invert Video")
     model.check_clip_prompt(prompt, model.tuning.concepts if model.tuning else ())
-    if attention not in STORES:
-        raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
+    check_attention(attention, method)
     check_number("kept steps", kept_steps, 0, 1)
     note_other_frames(model.tuning, method)
     note_other_prompt(model.tuning, prompt)

@@ -11,7 +11,7 @@ from .frames import ALONE, FramePlan
 
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
-SOURCES = ("reconstruction", "inversion")
+SOURCES = ("reconstruction", "inversion", "path")
 MASKS = ("both", "source", "edit")
 SEATS = ("trained", "reference")
 INVERSION_PROMPTS = ("clip", "empty")
@@ -51,8 +51,9 @@ class Method:
 
     # The part of the steps that is skipped; the edit begins with the inversion's latents there.
     start: float = 0.0
-    # Where the source's attention and latents come from: its "reconstruction" beside the edit, or the "inversion"
-    # itself, step by step (FateZero).
+    # Where the source's attention and latents come from: its "reconstruction" beside the edit; the "inversion" itself,
+    # step by step, as it saw the latents (FateZero); or, beside the edit too, its "path": at each step the latents that
+    # the inversion came to (Plug-and-Play, TokenFlow).
     source: str = "reconstruction"
 
     # Word injection: from and to when, and which tokens take the source's attention: LIVE's chosen words ("swap"), or
@@ -76,6 +77,12 @@ class Method:
     # second step on, where the source is reconstructed); None injects everywhere.
     self_blend_threshold: float | None = None
 
+    # TokenFlow: how many frames a segment has, 1 or more, of which one, drawn anew at each step by the seed, is a key
+    # frame; None: there are no key frames. For how long the source's features are injected, beside its self-attention.
+    segment_length: int | None = None
+    key_frame_seed: int = 1
+    feature_ratio: float = 0.0
+
     # Local blend: the part of a word map's maximum above which the edit shows, 0..1, None turns it off; that of the
     # words it spares; from and to when; whose maps, of the "source", the "edit" or "both", grown by so many cells and
     # averaged over so many frames on either side.
@@ -95,6 +102,7 @@ class Method:
             "place_ratio",
             "self_start",
             "self_ratio",
+            "feature_ratio",
             "blend_start",
             "blend_end",
         ):
@@ -144,6 +152,23 @@ class Method:
                 f"source: {self.source!r}, but the clip would be inverted under other frames or another prompt than the"
                 " edit's source has; choose 'reconstruction', or invert under the edit's frames and the clip's prompt"
             )
+        self._check_segments()
+
+    def _check_segments(self) -> None:
+        """LiveError for what does not go with TokenFlow's key frames, which are edited apart from the other frames."""
+        if self.segment_length is None:
+            if self.feature_ratio > 0:
+                raise LiveError(f"feature_ratio: {self.feature_ratio}, but there are no segments; give 0")
+            return
+        check_whole("segment_length", self.segment_length, 1)
+        check_whole("key_frame_seed", self.key_frame_seed, 0, 2**63 - 1)
+        together = self.frame_plan, self.latent_prompt, self.source, self.self_target, self.self_blend_threshold
+        if together != (ALONE, False, "path", "spatial", None):
+            raise LiveError(
+                f"segment_length: {self.segment_length}, but key frames are edited apart from the others; choose the"
+                " picture model's frame plan without a latent prompt, source 'path', self_target 'spatial' and no"
+                " self_blend_threshold"
+            )
 
     @property
     def inverted_under(self) -> FramePlan:
@@ -167,6 +192,9 @@ class Method:
     def self_steps(self, steps: int) -> range:
         """Steps under self-attention injection: bounds times N, prompt-to-prompt's own count."""
         return range(int(self.self_start * steps), int(self.self_ratio * steps))
+
+    def feature_steps(self, steps: int) -> range:
+        return range(int(self.feature_ratio * steps))
 
     def blend_steps(self, steps: int) -> range:
         """Steps after which local blend acts. An end before the last step is itself left out, FateZero's own count."""
@@ -284,6 +312,19 @@ VID2VID_ZERO = Method(
     cross_ratio=0.4,
     self_ratio=0.4,
 )
+# TokenFlow (Geyer et al. 2024), by Plug-and-Play: values of its configuration; the clip is inverted under its prompt,
+# which it leaves to the user. Differs here: frames after the last whole segment, which its code leaves out, make a
+# shorter one; the clip is inverted by DDIM in as many steps as the edit has, where its code also has other ways.
+TOKENFLOW = Method(
+    "tokenflow",
+    ALONE,
+    guidance_scale=7.5,
+    source="path",
+    self_ratio=0.5,
+    self_max_tokens=None,
+    segment_length=8,
+    feature_ratio=0.8,
+)
 # Stable Diffusion frame by frame from inverted noise, nothing injected: no published method, what all others add to.
 DDIM = Method("ddim", ALONE, guidance_scale=7.5)
 
@@ -299,6 +340,7 @@ METHODS = {
         PROMPT_TO_PROMPT,
         VIDEO_P2P,
         VID2VID_ZERO,
+        TOKENFLOW,
         DDIM,
     )
 }

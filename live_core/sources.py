@@ -76,6 +76,19 @@ class Beside(Source):
         return None if tap.self_maps is None else tap.self_maps[1]
 
 
+class Path(Beside):
+    """The same with the inversion's own latents at each step, so that it never drifts from the clip (Plug-and-Play,
+    TokenFlow); null text, which mends a reconstruction, it does not need."""
+
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
+        super().__init__(model, inversion, method)
+        self.streams = self.streams[:1]
+
+    def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.latents = self.inversion.at(step.index + 1).to(self.latents)
+        return x
+
+
 class Inverted(Source):
     """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the
     step leads to, at the timestep that it starts from, as the inversion saw them; a mask reads the maps of this step
@@ -175,4 +188,4 @@ def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bo
         return Kept(model, inversion, inversion.store, method, words)
     if method.source == "inversion":
         return Inverted(model, inversion, method, words)
-    return Beside(model, inversion, method)
+    return {"reconstruction": Beside, "path": Path}[method.source](model, inversion, method)

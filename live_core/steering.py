@@ -4,11 +4,12 @@ latents after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
+from .around import Around
 from .attention import AttentionPlan, AttentionStore, SelfInjection, WordInjection, WordTap
 from .frames import FramePlan
 from .masks import Finder, blend
@@ -36,6 +37,7 @@ class Piece:
     selves: tuple[SelfInjection, ...] = ()
     tap: WordTap | None = None
     store: AttentionStore | None = None
+    around: Mapping[str, Around] = field(default_factory=dict)
 
 
 def merge(frame_plan: FramePlan, step: Step, pieces: Sequence[Piece]) -> AttentionPlan:
@@ -47,6 +49,7 @@ def merge(frame_plan: FramePlan, step: Step, pieces: Sequence[Piece]) -> Attenti
         tap=next((piece.tap for piece in pieces if piece.tap is not None), None),
         store=next((piece.store for piece in pieces if piece.store is not None), None),
         step=step.index,
+        around={layer: around for piece in pieces for layer, around in piece.around.items()},
     )
 
 

@@ -16,8 +16,20 @@ from safetensors.torch import load_file, save_file
 
 from . import LiveError
 from .files import reading, unwritable
+from .methods import Method
 
 STORES = ("recompute", "ram", "disk")
+
+
+def check_attention(attention: str, method: Method) -> None:
+    """LiveError unless `attention` is one of `STORES`, and one that an inversion for `method` can keep."""
+    if attention not in STORES:
+        raise LiveError(f"attention: {attention!r}; choose {', '.join(STORES)}")
+    if attention != "recompute" and method.source == "path":
+        raise LiveError(
+            f"attention: {attention!r}, but the source of {method.name!r} runs beside its edit whatever is kept; choose"
+            ' "recompute"'
+        )
 
 
 def _missing(key: str) -> LiveError:

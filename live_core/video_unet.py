@@ -19,6 +19,7 @@ from einops import rearrange
 from torch import nn
 
 from . import LiveError
+from .around import as_it_is
 from .attention import PLAIN, AttentionPlan, VideoAttention, repeat_for_frames
 from .interrupts import heed
 from .memory import copies, halves, with_less
@@ -103,6 +104,7 @@ class VideoUNet(nn.Module):
             if isinstance(module, ResnetBlock2D):
                 join(module, "norm1")
                 join(module, "norm2")
+                module.conv2.register_forward_hook(partial(self._feature_hook, name))
             if isinstance(module, BasicTransformerBlock):
                 like = module.attn1
                 width = like.to_q.in_features
@@ -125,6 +127,9 @@ class VideoUNet(nn.Module):
 
     def _runs(self) -> tuple[int, ...]:
         return self._plan.frame_plan.runs(self._plan.frames, self._plan.latent_prompt)
+
+    def _feature_hook(self, name: str, _conv: nn.Module, inputs: tuple, features: torch.Tensor) -> torch.Tensor:
+        return self._plan.around.get(name, as_it_is)(name, inputs[0], lambda: features)
 
     def _temporal_hook(self, block: BasicTransformerBlock, _inputs: tuple, hidden: torch.Tensor) -> torch.Tensor:
         plan = self._plan

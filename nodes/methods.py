@@ -68,6 +68,7 @@ SHOWN = {
         "decoupled_guidance",
     ),
     "vid2vid-zero": ("word_edit", "cross_ratio", "cross_start", "self_ratio", "decoupled_guidance"),
+    "tokenflow": ("self_ratio", "feature_ratio", "segment_length", "key_frame_seed"),
 }
 ADVANCED = {
     "cross_start",
@@ -81,8 +82,15 @@ ADVANCED = {
     "mask_from",
     "mask_grow",
     "mask_neighbours",
+    "key_frame_seed",
 }
-ADDED = {"cross_start", "inversion_prompt"}  # fields that 0.1 had no input for
+ADDED = {
+    "cross_start",
+    "inversion_prompt",
+    "segment_length",
+    "key_frame_seed",
+    "feature_ratio",
+}  # fields that 0.1 had no input for
 ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_threshold", "cross_max_tokens"}
 
 _PART = (io.Float.Input, {"min": 0.0, "max": 1.0, "step": 0.01})
@@ -114,8 +122,9 @@ FIELDS = {
     "source": (
         _choice(SOURCES),
         (
-            "The clip's attention and background: its reconstruction's beside the edit (prompt-to-prompt), or the"
-            " inversion's own (FateZero)."
+            "The clip's attention and background: its reconstruction's beside the edit (prompt-to-prompt), the"
+            " inversion's own (FateZero), or, beside the edit, that of the inversion's latents at each step (path:"
+            " TokenFlow)."
         ),
     ),
     "start": (
@@ -169,6 +178,21 @@ FIELDS = {
     "self_blend_threshold": (
         _PART,
         "Above this part of the changed words' strongest attention the edit keeps its own self-attention. 0: nowhere.",
+    ),
+    "feature_ratio": (
+        _PART,
+        "Part of the steps, from the noisiest, whose features (of one layer of the decoder) come from the clip.",
+    ),
+    "segment_length": (
+        (io.Int.Input, {"min": 1, "max": 4096}),
+        (
+            "Frames of a segment. Of each, one frame, drawn anew at each step, is edited together with those of the"
+            " others; every frame takes its look from the two nearest. Less takes more memory and time."
+        ),
+    ),
+    "key_frame_seed": (
+        (io.Int.Input, {"min": 0, "max": 2**53 - 1}),
+        "Which frames are drawn: the same seed gives the same edit.",
     ),
     "blend_threshold": (
         _PART,

@@ -30,6 +30,7 @@ from live_core.methods import (
     FATEZERO_STYLE,
     PROMPT_TO_PROMPT,
     TAV_DDIM,
+    TOKENFLOW,
     VID2VID_ZERO,
     VIDEO_P2P,
     Method,
@@ -80,6 +81,7 @@ SYSTEMS = {
         "video-p2p-fast": System(VIDEO_P2P),
         "video-p2p+null": System(VIDEO_P2P, null_text=NULL_TEXT_STEPS),
         "vid2vid-zero+null": System(VID2VID_ZERO, null_text=1),
+        "tokenflow": System(TOKENFLOW),
         "tav-ddim": System(TAV_DDIM),
         "ddim": System(DDIM),
         "fatezero-shape+tuned": System(FATEZERO_SHAPE, tuned=True),
@@ -196,7 +198,7 @@ def run(model: LiveModel, case: TextCase, system: str, steps: int) -> tuple[dict
 
 def attention_megabytes(model: LiveModel, case: TextCase, method: Method, steps: int) -> float:
     """What "ram" keeps of the source's attention for this method's part of the steps; "recompute" keeps 0."""
-    if not (method.cross_ratio or method.self_ratio or method.blend_threshold):
+    if method.source == "path" or not (method.cross_ratio or method.self_ratio or method.blend_threshold):
         return 0.0
     kept = max(method.cross_ratio, method.self_ratio)
     return (

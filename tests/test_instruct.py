@@ -25,6 +25,7 @@ from live_core.notes import gathered
 from live_core.steering import Step
 from live_core.streams import guided, needed
 from live_core.video_unet import VideoUNet
+from live_core.video_unet import _Economy as Economy
 from live_core.windows import windows_of
 
 TEXT, STREAMS, TOKENS, WIDTH = "make the ball blue", 2, 5, 24
@@ -101,6 +102,16 @@ def test_one_text_for_all_frames_swaps_for_itself(unet, frames):
     torch.testing.assert_close(
         unet(clip, 481, texts(8, alike=True), plan=plan), unet(clip, 481, texts(1)[0], plan=plan), atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_a_group_in_less_memory_is_the_same_group(unet, frames, at_once):
+    """Attention gathers keys and values of a few frames at a time when memory runs out."""
+    clip, text = torch.cat([frames, frames.flip(1)], 1), texts(1)[0]
+    plan = AttentionPlan(GroupPlan(size=3, own=True))
+    whole = unet(clip, 481, text, plan=plan)
+    less = unet._under(Economy(at_once), lambda: unet(clip, 481, text, plan=plan))
+    torch.testing.assert_close(less, whole, atol=1e-5, rtol=0)
 
 
 def test_own_keys_may_be_added():
@@ -195,6 +206,19 @@ def test_texts_of_one_s_own_stand_for_the_instruction(instruct_model, seven):
         instruct_model, seven, Instruction("", steps=2, seed=3), INSTRUCT_PIX2PIX, texts=text.expand(7, -1, -1)
     )
     torch.testing.assert_close(given, told, atol=1e-4, rtol=1e-4)
+
+
+def test_the_network_never_sees_more_than_a_window_and_the_key_frames(instruct_model, seven, monkeypatch):
+    """So memory is that of one window, whatever the clip's length."""
+    seen, forward = [], VideoUNet.forward
+    monkeypatch.setattr(
+        VideoUNet,
+        "forward",
+        lambda self, x, *more, **options: seen.append(x.shape[1]) or forward(self, x, *more, **options),
+    )
+    long = torch.cat([seven] * 3)
+    edited(instruct_model, long, window=3, local=Local(torch.ones(1, 64, 64)))
+    assert set(seen) == {7} and len(seen) == 7 * (2 + 2)  # windows, steps of the edit and of the inversion
 
 
 def test_the_preview_counts_over_the_whole_clip(instruct_model, seven):

@@ -63,8 +63,7 @@ def bind(
     if taken is not None:
         raise LiveError(
             f"placeholder: {taken!r} already stands for another photo, and prompts do not tell {placeholder!r} from it;"
-            " give each photo one of its own, "
-            f'such as "<thing{len(others) + 1}*>"'
+            f' give each photo one of its own, such as "<thing{len(others) + 1}*>"'
         )
     ids = tokenizer(initial_word.strip(), add_special_tokens=False).input_ids
     if len(ids) != 1:

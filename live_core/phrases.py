@@ -46,9 +46,8 @@ def read_windows(text: str) -> tuple[tuple[str, tuple[float, float]], ...]:
         match = re.fullmatch(rf"(.*\S)\s*:\s*{number}\s*-\s*{number}", part)
         if not match or not 0 <= float(match[2]) <= float(match[3]) <= 1:
             raise LiveError(
-                f"word windows: {part!r}; write word: start-end, parts of the steps in order from 0 to 1, separated by "
-                "commas, "
-                'such as "car: 0-0.4, tree: 0.2-0.8"'
+                f"word windows: {part!r}; write word: start-end, parts of the steps in order from 0 to 1, separated by"
+                ' commas, such as "car: 0-0.4, tree: 0.2-0.8"'
             )
         out.append((match[1], (float(match[2]), float(match[3]))))
     return tuple(out)

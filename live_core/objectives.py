@@ -15,52 +15,14 @@ import torch
 import torch.nn.functional as F
 
 from .attention import AttentionPlan
-from .checks import check_number, check_whole
 from .concept import TEMPLATES, Concept
 from .frames import FramePlan
 from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
+from .tune_settings import TuneSettings
 
 Loss = tuple[torch.Tensor, torch.Tensor]  # the error, and the latents less the noise that the model saw in them
-PHOTO_LOSSES = ("log", "square")
-
-
-@dataclass(frozen=True)
-class TuneSettings:
-    """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512.
-
-    `clip_steps` and `photo_steps` alternate until the shorter runs out; `alternate` False does all clip steps first.
-    `latent_prompt` False is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video;
-    `temporal_in_photo_steps` True is that of Fig. 7: temporal attention acts while the photo is learned, and learns
-    from it too, by the mean squared error at the clip's rate. `photo_latent_prompt` True puts the photo's own latent
-    into the latent prompt's seat while it is learned, as the papers have it: then the seat shows what the vector should
-    learn, and it learns less (bench/APPENDIX.md). `photo_loss`: the vector descends the "log" of the mean squared
-    error, or the "square" itself, the papers'. What an edit will show is decided where most is noise; there the error
-    is small, and so is its gradient: on the demo model 30 to 55 times smaller at the noisiest timesteps than at the
-    cleanest. The logarithm's, the gradient over the error, is within a factor of 3 at all timesteps. Weights learned
-    for each noise level end close to it (Karras et al. 2024).
-    """
-
-    clip_steps: int = 500
-    photo_steps: int = 500
-    clip_rate: float = 3e-5
-    latent_prompt_rate: float = 3e-5
-    photo_rate: float = 5e-3
-    latent_prompt: bool = True
-    temporal_in_photo_steps: bool = False
-    alternate: bool = True
-    photo_latent_prompt: bool = False
-    photo_loss: str = "log"
-    frame_plan: FramePlan = FramePlan(("latent_prompt", "first", "previous"))
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("clip_steps", "photo_steps"):
-            check_whole(name.replace("_", " "), getattr(self, name), 0)
-        for name in ("clip_rate", "latent_prompt_rate", "photo_rate"):
-            check_number(name.replace("_", " "), getattr(self, name), 0, 1)
-        check_whole("seed", self.seed, 0, 2**64 - 1)
 
 
 class Learned:

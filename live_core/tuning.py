@@ -22,8 +22,9 @@ from .descent import descend
 from .diffusion import Callback
 from .memory import one_run
 from .notes import note
-from .objectives import PHOTO_LOSSES, ClipObjective, Learned, Learner, Loss, PhotoObjective, TuneSettings
+from .objectives import ClipObjective, Learned, Learner, Loss, PhotoObjective
 from .pretrained import LiveModel
+from .tune_settings import TuneSettings
 from .tunings import Tuning
 from .unfinished import Unfinished
 
@@ -53,8 +54,6 @@ def tune(
     warning, never the tuning.
     """
     model.check_base(TEXT_TO_IMAGE, "Tune Video")
-    if settings.photo_loss not in PHOTO_LOSSES:
-        raise LiveError(f"photo loss: {settings.photo_loss!r}; choose {', '.join(PHOTO_LOSSES)}")
     if settings.clip_steps + settings.photo_steps < 1:
         raise LiveError("steps: clip steps and photo steps are both 0; at least one must be positive")
     if not concepts and settings.photo_steps:

@@ -2,21 +2,15 @@
 new one.
 """
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 from comfy_api.v0_0_2 import io
 
 from ..live_core.frames import NORMS, SLOTS
-from ..live_core.methods import (
-    INVERSION_PROMPTS,
-    MASKS,
-    METHODS,
-    PROMPT_TO_PROMPT,
-    SEATS,
-    SELF_TARGETS,
-    SOURCES,
-    TAV_DDIM,
-    WORD_EDITS,
-    Method,
-)
+from ..live_core.methods import METHODS, PROMPT_TO_PROMPT, TAV_DDIM, Method
+from ..live_core.settings import settings_of
+from .fields import input_of
 from .node import LATER, Node
 from .sockets import MethodRow
 
@@ -70,176 +64,20 @@ SHOWN = {
     "vid2vid-zero": ("word_edit", "cross_ratio", "cross_start", "self_ratio", "decoupled_guidance"),
     "tokenflow": ("self_ratio", "feature_ratio", "segment_length", "key_frame_seed"),
 }
-ADVANCED = {
-    "cross_start",
-    "inversion_prompt",
-    "self_start",
-    "self_target",
-    "blend_start",
-    "edit_latent_prompt",
-    "unconditional_latent_prompt",
-    "decoupled_guidance",
-    "mask_from",
-    "mask_grow",
-    "mask_neighbours",
-    "key_frame_seed",
-}
-ADDED = {
-    "cross_start",
-    "inversion_prompt",
-    "segment_length",
-    "key_frame_seed",
-    "feature_ratio",
-}  # fields that 0.1 had no input for
-ZERO_MEANS_NONE = {"image_guidance_scale", "blend_threshold", "self_blend_threshold", "cross_max_tokens"}
-
-_PART = (io.Float.Input, {"min": 0.0, "max": 1.0, "step": 0.01})
-_CELLS = (io.Int.Input, {"min": 0, "max": 64})
-_TOKENS = (io.Int.Input, {"min": 0, "max": 65536})
-_NATIVE = (
-    "at the model's native size (Stable Diffusion: 4096, 1024, 256 and 64 at 512x512; the same layers at every size)"
-)
+SETTINGS = settings_of(Method)
+ADVANCED = {name for name, each in SETTINGS.items() if each.advanced}
 
 
-def _choice(options: tuple[str, ...]):
-    return io.Combo.Input, {"options": list(options)}
-
-
-# A method's field -> (kind of input and its limits, tooltip).
-FIELDS = {
-    "guidance_scale": (
-        (io.Float.Input, {"min": 0.0, "max": 100.0, "step": 0.1}),
-        "How strongly the edit follows its prompt.",
-    ),
-    "image_guidance_scale": (
-        (io.Float.Input, {"min": 0.0, "max": 100.0, "step": 0.1}),
-        (
-            "How far the edit goes from unconditional_latent_prompt to edit_latent_prompt, apart from its words. Where"
-            " the latter is the photo, more shows more of it and keeps less of the clip. 0: as far as guidance_scale,"
-            " as in the paper. Values other than 0 and 1 take more time."
-        ),
-    ),
-    "source": (
-        _choice(SOURCES),
-        (
-            "The clip's attention and background: its reconstruction's beside the edit (prompt-to-prompt), the"
-            " inversion's own (FateZero), or, beside the edit, that of the inversion's latents at each step (path:"
-            " TokenFlow)."
-        ),
-    ),
-    "start": (
-        (io.Float.Input, {"min": 0.0, "max": 0.99, "step": 0.01}),
-        "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip.",
-    ),
-    "decoupled_guidance": (
-        (io.Boolean.Input, {}),
-        "With null text: it guides the clip's own stream only, the edit keeps the empty prompt.",
-    ),
-    "edit_latent_prompt": (
-        _choice(SEATS),
-        (
-            "The edit's own latent prompt: the one Tune Video trained, or the (first) photo's latent. "
-            "The paper has the trained one; the bench found that the photo's shows more of the photo."
-        ),
-    ),
-    "unconditional_latent_prompt": (
-        _choice(SEATS),
-        "The latent prompt that guidance starts from. The paper has the photo's.",
-    ),
-    "word_edit": (
-        _choice(WORD_EDITS),
-        (
-            "Which words take their attention from the clip. swap: those in keep_words, or all that both prompts share."
-            " replace: word by word, for prompts of as many words. refine: all that both prompts share."
-        ),
-    ),
-    "cross_ratio": (_PART, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."),
-    "cross_start": (_PART, "Part of the steps before cross-attention starts to come from the clip."),
-    "inversion_prompt": (
-        _choice(INVERSION_PROMPTS),
-        "What the clip is inverted under: its own prompt, or the empty one, as in Tune-A-Video.",
-    ),
-    "cross_max_tokens": (
-        _TOKENS,
-        f"Layers with more tokens {_NATIVE} keep their cross-attention. 0: all take the clip's.",
-    ),
-    "place_ratio": (
-        _PART,
-        (
-            "Part of the steps, within cross_ratio, in which a changed word looks where the words that it replaces do."
-            " The paper has none; the bench found that more puts the photo's thing in its place, and two photos' things"
-            " each in its own."
-        ),
-    ),
-    "self_target": (_choice(SELF_TARGETS), "Which self-attention comes from the clip."),
-    "self_ratio": (_PART, "Part of the steps, from the noisiest, whose self-attention comes from the clip."),
-    "self_start": (_PART, "Part of the steps before self-attention starts to come from the clip."),
-    "self_max_tokens": (_TOKENS, f"Layers with more tokens {_NATIVE} keep their self-attention."),
-    "self_blend_threshold": (
-        _PART,
-        "Above this part of the changed words' strongest attention the edit keeps its own self-attention. 0: nowhere.",
-    ),
-    "feature_ratio": (
-        _PART,
-        "Part of the steps, from the noisiest, whose features (of one layer of the decoder) come from the clip.",
-    ),
-    "segment_length": (
-        (io.Int.Input, {"min": 1, "max": 4096}),
-        (
-            "Frames of a segment. Of each, one frame, drawn anew at each step, is edited together with those of the"
-            " others; every frame takes its look from the two nearest. Less takes more memory and time."
-        ),
-    ),
-    "key_frame_seed": (
-        (io.Int.Input, {"min": 0, "max": 2**53 - 1}),
-        "Which frames are drawn: the same seed gives the same edit.",
-    ),
-    "blend_threshold": (
-        _PART,
-        (
-            "Local blend: below this part of a word's strongest attention the clip stays as it is. 0 turns local blend"
-            " off."
-        ),
-    ),
-    "subtract_threshold": ((io.Float.Input, {"min": 0.01, "max": 0.99, "step": 0.01}), "The same for subtract_words."),
-    "blend_start": (_PART, "Part of the steps before local blend sets in."),
-    "blend_end": (_PART, "Part of the steps after which local blend rests."),
-    "mask_from": (_choice(MASKS), "Whose word maps give the mask: the clip's own, the edit's, or both."),
-    "mask_grow": (_CELLS, "Cells of the 16x16 map by which the mask grows on every side."),
-    "mask_neighbours": (
-        _CELLS,
-        "Frames on either side over which the maps are averaged, so that the mask does not flicker.",
-    ),
-}
-
-
-def _inputs(
-    names: tuple[str, ...], row: Method, advanced: set[str] = frozenset(), optional: bool = False
-) -> list[io.Input]:
-    """The fields `names` as inputs, with the values of `row`. `optional`: a graph may leave them out, those of `ADDED`
-    in any case.
-    """
-    found = []
-    for name in names:
-        (kind, limits), tooltip = FIELDS[name]
-        value = getattr(row, name)
-        found.append(
-            kind(
-                name,
-                default=0 if value is None else value,
-                advanced=name in advanced,
-                tooltip=tooltip,
-                **{"optional": optional, **limits, **(LATER if name in ADDED else {})},
-            )
-        )
-    return found
+def _inputs(names: Sequence[str], row: Method, advanced: Collection[str] = (), **more: Any) -> list[io.Input]:
+    """The settings `names` as inputs, with the values of `row`; hidden at first are those of `advanced` alone."""
+    return [input_of(n, SETTINGS[n], getattr(row, n), **{"advanced": n in advanced, **more}) for n in names]
 
 
 def _changed(row: Method, values: dict) -> Method:
     """`row` with what the inputs say."""
     from dataclasses import replace
 
-    return replace(row, **{name: value or None if name in ZERO_MEANS_NONE else value for name, value in values.items()})
+    return replace(row, **{n: value or None if SETTINGS[n].zero_is_none else value for n, value in values.items()})
 
 
 def method_input() -> io.Input:

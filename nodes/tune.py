@@ -1,9 +1,20 @@
+from typing import Any
+
 from comfy_api.v0_0_2 import io
 
+from ..live_core.settings import settings_of
+from ..live_core.tune_settings import TuneSettings
 from . import host
+from .fields import input_of
 from .graph import prompts_after
 from .node import Node
 from .sockets import Concept, MethodRow, Model
+
+SETTINGS = settings_of(TuneSettings)
+
+
+def _setting(name: str, **more: Any) -> io.Input:
+    return input_of(name, SETTINGS[name], getattr(TuneSettings, name), **more)
 
 
 class Tune(Node):
@@ -32,22 +43,9 @@ class Tune(Node):
                 io.String.Input(
                     "prompt", multiline=True, tooltip='What the clip shows, such as "a man skiing in the snow".'
                 ),
-                io.Int.Input("clip_steps", default=500, min=0, max=100000, tooltip="Steps that learn the clip."),
-                io.Int.Input(
-                    "photo_steps",
-                    default=500,
-                    min=0,
-                    max=100000,
-                    tooltip="Steps that learn the photo, in turn with the clip's.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="The same seed and inputs give the same tuning.",
-                ),
+                _setting("clip_steps"),
+                _setting("photo_steps"),
+                _setting("seed", control_after_generate=io.ControlAfterGenerate.fixed),
                 io.Combo.Input(
                     "method",
                     options=["live", "tav-ddim", "video-p2p"],
@@ -58,66 +56,12 @@ class Tune(Node):
                         " video-p2p: the same with frames tied to the first alone."
                     ),
                 ),
-                io.Float.Input(
-                    "clip_rate",
-                    default=3e-5,
-                    min=0,
-                    max=1,
-                    step=1e-6,
-                    round=1e-7,
-                    advanced=True,
-                    tooltip="Learning rate of the clip's steps.",
-                ),
-                io.Float.Input(
-                    "latent_prompt_rate",
-                    default=3e-5,
-                    min=0,
-                    max=1,
-                    step=1e-6,
-                    round=1e-7,
-                    advanced=True,
-                    tooltip="Learning rate of the latent prompt.",
-                ),
-                io.Float.Input(
-                    "photo_rate",
-                    default=5e-3,
-                    min=0,
-                    max=1,
-                    step=1e-4,
-                    round=1e-6,
-                    advanced=True,
-                    tooltip="Learning rate of the placeholder's embedding.",
-                ),
-                io.Boolean.Input(
-                    "temporal_in_photo_steps",
-                    default=False,
-                    advanced=True,
-                    tooltip=(
-                        "Let temporal attention act and learn while the photo is learned: the paper's ablation"
-                        " (Fig. 7)."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "photo_latent_prompt",
-                    default=False,
-                    advanced=True,
-                    optional=True,
-                    tooltip=(
-                        "Show the photo's own latent as the latent prompt while it is learned, as the paper does. The"
-                        " placeholder learns more without."
-                    ),
-                ),
-                io.Combo.Input(
-                    "photo_loss",
-                    options=["log", "square"],
-                    default="log",
-                    advanced=True,
-                    optional=True,
-                    tooltip=(
-                        "What the placeholder's embedding descends. log: every noise level counts alike. square: the"
-                        " paper's, in which the low ones outvote the high, where the edit is decided."
-                    ),
-                ),
+                _setting("clip_rate"),
+                _setting("latent_prompt_rate"),
+                _setting("photo_rate"),
+                _setting("temporal_in_photo_steps"),
+                _setting("photo_latent_prompt", optional=True),
+                _setting("photo_loss", optional=True),
                 MethodRow.Input(
                     "row",
                     optional=True,
@@ -152,7 +96,7 @@ class Tune(Node):
     ) -> io.NodeOutput:
         from ..live_core.change import check_edit_prompt
         from ..live_core.methods import METHODS
-        from ..live_core.tuning import TuneSettings, tune
+        from ..live_core.tuning import tune
 
         # What will stop an edit is said before the tuning it needs.
         for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"):

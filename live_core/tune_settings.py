@@ -1,0 +1,61 @@
+"""What one-clip tuning is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from .frames import FramePlan
+from .settings import check_settings, setting
+
+PHOTO_LOSSES = ("log", "square")
+
+_steps = partial(setting, unit="steps", whole=True, low=0, page=(0, 100_000))
+_rate = partial(setting, unit="learning rate", low=0, high=1, step=1e-6, round=1e-7, advanced=True)
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512, where nothing else is said."""
+
+    clip_steps: int = _steps(500, "Steps that learn the clip.")
+    photo_steps: int = _steps(500, "Steps that learn the photo, in turn with the clip's.")
+    clip_rate: float = _rate(3e-5, "Learning rate of the clip's steps.")
+    latent_prompt_rate: float = _rate(3e-5, "Learning rate of the latent prompt.")
+    photo_rate: float = _rate(5e-3, "Learning rate of the placeholder's embedding.", step=1e-4, round=1e-6)
+    # Without is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video.
+    latent_prompt: bool = True
+    # It learns from the photo by the mean squared error at the clip's rate.
+    temporal_in_photo_steps: bool = setting(
+        False,
+        "Let temporal attention act and learn while the photo is learned: the paper's ablation (Fig. 7).",
+        advanced=True,
+    )
+    # Steps of clip and photo by turns, until the shorter runs out; without, all of the clip's first.
+    alternate: bool = True
+    # The papers show it. Then the seat shows what the vector should learn, and it learns less (bench/APPENDIX.md).
+    photo_latent_prompt: bool = setting(
+        False,
+        "Show the photo's own latent as the latent prompt while it is learned, as the paper does. The placeholder"
+        " learns more without.",
+        advanced=True,
+    )
+    # The vector descends the logarithm of the mean squared error, or that itself, which is the papers'. What an edit
+    # will show is decided where most is noise; there the error is small, and so is its gradient: on the demo model 30
+    # to 55 times smaller at the noisiest timesteps than at the cleanest. The logarithm's, the gradient over the error,
+    # is within a factor of 3 at all timesteps. Weights learned for each noise level end close to it (Karras et al.
+    # 2024).
+    photo_loss: str = setting(
+        "log",
+        "What the placeholder's embedding descends. log: every noise level counts alike. square: the paper's, in which"
+        " the low ones outvote the high, where the edit is decided.",
+        choices=PHOTO_LOSSES,
+        advanced=True,
+    )
+    frame_plan: FramePlan = FramePlan(("latent_prompt", "first", "previous"))
+    seed: int = setting(
+        0, "The same seed and inputs give the same tuning.", unit="seed", whole=True, low=0, high=2**64 - 1
+    )
+
+    def __post_init__(self):
+        check_settings(self, named=lambda name: name.replace("_", " "))

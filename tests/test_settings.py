@@ -1,0 +1,55 @@
+"""Settings say of themselves what they are: each is held to its own range, and a page offers nothing beyond it."""
+
+from dataclasses import replace
+
+import pytest
+
+from live_core import LiveError
+from live_core.methods import LIVE
+from live_core.settings import settings_of
+from live_core.tune_settings import TuneSettings
+
+ROWS = {"method": LIVE, "tuning": TuneSettings()}
+SETTINGS = [(kind, name, each) for kind, row in ROWS.items() for name, each in settings_of(type(row)).items()]
+NUMBERS = [each for each in SETTINGS if each[2].is_number]
+each_setting = pytest.mark.parametrize(
+    "kind,name,setting", SETTINGS, ids=[f"{kind}-{name}" for kind, name, _ in SETTINGS]
+)
+each_number = pytest.mark.parametrize("kind,name,setting", NUMBERS, ids=[f"{kind}-{name}" for kind, name, _ in NUMBERS])
+
+
+def refused(kind: str, name: str, value) -> str:
+    """What is said of the row with this value."""
+    with pytest.raises(LiveError) as raised:
+        replace(ROWS[kind], **{name: value})
+    return str(raised.value)
+
+
+@each_setting
+def test_a_value_that_is_none_of_its_own_is_refused_by_its_name(kind, name, setting):
+    told = name.replace("_", " ") if kind == "tuning" else name
+    bad = [] if not setting.is_number else [float("nan"), "much"]
+    bad += [] if setting.low is None else [setting.low if setting.open else setting.low - 1]
+    bad += [] if setting.high is None else [setting.high if setting.open else setting.high + 1]
+    bad += [1.5] if setting.whole else []
+    bad += ["of another kind"] if setting.choices else []
+    bad += [None] if (setting.is_number or setting.choices) and not setting.none else []
+    for value in bad:
+        assert refused(kind, name, value).startswith(f"{told}: ")
+
+
+@each_number
+def test_a_page_offers_only_what_is_taken(kind, name, setting):
+    low, high = setting.page or (setting.low, setting.high)
+    assert low is not None and high is not None and low < high
+    for end in (low, high):
+        if setting.zero_is_none and end == 0:
+            continue
+        if not (setting.open and end in (setting.low, setting.high)):
+            setting.check(name, end)
+
+
+@each_setting
+def test_a_setting_says_what_it_is(kind, name, setting):
+    assert setting.help and (setting.unit or not setting.is_number)
+    assert not setting.zero_is_none or setting.none

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -31,7 +34,7 @@ def _cut(items: list[int], most: int) -> list[list[int]]:
     return [items[i : i + most] for i in range(0, len(items), most)]
 
 
-def _to(rows: list[list[int]]):
+def _to(rows: list[list[int]]) -> Callable[..., torch.Tensor]:
     """The function for frames with these rows."""
     return _to_one_row if all(row == rows[0] for row in rows) else _to_rows
 
@@ -59,3 +62,8 @@ def _frames(x: torch.Tensor, wanted: list[int]) -> torch.Tensor:
     """Frames `wanted`, which may repeat, of x (s, f, h, n, c). Not by x[:, wanted]: on several CPU threads that adds up
     the gradients of a repeated frame in whatever order they come, and one seed would give another tuning each time."""
     return x.index_select(1, torch.tensor(wanted, device=x.device))
+
+
+def probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """The map of attention from queries (..., n, c) to keys (..., m, c): (..., n, m), float32."""
+    return (q.float() @ k.float().transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)

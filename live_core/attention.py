@@ -7,22 +7,26 @@ builds a self-attention map: an injected map times values is again fused attenti
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 
 from .around import Around, as_it_is
-from .attending import attend
+from .attending import attend, probabilities
 from .frames import ALONE, FramePlan
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
 
 # Temporal attention has a sequence for each place of the picture, too short for the GPU's kernels: their backward pass
 # pads each to 128, a gigabyte for 512 x 512 in one call, and some refuse 65,536 of them, which 1024 x 1024 reaches.
 SEQUENCES_AT_ONCE = 2048
+
+View = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -177,22 +181,32 @@ class VideoAttention:
     diffusers' layer, whose projections make queries and keys of what a store has kept; without a store nothing asks for
     it."""
 
-    def __init__(self, name: str, kind: str, plan_of, width: float = 1.0, level: int = 0):
+    def __init__(self, name: str, kind: str, plan_of: Callable[[], AttentionPlan], width: float = 1.0, level: int = 0):
         self.name, self.kind, self.plan_of, self.width, self.level = name, kind, plan_of, width, level
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
-        plan: AttentionPlan = self.plan_of()
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        plan = self.plan_of()
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         around = plan.around.get(self.kind, as_it_is)
         return around(self.name, hidden_states, lambda: self._output(plan, attn, hidden_states, context))
 
-    def _output(self, plan, attn, hidden_states, context):
+    def _output(
+        self, plan: AttentionPlan, attn: Attention, hidden_states: torch.Tensor, context: torch.Tensor
+    ) -> torch.Tensor:
         q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         self._record(plan, hidden_states, k)
         out = {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v, attn)
         return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
 
-    def _self(self, plan, q, k, v, attn=None):
+    def _self(
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+    ) -> torch.Tensor:
         injections = [i for i in plan.selves if i.spatial and self.level >= i.level and self.name.startswith(i.blocks)]
         q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k, attn)
         out = self._attend(plan, q_injected, k_injected, v)
@@ -203,41 +217,50 @@ class VideoAttention:
                 fused, mask = stream(out)[injection.target], injection.masks[self.level][:, None, :, None].to(out)
                 stream(out)[injection.target] = mask * own + (1 - mask) * fused
         if plan.tap is not None and plan.tap.self_attention and self.level == plan.tap.level:
-            plan.tap.record_self(
-                torch.stack(
-                    [self._own_map(stream, row, q, k, q_injected, k_injected, injections) for row in _tapped(plan)]
-                )
-            )
+            pairs = (q, k), (q_injected, k_injected)
+            maps = [self._own_map(stream, row, *pairs, injections) for row in _tapped(plan)]
+            plan.tap.record_self(torch.stack(maps))
         return out
 
-    def _own_map(self, stream, row, q, k, q_injected, k_injected, injections):
+    def _own_map(
+        self,
+        stream: View,
+        row: int,
+        own: tuple[torch.Tensor, torch.Tensor],
+        injected: tuple[torch.Tensor, torch.Tensor],
+        injections: Sequence[SelfInjection],
+    ) -> torch.Tensor:
         """(F, n, n): stream `row`'s self-attention of each frame to itself as it acts, mean of heads. A frame at a
         time: maps of all heads are large.
         """
 
-        def of(q, k):
+        def of(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
             frames = zip(stream(q)[row], stream(k)[row], strict=True)
-            return torch.stack([_probabilities(*frame).mean(0) for frame in frames])
+            return torch.stack([probabilities(*frame).mean(0) for frame in frames])
 
-        maps = of(q_injected, k_injected)
+        maps = of(*injected)
         for mask in (
             i.masks[self.level][..., None].to(maps) for i in injections if i.target == row and i.masks is not None
         ):
-            maps = mask * of(q, k) + (1 - mask) * maps
+            maps = mask * of(*own) + (1 - mask) * maps
         return maps
 
-    def _attend(self, plan, q, k, v):
+    def _attend(self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Self-attention over the frames of the plan, for whole streams."""
         rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width, self.name)
         return attend(q, k, v, rows, plan.rows_at_once)
 
-    def _temporal(self, plan, q, k, v, attn=None):
+    def _temporal(
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+    ) -> torch.Tensor:
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
         split = zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)), strict=True)
         parts = [F.scaled_dot_product_attention(*part) for part in split]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _cross(self, plan, q, k, v, attn=None):
+    def _cross(
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+    ) -> torch.Tensor:
         stream = _stream_view(plan, q.shape[0])
         out = attend(q, k, v, plan.text_rows(), plan.rows_at_once)
         words = [i for i in plan.words if self.level >= i.level]
@@ -252,17 +275,24 @@ class VideoAttention:
             )
         if plan.tap is not None and self.level == plan.tap.level:
             rows = _tapped(plan)
-            before = torch.stack([_probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
+            before = torch.stack([probabilities(stream(q)[row], stream(k)[row]).mean(1) for row in rows])
             acted = before.clone()
             for injection, source in (
-                (i, _probabilities(*s).mean(1)) for i, s in zip(words, sources, strict=True) if i.target in rows
+                (i, probabilities(*s).mean(1)) for i, s in zip(words, sources, strict=True) if i.target in rows
             ):
                 target = rows.index(injection.target)
                 acted[target] = source @ injection.mapping.to(source) + acted[target] * injection.keep.to(source)
             plan.tap.record(before, acted)
         return out
 
-    def _inject_queries_and_keys(self, plan, injections, q, k, attn):
+    def _inject_queries_and_keys(
+        self,
+        plan: AttentionPlan,
+        injections: Sequence[SelfInjection],
+        q: torch.Tensor,
+        k: torch.Tensor,
+        attn: Attention | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         stream = _stream_view(plan, q.shape[0])
         if injections:
             q, k = q.clone(), k.clone()
@@ -271,24 +301,31 @@ class VideoAttention:
             stream(q)[injection.target], stream(k)[injection.target] = q_source, k_source
         return q, k
 
-    def _record(self, plan, hidden_states, k):
+    def _record(self, plan: AttentionPlan, hidden_states: torch.Tensor, k: torch.Tensor) -> None:
         if plan.record and plan.record.takes(self.kind, self.level):
             stream = _stream_view(plan, len(k))
-            plan.record.store.write(self._key(plan), stream(hidden_states)[plan.record.row])
+            plan.record.store.write(key_of(plan.step, self.name, self.kind), stream(hidden_states)[plan.record.row])
             if self.kind == "cross":
                 plan.record.store.write(self._text_key(), stream(k)[plan.record.row][:1])
 
-    def _source(self, plan, source, stream, q, k, attn):
+    def _source(
+        self,
+        plan: AttentionPlan,
+        source: int | None,
+        stream: View,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        attn: Attention | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and keys of a row of the batch or, for None, of the store."""
         if source is not None:
             return stream(q)[source], stream(k)[source]
-        hidden_states = plan.store.read(self._key(plan)).to(q)
+        assert plan.store is not None and attn is not None
+        hidden_states = plan.store.read(key_of(plan.step, self.name, self.kind)).to(q)
         q_source = _heads(attn.to_q(hidden_states), attn)
         if self.kind == "cross":
             return q_source, plan.store.read(self._text_key()).to(q).expand(len(q_source), -1, -1, -1)
         return q_source, _heads(attn.to_k(hidden_states), attn)
-
-    def _key(self, plan) -> str:
-        return key_of(plan.step, self.name, self.kind)
 
     def _text_key(self) -> str:
         return f"text/{self.name}"
@@ -299,23 +336,14 @@ def key_of(step: int, layer: str, kind: str) -> str:
     return f"{step:04d}/{layer}/{kind}"
 
 
-def _heads(x: torch.Tensor, attn) -> torch.Tensor:
+def _heads(x: torch.Tensor, attn: Attention) -> torch.Tensor:
     return rearrange(x, "b n (h c) -> b h n c", h=attn.heads)
 
 
-def _stream_view(plan: AttentionPlan, batch: int):
+def _stream_view(plan: AttentionPlan, batch: int) -> View:
     """x -> the same storage seen as (streams, rows of one stream, ...)."""
     return lambda x: x.view(plan.streams, batch // plan.streams, *x.shape[1:])
 
 
 def _tapped(plan: AttentionPlan) -> tuple[int, ...]:
     return tuple(range(plan.streams)) if plan.tap is None or plan.tap.rows is None else plan.tap.rows
-
-
-def _probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    return (q.float() @ k.float().transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
-
-
-def repeat_for_frames(text: torch.Tensor, frames: int) -> torch.Tensor:
-    """(s, L, d), or (s, F, L, d) where every frame has its own -> (s F, L, d)."""
-    return text.flatten(0, 1) if text.ndim == 4 else repeat(text, "s l d -> (s f) l d", f=frames)

@@ -50,7 +50,7 @@ class Edit:
     # What guidance leads away from. Null text, where the edit is guided from it, leaves no place for it.
     negative_prompt: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for word, weight in self.weights:
             check_number(f"word weights: {word}", weight, -MOST_WEIGHT, MOST_WEIGHT)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import groupby, pairwise
 
 import torch
@@ -172,7 +173,7 @@ def reading_video() -> AbstractContextManager[None]:
     return reading("video: the file", "give a file with video in it, or save it anew as mp4")
 
 
-def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, int]:
+def read_times(file: str | BytesIO, start: float = 0.0, duration: float = 0.0) -> tuple[Times, int]:
     """When the frames of a video file are shown, from `start` seconds on, for `duration` or to the end (0), and its
     transfer function's number. Nothing is decoded.
 
@@ -182,12 +183,13 @@ def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, 
 
     shown = {}
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             stream = container.streams.video[0]
+            base = stream.time_base
             for packet in container.demux(stream):
                 when = packet.pts if packet.pts is not None else packet.dts
-                if when is not None and packet.size and not packet.is_discard:
-                    shown[float(when * stream.time_base)] = float((packet.duration or 0) * stream.time_base)
+                if when is not None and base is not None and packet.size and not packet.is_discard:
+                    shown[float(when * base)] = float((packet.duration or 0) * base)
             transfer, usual = stream.codec_context.color_trc, float(stream.average_rate or 1)
     except (av.error.FFmpegError, IndexError) as error:
         raise LiveError(f"video: the file has no video that can be read ({error}); save it anew as mp4") from error
@@ -203,12 +205,12 @@ def read_times(file, start: float = 0.0, duration: float = 0.0) -> tuple[Times, 
     return times if times.is_even else replace(times, rate=len(starts) / end), transfer
 
 
-def read_sound(file, first: float, length: float) -> tuple[torch.Tensor, int] | None:
+def read_sound(file: str | BytesIO, first: float, length: float) -> tuple[torch.Tensor, int] | None:
     """(channels, samples), -1..1, and samples a second, of a file's sound from second `first` on, silent where it has
     none: what lasts `length` seconds. None without a sound track."""
     import av
 
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         stream = next((s for s in reversed(container.streams.audio) if s.codec_context is not None), None)
         if stream is None:
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,6 +16,9 @@ from . import LiveError
 from .prompts import split_words
 from .syntax import EMBEDDING, EXTRA_NETWORK
 from .text import token_table
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}")
 
@@ -35,7 +39,7 @@ class Concept:
     mask: torch.Tensor | None = None
     base: str = ""  # fingerprint of the model it was bound with; "" where that is not known
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.reference.ndim != 4 or len(self.reference) != 1 or self.vector.ndim != 1:
             raise LiveError(
                 f"concept: {self.placeholder!r} has a photo of shape {tuple(self.reference.shape)} and a vector of"
@@ -47,8 +51,8 @@ def bind(
     placeholder: str,
     initial_word: str,
     reference: torch.Tensor,
-    tokenizer,
-    text_encoder,
+    tokenizer: PreTrainedTokenizerFast,
+    text_encoder: CLIPTextModel,
     others: tuple[Concept, ...] = (),
     mask: torch.Tensor | None = None,
     base: str = "",
@@ -87,7 +91,7 @@ def bind(
 MEANT = (",", "(", ")", "\\", "{", "}", "|")  # to lists of words, to weights, to the page's choices
 
 
-def check_placeholder(placeholder: str, tokenizer) -> None:
+def check_placeholder(placeholder: str, tokenizer: PreTrainedTokenizerFast) -> None:
     """A placeholder is one new string without spaces: not a word the tokenizer knows, nor one word or one run of signs,
     and nothing that prompts or lists of words take for something else."""
     if not placeholder.strip() or len(placeholder.split()) != 1 or placeholder != placeholder.strip():

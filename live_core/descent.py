@@ -4,12 +4,16 @@ from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch.optim.adamw import AdamW, adamw
 
 from .memory import with_less
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -28,7 +32,7 @@ def descend(
     """
     groups = {id(tensor): group for group in optimizer.param_groups for tensor in group["params"]}
 
-    def on_either(tensor: torch.Tensor, compute):
+    def on_either(tensor: torch.Tensor, compute: Callable[[torch.device], T]) -> T:
         return with_less(
             "the optimiser",
             [("", lambda: compute(tensor.device)), ("in main memory", lambda: compute(torch.device("cpu")))],
@@ -37,16 +41,16 @@ def descend(
     def whole(gradient: torch.Tensor, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
         return gradient.to(device, tensor.dtype) / scale
 
+    def norm(gradient: torch.Tensor, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        return torch.linalg.vector_norm(whole(gradient, tensor, device)).to(tensor.device)
+
     factor = None
     if most is not None:
-        norms = [
-            on_either(t, lambda device, t=t, g=g: torch.linalg.vector_norm(whole(g, t, device)).to(t.device))
-            for t, g in zip(tensors, gradients, strict=True)
-        ]
+        norms = [on_either(t, partial(norm, g, t)) for t, g in zip(tensors, gradients, strict=True)]
         factor = (most / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1)
     for tensor, gradient in zip(tensors, gradients, strict=True):
 
-        def step(device: torch.device, tensor=tensor, gradient=gradient) -> None:
+        def step(device: torch.device, tensor: torch.Tensor = tensor, gradient: torch.Tensor = gradient) -> None:
             own = whole(gradient, tensor, device)
             _step(
                 tensor,

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -98,14 +98,10 @@ def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[UNet2DCondition
 def _of_pictures(config: dict) -> dict:
     """A video U-Net's configuration as that of the 2-D one it was inflated from."""
 
-    def older(value):
-        return (
-            [older(part) for part in value]
-            if isinstance(value, list)
-            else value.replace("Pseudo3D", "2D").replace("3D", "2D")
-            if isinstance(value, str)
-            else value
-        )
+    def older(value: Any) -> Any:
+        if isinstance(value, list):
+            return [older(part) for part in value]
+        return value.replace("Pseudo3D", "2D").replace("3D", "2D") if isinstance(value, str) else value
 
     return {key: older(value) for key, value in config.items()}
 

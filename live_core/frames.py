@@ -41,7 +41,7 @@ class FramePlan:
     # Whether temporal attention acts. It is nothing in a model that has learned none.
     temporal: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         unknown = [slot for slot in self.slots if slot not in SLOTS and not re.fullmatch(RELATIVE, slot)]
         if unknown or not self.slots:
             raise LiveError(
@@ -147,7 +147,7 @@ class GroupPlan(FramePlan):
     size: int = 4
     own: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("key frames", self.size, 1)
 

@@ -43,7 +43,7 @@ class InstructMethod:
     guidance_scale: float = 7.5
     image_guidance_scale: float = 1.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("swap until", self.swap_until, 0, 1)
         check_number("guidance scale", self.guidance_scale, 0)
         check_number("image guidance scale", self.image_guidance_scale, 0)
@@ -89,7 +89,7 @@ class Instruction:
     steps: int = STEPS
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("instruction", self.text)
         check_whole("steps", self.steps, 1)
         check_whole("seed", self.seed, 0, 2**64 - 1)

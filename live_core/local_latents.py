@@ -42,7 +42,7 @@ class Local:
     grow: int = 0
     feather: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("boundary", self.boundary, BOUNDARIES)
         check_choice("origin", self.origin, ORIGINS)
 

@@ -149,12 +149,12 @@ def halves(count: int) -> list[int]:
 Call = Callable[..., Any]  # `plainly` or `on_cpu`
 
 
-def plainly(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
+def plainly(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor) -> Any:
     """`network(*inputs, **options)`"""
     return network(*inputs, **options)
 
 
-def on_cpu(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor):
+def on_cpu(network: nn.Module, *inputs: torch.Tensor, **options: torch.Tensor) -> Any:
     """`network(*inputs, **options)` by the CPU in float32; its own weights stay where and as they are."""
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:

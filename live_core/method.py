@@ -219,7 +219,7 @@ class Method:
         advanced=True,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self)
         self._check_together()
 

@@ -5,6 +5,7 @@ frames, and rows of pictures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ import torch.nn.functional as F
 from . import LiveError
 from .interrupts import heed
 from .notes import note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP, HIGHEST = 4, 2**15  # pixels between a sheet's pictures, and of a sheet: matplotlib draws twice that
 
@@ -102,7 +106,7 @@ def _shortened(line: str, most: int = 48) -> str:
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def _drawn(figure) -> torch.Tensor:
+def _drawn(figure: Figure) -> torch.Tensor:
     """(1, H, W, 3), 0..1"""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -16,13 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from . import LiveError
 from .notes import note
 from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, check_syntax, pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _APART, _SIGN = r"'(?:s|t|re|ve|m|ll|d)|[^\W_]+(?:'[^\W_]+)?", r"(?:[^\w\s]|_)"
 _WORD = rf"{_APART}|{_SIGN}+"
@@ -156,7 +159,10 @@ def _matches(text: str, named: tuple[str, ...]) -> list[re.Match]:
 
 
 def read_prompt(
-    text: str, tokenizer, placeholders: tuple[str, ...] = (), embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS
+    text: str,
+    tokenizer: PreTrainedTokenizerFast,
+    placeholders: tuple[str, ...] = (),
+    embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS,
 ) -> Prompt:
     """Tokenise `text`, in ComfyUI's prompt syntax (`syntax.pieces`), for a CLIP tokenizer.
 
@@ -208,7 +214,7 @@ models/embeddings: none
 def _assemble(
     text: str,
     chunks: list[list[Token]],
-    tokenizer,
+    tokenizer: PreTrainedTokenizerFast,
     words: list[str],
     glued: list[bool],
     vectors: list[torch.Tensor],
@@ -255,7 +261,9 @@ def _vectors(piece: Piece, embeddings: Mapping[str, torch.Tensor]) -> list[torch
     return list(embeddings[piece.text])
 
 
-def check_prompt(prompt: Prompt, name: str, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
+def check_prompt(
+    prompt: Prompt, name: str, tokenizer: PreTrainedTokenizerFast, placeholders: tuple[str, ...] = ()
+) -> None:
     """What is noted or refused of a prompt that the input `name` brought: see `syntax.check_syntax`; a placeholder
     that no photo is bound to; words that a model of few words only spells.
 
@@ -285,7 +293,7 @@ of this model's tuning: none
             )
 
 
-def check_clip_prompt(prompt: Prompt, tokenizer, placeholders: tuple[str, ...] = ()) -> None:
+def check_clip_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerFast, placeholders: tuple[str, ...] = ()) -> None:
     """`check_prompt` for one that says what the clip shows. LiveError if it has a placeholder, which stands for what a
     photo shows; a note if it has no words.
 

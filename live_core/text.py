@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,12 +12,17 @@ from . import LiveError
 from .memory import Call, plainly
 from .prompts import Prompt
 
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
 
-def token_table(text_encoder) -> torch.nn.Embedding:
+
+def token_table(text_encoder: CLIPTextModel) -> torch.nn.Embedding:
     return text_encoder.get_input_embeddings()
 
 
-def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly) -> torch.Tensor:
+def encode(
+    prompt: Prompt, text_encoder: CLIPTextModel, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly
+) -> torch.Tensor:
     """(k L, d): the text encoder's last hidden state, by `call` of it, of each chunk by itself, one after another,
     with `vectors[i]` (d,) in the place of token id -1 - i and then the prompt's own.
 
@@ -30,7 +36,7 @@ def encode(prompt: Prompt, text_encoder, vectors: tuple[torch.Tensor, ...] = (),
     if weighs:
         chunks = torch.cat([chunks, torch.tensor([prompt.empty]).to(chunks)])
 
-    def put_vectors(_module, _inputs, embedded):
+    def put_vectors(_module: torch.nn.Module, _inputs: tuple, embedded: torch.Tensor) -> torch.Tensor:
         out = embedded
         for i, vector in enumerate((*vectors, *prompt.vectors)):
             out = torch.where((chunks == -1 - i)[..., None].to(out.device), vector.to(out), out)

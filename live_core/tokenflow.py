@@ -150,7 +150,7 @@ def key_weights(frames: int, length: int) -> list[dict[int, float]]:
     segments, as the published code has it. Frames of the first segment take all from its key frame.
 
     >>> [{key: round(w, 2) for key, w in per_key.items()} for per_key in key_weights(4, 2)]
-    [{0: 1.0}, {0: 1.0}, {1: 0.66, 0: 0.34}, {1: 0.73, 0: 0.27}]
+    [{0: 1.0}, {0: 1.0}, {1: 0.62, 0: 0.38}, {1: 0.73, 0: 0.27}]
     """
     found: list[dict[int, float]] = []
     for segment, start in enumerate(range(0, frames, length)):

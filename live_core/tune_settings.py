@@ -57,5 +57,5 @@ class TuneSettings:
         0, "The same seed and inputs give the same tuning.", unit="seed", whole=True, low=0, high=2**64 - 1
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, named=lambda name: name.replace("_", " "))

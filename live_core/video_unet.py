@@ -8,19 +8,19 @@ attention processors that see other frames.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import nn
 
 from . import LiveError
 from .around import as_it_is
-from .attention import PLAIN, AttentionPlan, VideoAttention, repeat_for_frames
+from .attention import PLAIN, AttentionPlan, VideoAttention
 from .interrupts import heed
 from .memory import copies, halves, with_less
 
@@ -244,7 +244,7 @@ class VideoUNet(nn.Module):
             noise = self.unet(
                 rearrange(x, "s f c h w -> (s f) c h w").to(self.dtype),
                 timestep,
-                repeat_for_frames(text.to(self.dtype), x.shape[1]),
+                _for_frames(text.to(self.dtype), x.shape[1]),
             ).sample
             noise = rearrange(noise, "(s f) c h w -> s f c h w", s=streams).to(latents.dtype)
             if plan.tap is not None:
@@ -268,7 +268,7 @@ class VideoUNet(nn.Module):
         }
 
     @contextmanager
-    def overlay(self, tensors: dict[str, torch.Tensor]):
+    def overlay(self, tensors: dict[str, torch.Tensor]) -> Iterator[VideoUNet]:
         """Put a tuning's tensors on for the length of a `with` block; the base weights are back afterwards, whatever
         happens.
         """
@@ -319,6 +319,11 @@ class VideoUNet(nn.Module):
         counts come: Stable Diffusion 2.x has the same levels at 768x768."""
         side = self.unet.config.sample_size or 64
         return min(side if isinstance(side, int) else max(side), 64)
+
+
+def _for_frames(text: torch.Tensor, frames: int) -> torch.Tensor:
+    """(s, L, d), or (s, F, L, d) where every frame has its own -> (s F, L, d)."""
+    return text.flatten(0, 1) if text.ndim == 4 else repeat(text, "s l d -> (s f) l d", f=frames)
 
 
 def _level_of(name: str, levels: int) -> int:

@@ -5,10 +5,15 @@ file chooses it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .configs import FLAG, Kind, either, list_of, number, one_of, read_json, take
 from .files import reading
 from .notes import note
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 SPLIT = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # of CLIP's own
@@ -36,7 +41,9 @@ NOTES = frozenset(
 )
 
 
-def load_tokenizer(folder: Path | str, longest: int, padding: str | None = None, owner: str | None = None):
+def load_tokenizer(
+    folder: Path | str, longest: int, padding: str | None = None, owner: str | None = None
+) -> PreTrainedTokenizerFast:
     """CLIP's tokenizer in `folder`: vocab.json and merges.txt, or tokenizer.json.
 
     Prompts are of `longest` tokens, or as many as the folder says if that is less. `padding`: the token that fills them
@@ -140,7 +147,7 @@ def _vocabulary(folder: Path, what: str) -> tuple[dict[str, int], list[tuple[str
     return vocabulary, [(left, right) for left, right in merges]
 
 
-def _clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]):
+def _clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(

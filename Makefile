@@ -11,9 +11,9 @@ demo-all:            ## every shipped case beside the baselines
 pictures: demo demo-all    ## the README's moving picture and the gallery of the report, of what both of these made
 	$(HOST); cp output/demo/demo.webp docs/demo.webp && "$$COMFYUI_PYTHON" -m demo.show output/demo-all bench/pictures/shipped.jpg
 
-check:               ## format, lint, types
+check:               ## format, lint, types, sizes
 	$(HOST); "$$COMFYUI_PYTHON" -m ruff format --check && "$$COMFYUI_PYTHON" -m ruff check && \
-	  "$$COMFYUI_PYTHON" -m mypy
+	  "$$COMFYUI_PYTHON" -m mypy && "$$COMFYUI_PYTHON" scripts/check_sizes.py
 
 unit:                ## the fast tests alone, on every core
 	$(HOST); export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "not host and not browser" -n auto

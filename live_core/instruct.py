@@ -174,6 +174,8 @@ def _masks_and_texts(
     """The mask (f, h, w) and the frames' texts (f, L, d), None for what was not given."""
     if texts is None:
         instruction.check()
+    elif instruction.text.strip():
+        note(f"instruction: {quoted(instruction.text)} is not read where texts are given; leave one of them out")
     if texts is not None and len(texts) not in (1, len(clip)):
         raise LiveError(
             f"texts: {len(texts)} for a clip of {len(clip)} frames; give one for all, or one for each of its frames"

@@ -206,6 +206,9 @@ def test_texts_of_one_s_own_stand_for_the_instruction(instruct_model, seven):
         instruct_model, seven, Instruction("", steps=2, seed=3), INSTRUCT_PIX2PIX, texts=text.expand(7, -1, -1)
     )
     torch.testing.assert_close(given, told, atol=1e-4, rtol=1e-4)
+    with gathered() as notes:
+        edited(instruct_model, seven[:1], INSTRUCT_PIX2PIX, texts=text)
+    assert notes == [f"instruction: {TEXT!r} is not read where texts are given; leave one of them out"]
 
 
 def test_the_network_never_sees_more_than_a_window_and_the_key_frames(instruct_model, seven, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from . import LiveError
 from .checks import check_frames
 from .files import reading
+from .interrupts import heed
 from .notes import note
 from .pictures import cover
 
@@ -109,6 +110,7 @@ def fit_frames(
         missing += max(part[-1] + 1 - part[0] - len(frames), 0)
         width, height = fitted_size(frames.shape[2], frames.shape[1], fit)
         for i in part:
+            heed()
             frame = frames[min(i - part[0], len(frames) - 1)][None]
             pictures.append(frame.clone() if frame.shape[1:3] == (height, width) else cover(frame, height, width))
     if missing:
@@ -187,6 +189,7 @@ def read_times(file: str | BytesIO, start: float = 0.0, duration: float = 0.0) -
             stream = container.streams.video[0]
             base = stream.time_base
             for packet in container.demux(stream):
+                heed()
                 when = packet.pts if packet.pts is not None else packet.dts
                 if when is not None and base is not None and packet.size and not packet.is_discard:
                     shown[float(when * base)] = float((packet.duration or 0) * base)
@@ -217,6 +220,7 @@ def read_sound(file: str | BytesIO, first: float, length: float) -> tuple[torch.
         resampler = av.AudioResampler(format="fltp")
         parts, began = [], None
         for frame in container.decode(stream):
+            heed()
             for part in resampler.resample(frame):
                 began = part.time if began is None else began
                 parts.append(torch.from_numpy(part.to_ndarray()))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from live_core import LiveError, clips
 from live_core.clips import Fit, Times, chosen, fit_frames, fitted_size, read_sound, read_times
+from live_core.interrupts import heeding
 from live_core.notes import gathered
 
 UNEVEN = [0.0, 0.033, 0.066, 0.2, 0.233, 0.5, 0.533, 0.9]
@@ -155,6 +156,20 @@ def test_videos_in_memory_that_are_none():
     for rate in (0.0, -8.0, float("nan"), float("inf")):
         with pytest.raises(LiveError, match="video: .* frames a second; give"):
             Times.even(rate, 4)
+
+
+def test_an_interrupt_is_heard_at_every_frame(tmp_path):
+    path = str(videos.write(tmp_path / "a.mp4", videos.pictures(8), tone=1.0))
+    clip, asked = torch.rand(8, 16, 16, 3), []
+    for work in (
+        lambda: fit_frames(lambda first, end: clip[first:end], list(range(8)), (16, 16), Fit(8)),
+        lambda: read_times(path),
+        lambda: read_sound(path, 0.0, 1.0),
+    ):
+        asked.clear()
+        with heeding(lambda: asked.append(1)):
+            work()
+        assert len(asked) >= 8
 
 
 # ---------------------------------------------------------------------------------------------------- on the real host

@@ -103,10 +103,12 @@ def test_a_tune_a_video_base_is_told_apart_by_its_temporal_tensors(copy, demo_mo
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr true; .* false"),
         ({"trained_betas": [0.1] * 1000}, r"trained_betas \[0.1.{,60}; .* null"),
         ({"beta_schedule": "linear"}, 'beta_schedule "linear"; .* "scaled_linear"'),
+        ({"beta_start": 0.5, "beta_end": 0.1}, "beta_start 0.5, beta_end 0.1 .* leave nothing of a picture"),
+        ({"num_train_timesteps": 9000}, ".* num_train_timesteps 9000 leave nothing"),
         ({"beta_start": None}, "beta_start null; it must be a number, 0.00085"),
         ({"beta_end": None}, "beta_end null; it must be a number, 0.012"),
     ],
-    ids=["sample", "zero SNR", "trained betas", "linear", "no start", "no end"],
+    ids=["sample", "zero SNR", "trained betas", "linear", "wild betas", "too long", "no start", "no end"],
 )
 def test_schedules_that_would_be_misread_are_refused(changes, says, copy):
     change(copy / SCHEDULER, **changes)

@@ -3,6 +3,13 @@
 Objective 1 learns the latent prompt, the attention queries and temporal attention from the clip. Objective 2 is textual
 inversion: it learns the placeholder's vector from the photo, temporal attention bypassed. What they learn is disjoint,
 and each has its own optimiser; but in the ablation in which both learn temporal attention that stays with the clip's.
+
+Where the paper contradicts itself or its preprint ("Image-driven video editing with latent diffusion models"): the
+objectives are descended by turns, as in the paper (section 3.2), not as the preprint's sum at a weight of 1, which is
+the same, since what they learn is disjoint. "Latent prompts are given noise" (section 3.2) is read with the preprint as
+the video's latents: the latent prompt stays clean, is never denoised, and what the U-Net makes of it counts in no loss.
+It joins the clip, objective 1, as in the preprint, where section 3.3 has "the second"; in objective 2 the photo's own
+latent is in its seat, with `photo_latent_prompt`, and temporal attention is not used.
 """
 
 from __future__ import annotations

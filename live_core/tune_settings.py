@@ -16,11 +16,12 @@ _rate = partial(setting, unit="learning rate", low=0, high=1, step=1e-6, round=1
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """Defaults are the paper's for Stable Diffusion 1.4 at 512 x 512, where nothing else is said."""
+    """Defaults are those of LIVE (section 4), for Stable Diffusion 1.4 at 512 x 512, where nothing else is said."""
 
     clip_steps: int = _steps(500, "Steps that learn the clip.")
     photo_steps: int = _steps(500, "Steps that learn the photo, in turn with the clip's.")
     clip_rate: float = _rate(3e-5, "Learning rate of the clip's steps.")
+    # The papers give none: the clip's.
     latent_prompt_rate: float = _rate(3e-5, "Learning rate of the latent prompt.")
     photo_rate: float = _rate(5e-3, "Learning rate of the placeholder's embedding.", step=1e-4, round=1e-6)
     # Without is the paper's ablation (Fig. 6) and, with the frames of `methods.TAV_DDIM`, Tune-A-Video.

@@ -54,3 +54,13 @@ def test_the_architecture_s_walks_name_what_is_there():
 
 def test_contributing_stays_short():
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 60
+
+
+def test_sources_are_cited_by_title():
+    """No number or file that only whoever wrote it can resolve, such as "paper 003" or "DESIGN 4"."""
+    texts = [path for path in ROOT.rglob("*") if path.suffix in (".py", ".md", ".js") and path.name != "test_pages.py"]
+    assert len(texts) > 100
+    unresolved = re.compile(r"\b([Pp]apers?|[Ss]eeds?|[Rr]eference) 0\d\d\b|\bDESIGN\b")
+    assert {
+        str(path.relative_to(ROOT)): found[0] for path in texts if (found := unresolved.search(path.read_text()))
+    } == {}

@@ -2,10 +2,12 @@
 from it.
 """
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from conftest import ROOT
 from test_levels import sd_shaped
 
 from demo.cases import CASES
@@ -26,11 +28,13 @@ from live_core.methods import (
     TAV_DDIM,
     VID2VID_ZERO,
     VIDEO_P2P,
+    Method,
 )
 from live_core.video_unet import VideoUNet
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")
+WORKFLOWS = ROOT / "workflows" / "api"
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +196,28 @@ def test_null_text_takes_one_step_even_where_it_is_near_enough(demo_model, clip)
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_norms_pool_over_the_clip_unless_frames_are_pictures(method):
     assert method.frame_plan.norm == ("frame" if method.frame_plan == ALONE else "clip")
+
+
+def test_two_workflows_for_one_s_own_clip_under_their_true_names():
+    """The papers' values (LIVE, sections 3.3 and 4), and what we recommend: all else is the same."""
+    papers, ours = (
+        {node["class_type"]: node["inputs"] for node in json.loads((WORKFLOWS / f"{name}.json").read_text()).values()}
+        for name in ("live_paper_values", "live_stable_diffusion")
+    )
+    tune, change, clip = (papers[f"LIVE_{node}"] for node in ("Tune", "Edit", "FitClip"))
+    assert (tune["clip_steps"], tune["photo_steps"], tune["clip_rate"], tune["photo_rate"]) == (500, 500, 3e-5, 5e-3)
+    assert tune["photo_loss"] == "square" and tune["photo_latent_prompt"] and not tune["temporal_in_photo_steps"]
+    assert papers["LIVE_Invert"]["steps"] == 50
+    assert (clip["longest_side"], clip["frames"], clip["every_nth"]) == (512, 8, 5)
+    assert method_of(change) == LIVE
+    assert (LIVE.guidance_scale, LIVE.cross_ratio, LIVE.self_ratio, LIVE.place_ratio) == (12.5, 0.6, 0.3, 0.0)
+    assert (LIVE.edit_latent_prompt, LIVE.unconditional_latent_prompt) == ("trained", "reference")
+    assert LIVE.image_guidance_scale is None and LIVE.word_edit == "swap"
+    assert method_of(ours["LIVE_Edit"]) != LIVE and papers.keys() == ours.keys()
+
+
+def method_of(inputs: dict) -> Method:
+    """The row that an Edit Video node of an API graph edits by: 0 is off, where a row has None."""
+    values = {name.removeprefix("method."): value for name, value in inputs.items() if name.startswith("method.")}
+    row = METHODS[inputs["method"]]
+    return replace(row, **{n: None if v == 0 and getattr(row, n) is None else v for n, v in values.items()})

@@ -90,6 +90,50 @@ def test_a_method_of_one_s_own(talk, workflow):
     assert outcome == "error" and "each slot must be one of" in message(events)
 
 
+def test_what_a_clip_is_inverted_under_and_when_words_begin_reach_the_edit(talk):
+    """Tune-A-Video's row put together from nodes gives the row's own edit; each setting that came later changes it."""
+    row = json.loads((ROOT / "workflows" / "api" / "fatezero_attribute.json").read_text())
+    row["7"]["inputs"]["steps"] = 4
+    for node in ("7", "8"):
+        for field in [field for field in row[node]["inputs"] if field.startswith("method")]:
+            del row[node]["inputs"][field]
+
+    def built(words: dict, **frames) -> dict:
+        graph = json.loads(json.dumps(row))
+        frames = {"frame_plan": "first, previous", "source": "reconstruction", "guidance_scale": 3.5} | frames
+        rest = {"start": 0.0, "min_width": 0.0, "decoupled_guidance": False, "norm_latent_prompt": False}
+        seats = {"edit_latent_prompt": "trained", "unconditional_latent_prompt": "trained", "image_guidance_scale": 0.0}
+        words = {"word_edit": "refine", "cross_ratio": 0.0, "place_ratio": 0.0, "cross_max_tokens": 0} | words
+        graph["a"] = {"class_type": "LIVE_MethodFrames", "inputs": frames | rest | seats}
+        graph["b"] = {"class_type": "LIVE_MethodWords", "inputs": {"method": ["a", 0], **words}}
+        for node in ("7", "8"):
+            graph[node]["inputs"] |= {"method": "custom", "method.row": ["b", 0]}
+        return graph
+
+    for node, more in (("7", {}), ("8", {"method.guidance_scale": 3.5})):
+        row[node]["inputs"] |= {"method": "tav-ddim", **more}
+    graphs = [
+        row,
+        built({}, inversion_prompt="empty"),
+        built({}),
+        built({}, inversion_prompt="empty", inversion_frame_plan="self"),
+        built({"cross_ratio": 1.0}, inversion_prompt="empty"),
+        built({"cross_ratio": 1.0, "cross_start": 0.5}, inversion_prompt="empty"),
+    ]
+
+    async def frames(client):
+        found = []
+        for graph in graphs:
+            outcome, events, history = await client.run(graph)
+            assert outcome == "success", message(events)
+            found.append(frames_of(await client.fetch(history["outputs"]["11"]["images"][0])))
+        return found
+
+    named, *made = talk(frames)
+    assert np.array_equal(named, made[0])
+    assert not any(np.array_equal(a, b) for i, a in enumerate(made) for b in made[:i])
+
+
 def test_a_method_s_choice_shows_its_own_settings(talk):
     """What the page draws for each method: the settings that the row has to give, with the row's values, each with a
     tooltip.

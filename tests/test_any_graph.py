@@ -8,7 +8,7 @@ import os
 import time
 
 import pytest
-from bad_inputs import GOOD
+from good_graph import GOOD
 from graphs import up_to
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st

@@ -9,8 +9,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from bad_inputs import ERROR, GOOD, NOTE, REFUSED, ROWS, SAID, Node
+from bad_inputs import ERROR, NOTE, REFUSED, ROWS, SAID, Node
 from conftest import ROOT
+from good_graph import GOOD
 from graphs import message, pixels, up_to, with_nodes
 from safetensors.torch import load_file, save_file
 

@@ -3,6 +3,7 @@
     python -m bench.quality.published                       # from the rows that are there
     python -m bench.quality.published --photos output/quality/results.csv --fresh output/quality/results-fresh.csv
     python -m bench.quality.published --words output/quality-text/results.csv
+    python -m bench.quality.published --photos-anew output/quality/results.csv        # on fewer cases, a table of its own
 
 Rows that were measured anew take the place of their variant's old ones. What stands between `<!-- name -->` and
 `<!-- /name -->` on the two pages is written here, all else by hand.
@@ -27,7 +28,7 @@ from .report import DRAWS, Measured, read_csv, write_csv
 Cells = dict[tuple[str, str, str], str]
 FOLDER = Path(__file__).resolve().parents[1]
 RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
-TABLES = ("photos", "fresh", "words")
+TABLES = ("photos", "fresh", "words", "photos-anew")
 ENOUGH = 8  # cases, for an interval to be claimed
 TITLES = {
     "object_accuracy": "accuracy ↑",
@@ -195,7 +196,12 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
             f"<!-- {name} -->\n{made}\n<!-- /{name} -->",
         )
 
-    made = {"photos": quality.tables, "fresh": fresh_tables, "words": words_tables}
+    made = {
+        "photos": quality.tables,
+        "fresh": fresh_tables,
+        "words": words_tables,
+        "photos-anew": quality.tables,
+    }
     for table, draw in made.items():
         put(APPENDIX, table, marked(table, draw(rows[table]) if table in rows else between(pages[APPENDIX], table)))
     photos, words = (between(pages[APPENDIX], table) for table in ("photos", "words"))
@@ -220,11 +226,11 @@ def read_pages() -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for table in TABLES:
-        parser.add_argument(f"--{table}", type=Path, metavar="CSV", help="rows that were measured anew")
-    args = parser.parse_args(arguments)
+        parser.add_argument(f"--{table}", dest=table, type=Path, metavar="CSV", help="rows that were measured anew")
+    args = vars(parser.parse_args(arguments))
     rows = read_rows()
     for table in TABLES:
-        if anew := getattr(args, table):
+        if anew := args[table]:
             rows[table] = {**rows.get(table, {}), **read_csv(anew)}
             write_csv(FOLDER / f"{table}.csv", rows[table], dict.fromkeys(measures_in(rows[table]), 1))
     for name, page in filled(read_pages(), rows).items():

@@ -184,13 +184,8 @@ def note_idle(edit: Prompt, change: Edit, opened: torch.Tensor) -> None:
             )
 
 
-def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[TokenEdit | None]:
-    """See `Asked.token_edits`."""
-    if change.keep_words is not None and method.word_edit != "swap":
-        raise LiveError(
-            f"keep words: {change.keep_words!r}, but {method.word_edit!r} takes its words by itself; leave them out or "
-            "choose word_edit 'swap'"
-        )
+def note_placing(method: Method) -> None:
+    """Note a `place_ratio` of which a part, or all, does not act."""
     if method.place_ratio > method.cross_ratio:
         note(
             f"place ratio: {method.place_ratio:g} is above the cross ratio, {method.cross_ratio:g}, after which no "
@@ -201,6 +196,16 @@ def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps
             f"place ratio: {method.place_ratio:g} ends before words are injected, from {method.cross_start:g} of the "
             "steps on, so no word is placed; raise the place ratio or lower the cross start"
         )
+
+
+def word_edits(method: Method, source: Prompt, edit: Prompt, change: Edit, steps: int) -> list[TokenEdit | None]:
+    """See `Asked.token_edits`."""
+    if change.keep_words is not None and method.word_edit != "swap":
+        raise LiveError(
+            f"keep words: {change.keep_words!r}, but {method.word_edit!r} takes its words by itself; leave them out or "
+            "choose word_edit 'swap'"
+        )
+    note_placing(method)
     default = (method.cross_start, method.cross_ratio) if method.cross_ratio > 0 else (0.0, 0.0)
     opened = word_windows(edit, steps, default, change.windows)
     note_idle(edit, change, opened)

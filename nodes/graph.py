@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import host
 from .load import demo_words
 
 TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")  # core nodes that hand on the text typed into them, or linked
@@ -21,8 +22,8 @@ def text_of(graph: dict, value: object) -> str | None:
     """What an input of text gets whose graph says `value`: what is typed there, or into a node of `TEXTS` before it,
     or the words of a demo case. None for what other nodes make."""
     seen = 0
-    while isinstance(value, list) and len(value) == 2 and seen <= len(graph):
-        made, seen = graph.get(value[0], {}), seen + 1
+    while (before := host.linked(graph, value)) is not None and seen <= len(graph):
+        made, seen = graph[before], seen + 1
         inputs = made.get("inputs", {})
         if made.get("class_type") == "LIVE_DemoClip":
             return demo_words(inputs.get("case"), value[1])

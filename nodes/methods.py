@@ -249,6 +249,14 @@ class MethodWords(_Step):
     DESCRIPTION = "Let words take their cross-attention from the clip."
     NAMES = ("word_edit", "cross_ratio", "cross_start", "place_ratio", "cross_max_tokens")
 
+    @classmethod
+    def execute(cls, method, **settings) -> io.NodeOutput:
+        from ..live_core.change import note_placing
+
+        changed = _changed(method, settings)
+        note_placing(changed)
+        return io.NodeOutput(changed)
+
 
 class MethodSelf(_Step):
     NAME, TITLE = "LIVE_MethodSelf", "Method: Inject Self-Attention"

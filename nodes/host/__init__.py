@@ -20,7 +20,7 @@ from .folders import (
     tuning_path,
     unfinished_folder,
 )
-from .graphs import before_queueing, check_opaque, graph_inputs
+from .graphs import before_queueing, check_opaque, graph_inputs, linked
 from .models import PRECISIONS, dtype_of, load_model, take_apart
 from .page import Progress, show_text, stop_if_asked
 
@@ -37,6 +37,7 @@ __all__ = [
     "dtype_of",
     "embedding_files",
     "graph_inputs",
+    "linked",
     "load_model",
     "management",
     "model_names",

@@ -28,6 +28,12 @@ def graph_inputs() -> dict:
     return graphs.get(context.prompt_id, {}).get(context.node_id, {}).get("inputs", {})
 
 
+def linked(graph: dict, value: object) -> str | None:
+    """The node that a link comes from, of an API graph; None for what is no link to a node of the graph."""
+    is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+    return value[0] if is_link and value[0] in graph else None
+
+
 def check_opaque(prompt: dict | None, node: str, name: str) -> None:
     """LiveError when the picture that comes to the input `name` of `node` is a file with transparency, of which Load
     Image passes the colours alone: those under it come too, whatever they are."""
@@ -51,12 +57,11 @@ def _loaded_image(prompt: dict, node: str, name: str) -> str | None:
     """What Load Image loads for an input, where it is linked to it or through nodes of one link each, beside what is
     typed into core's primitives.
     """
-    while isinstance(link := prompt.get(node, {}).get("inputs", {}).get(name), list) and link[0] in prompt:
-        node = link[0]
-        inputs = prompt[node]["inputs"]
+    while (before := linked(prompt, prompt.get(node, {}).get("inputs", {}).get(name))) is not None:
+        node, inputs = before, prompt[before]["inputs"]
         if prompt[node]["class_type"] == "LoadImage":
             return inputs["image"] if isinstance(inputs["image"], str) else None
-        links = [field for field, value in inputs.items() if isinstance(value, list) and not _is_typed(prompt, value)]
+        links = [field for field, value in inputs.items() if linked(prompt, value) and not _is_typed(prompt, value)]
         if len(links) != 1:
             return None
         name = links[0]
@@ -64,4 +69,4 @@ def _loaded_image(prompt: dict, node: str, name: str) -> str | None:
 
 
 def _is_typed(prompt: dict, link: list) -> bool:
-    return bool(link) and prompt.get(str(link[0]), {}).get("class_type", "").startswith("Primitive")
+    return prompt[link[0]].get("class_type", "").startswith("Primitive")

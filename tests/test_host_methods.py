@@ -165,6 +165,7 @@ def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
         "guidance_scale": 2.0,
         "image_guidance_scale": 1.0,
         "cross_ratio": 0.3,
+        "cross_start": 0.3,
         "place_ratio": 0.0,
         "self_ratio": 0.0,
         "blend_threshold": 0.7,

@@ -209,11 +209,11 @@ def test_the_final_mask_and_the_pictures_of_a_finished_edit(demo_model, inversio
     expected = edit(demo_model, inversion, CHANGE)
     pictures = demo_model.decode_frames(expected.latents)
 
-    def crowded(maps, words, subtract, map_size, size, *rest):
+    def crowded(maps, words, subtract, map_size, size, *rest, **rule):
         if size == (64, 64) and fails:
             fails.pop()
             raise torch.OutOfMemoryError("no room")
-        return find(maps, words, subtract, map_size, size, *rest)
+        return find(maps, words, subtract, map_size, size, *rest, **rule)
 
     monkeypatch.setattr(masks, "blend_mask", crowded)
     with gathered() as notes, short_once(demo_model.vae.decoder, 2):

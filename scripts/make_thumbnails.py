@@ -27,7 +27,7 @@ def previews(graph: dict) -> dict:
     """A preview of the workflow's clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
     (clip,), (edit,) = (
         [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
-        for kinds in (["LIVE_Invert"], ["CreateVideo", "SaveImage"])
+        for kinds in (["LIVE_Invert", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
     photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
     shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}

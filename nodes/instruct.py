@@ -57,7 +57,7 @@ class Instruct(Node):
                     default=0,
                     min=0,
                     max=2**64 - 1,
-                    control_after_generate=True,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
                     tooltip="Draws the noise that every frame starts from. Another seed is another answer.",
                 ),
                 io.Int.Input(
@@ -276,7 +276,7 @@ class ChangeMask(Node):
                     default=0,
                     min=0,
                     max=2**64 - 1,
-                    control_after_generate=True,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
                     advanced=True,
                     tooltip="Draws the noises.",
                 ),

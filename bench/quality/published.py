@@ -28,7 +28,7 @@ from .report import DRAWS, Measured, read_csv, write_csv
 Cells = dict[tuple[str, str, str], str]
 FOLDER = Path(__file__).resolve().parents[1]
 RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
-TABLES = ("photos", "fresh", "words", "photos-anew")
+TABLES = ("photos", "fresh", "words", "photos-anew", "words-anew")
 ENOUGH = 8  # cases, for an interval to be claimed
 TITLES = {
     "object_accuracy": "accuracy ↑",
@@ -201,6 +201,7 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
         "fresh": fresh_tables,
         "words": words_tables,
         "photos-anew": quality.tables,
+        "words-anew": words_tables,
     }
     for table, draw in made.items():
         put(APPENDIX, table, marked(table, draw(rows[table]) if table in rows else between(pages[APPENDIX], table)))

@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT
 from graphs import FEW, WORKFLOW
 
+PHOTO = str(ROOT / "demo" / "cases" / "box-to-heart" / "photo.png")
+
 pytestmark = pytest.mark.host
 
 
@@ -78,7 +80,7 @@ def test_exit_codes(server, tmp_path):
     [
         (["--server", "http://127.0.0.1:9"], 3, "no ComfyUI answers at http://127.0.0.1:9"),
         (["--server", "127.0.0.1:8188"], 2, "--server: '127.0.0.1:8188'; write it with http://"),
-        (["--photo", "a.png", "--photo", "b.png"], 2, "--photo: given 2 times, and this workflow takes 1"),
+        (["--photo", PHOTO, "--photo", PHOTO], 2, "--photo: given 2 times, and this workflow takes 1"),
     ],
     ids=["nobody", "no scheme", "two photos"],
 )

@@ -3,7 +3,7 @@
     python -m bench.quality.published                       # from the rows that are there
     python -m bench.quality.published --photos output/quality/results.csv --fresh output/quality/results-fresh.csv
     python -m bench.quality.published --words output/quality-text/results.csv
-    python -m bench.quality.published --photos-anew output/quality/results.csv        # on fewer cases, a table of its own
+    python -m bench.quality.published --photos-anew output/quality/results.csv    # on fewer cases
 
 Rows that were measured anew take the place of their variant's old ones. What stands between `<!-- name -->` and
 `<!-- /name -->` on the two pages is written here, all else by hand.

@@ -5,6 +5,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
 from .clips import FitClip
+from .compare import Compare
 from .composite import Composite, Reconstruct
 from .edit import Edit
 from .evaluate import Measure
@@ -41,6 +42,7 @@ class LiveExtension(ComfyExtension):
             Composite,
             Reconstruct,
             Inspect,
+            Compare,
             Measure,
             SaveTuning,
             LoadTuning,

@@ -74,6 +74,10 @@ GOOD = {
         "LIVE_Composite",
         {"images": ["clip", 0], "edited": ["edit", 0], "mask": ["edit", 1], "dilation": 1, "blur": 1.5},
     ),
+    "compare": (
+        "LIVE_Compare",
+        {"images": ["clip", 0], "edited": ["composite", 0], "mask": ["composite", 1], "fps": 8},
+    ),
     "measure": (
         "LIVE_Measure",
         {"images": ["clip", 0], "edited": ["edit", 0], "clip_folder": "none", "prompt": "", "source_prompt": ""},

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .encoded import once
 from .interrupts import heed
-from .memory import Call, Ways, halves, on_cpu, one_run, plainly, with_less
+from .memory import Call, halves, on_cpu, one_run, plainly, with_less
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -34,8 +35,10 @@ def encode(vae: AutoencoderKL, frames: torch.Tensor) -> torch.Tensor:
         heed()
         picture = (frame.permute(2, 0, 1)[None].float() * 2 - 1).to(vae.device, vae.dtype)
         ways = _ways(mean, picture, (picture.shape[-2] // factor, picture.shape[-1] // factor), factor, 1)
+        # What a shortage of memory gave is kept for nobody: with the memory for it, it would have been otherwise.
+        ways[0] = "", partial(once, vae, frame, ways[0][1])
         out.append(with_less("the autoencoder (pictures to latents)", ways).to(vae.device, torch.float32))
-    return torch.cat(out)
+    return torch.cat(out)  # a copy: what `once` gave is read alone
 
 
 @one_run()
@@ -63,7 +66,7 @@ def _ways(
     cells: tuple[int, int],
     read: int,
     drawn: int,
-) -> Ways[torch.Tensor]:
+) -> list[tuple[str, Callable[[], torch.Tensor]]]:
     """`compute` of x whole, by the CPU, and in tiles. `cells`: (h, w); `read`, `drawn`: how many of x and of the result
     are one cell.
     """

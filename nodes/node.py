@@ -7,6 +7,7 @@ from functools import wraps
 
 from comfy_api.v0_0_2 import io
 
+from ..live_core.encoded import Encoded, lending
 from ..live_core.interrupts import heeding
 from ..live_core.memory import one_run
 from ..live_core.notes import gathered
@@ -16,6 +17,7 @@ from .inputs import checked, note_unread
 # What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older
 # graphs as they were; the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
 LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
+_encoded = Encoded()  # what a clip was encoded to, for every node and graph
 
 
 class Node(io.ComfyNode):
@@ -34,7 +36,7 @@ class Node(io.ComfyNode):
 def _noted(execute: Callable) -> Callable:
     @wraps(execute)
     def run(cls, **inputs) -> io.NodeOutput:
-        with gathered() as notes, one_run(), heeding(host.stop_if_asked):
+        with gathered() as notes, one_run(), heeding(host.stop_if_asked), lending(_encoded):
             fields = cls.define_schema().inputs
             note_unread(fields, host.graph_inputs())
             output = execute(cls, **checked(fields, inputs))

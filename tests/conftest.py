@@ -203,7 +203,7 @@ def server(comfy):
     if not os.environ.get("COMFYUI_DIR"):
         absent("no COMFYUI_DIR: use `make test`")
     starting = comfy.Server(ROOT)
-    for extension in ("odd_values.py", "renamed_nodes.py", "short_of_memory.py"):
+    for extension in ("counted.py", "odd_values.py", "renamed_nodes.py", "short_of_memory.py"):
         shutil.copy(ROOT / "tests" / extension, starting.base / "custom_nodes")
     with starting as running:
         yield running

@@ -69,6 +69,15 @@ def up_to(graph: dict, node: str) -> dict:
     return {**found, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
 
 
+async def freed(client) -> None:
+    """What the page's "Unload Models and Execution Cache" does. The server sees to it when it next looks at its queue,
+    by the end of a graph at the latest.
+    """
+    await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})
+    outcome, _, _ = await client.run(with_nodes({}, {}, any=("PreviewAny", {"source": "any"})))
+    assert outcome == "success"
+
+
 def frames_of(video: bytes) -> np.ndarray:
     import av
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from .attention import AttentionPlan
 from .bases import INSTRUCT
-from .checks import check_number, check_whole
 from .diffusion import Callback
 from .frames import ALONE
-from .instruct import INSTRUCT_PIX2PIX, Instruction, instruct_streams
+from .instruct import instruct_streams
+from .instruct_settings import INSTRUCT_PIX2PIX, Instruction, Search
 from .memory import one_run
 from .notes import note
 from .pretrained import LiveModel
@@ -28,25 +28,20 @@ def change_mask(
     model: LiveModel,
     clip: torch.Tensor,
     instruction: Instruction,
-    threshold: float = 0.3,
-    noise_level: float = 0.6,
-    draws: int = 8,
+    search: Search,
     callback: Callback = lambda step, total, latents: None,
 ) -> torch.Tensor:
-    """(f, H, W), 0 or 1, at pixel size: where the clip's latents (f, c, h, w), noised to `noise_level`, 0..1, of the
-    schedule, are seen differently with the instruction than without it: mean of `draws` noises and of the channels,
-    above `threshold`, 0..1, of the clip's greatest. All frames have one scale, so one without the thing is empty. A
-    note where nothing, or nearly all, is found.
+    """(f, H, W), 0 or 1, at pixel size: where the clip's latents (f, c, h, w), noised to the search's level, are seen
+    differently with the instruction than without it: mean of its noises and of the channels, above its threshold of the
+    clip's greatest. All frames have one scale, so one without the thing is empty. A note where nothing, or nearly all,
+    is found.
     """
     model.check_base(INSTRUCT, "Mask by Instruction")
     instruction.check()
-    check_number("threshold", threshold, 0, 1)
-    check_number("noise level", noise_level, 0, 1)
-    check_whole("draws", draws, 1)
     picture, without = clip / model.vae.config.scaling_factor, model.encode_text("")
-    text, t = model.encode_text(instruction.text), round(noise_level * (model.schedule.length - 1))
+    text, t = model.encode_text(instruction.text), round(search.noise_level * (model.schedule.length - 1))
     generator = torch.Generator().manual_seed(instruction.seed)
-    noises = torch.randn(draws, 1, *clip.shape[1:], generator=generator)
+    noises = torch.randn(search.draws, 1, *clip.shape[1:], generator=generator)
     heat = torch.empty(len(clip), *clip.shape[-2:])
     for i in range(len(clip)):
         frame, shown = clip[i : i + 1].to(model.unet.device), picture[i : i + 1].to(model.unet.device)
@@ -61,8 +56,8 @@ def change_mask(
     greatest = torch.quantile(heat.flatten()[:: max(1, heat.numel() // 2**23)], OUTLIERS)
     size = tuple(side * model.pixels_per_latent for side in clip.shape[-2:])
     grown = F.interpolate(heat[:, None] / greatest.clamp_min(1e-12), size, mode="bilinear", align_corners=False)[:, 0]
-    mask = (grown > threshold).float()
+    mask = (grown > search.threshold).float()
     if not mask.any() or mask.mean() > 0.9:
         found = "the whole picture" if mask.any() else "nothing"
-        note(f"threshold: {threshold:g} finds {found}; {'raise' if mask.any() else 'lower'} it, or draw a mask")
+        note(f"threshold: {search.threshold:g} finds {found}; {'raise' if mask.any() else 'lower'} it, or draw a mask")
     return mask

@@ -17,6 +17,7 @@ from .files import reading
 from .interrupts import heed
 from .notes import note
 from .pictures import cover
+from .settings import check_settings, setting
 
 BYTES_AT_ONCE = 2**29  # of a clip's own frames, decoded at once
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273, Table 3
@@ -24,13 +25,46 @@ HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273, Table 3
 
 @dataclass(frozen=True)
 class Fit:
-    """`longest`: pixels of the longer side at most; 0: as it is. `frames`: at most so many; 0: all. `every`: 1 for each
-    frame, 2 for every other. Width and height become multiples of `multiple`."""
+    """How large a clip is to be, and which of its frames are taken."""
 
-    longest: int = 512
-    frames: int = 24
-    every: int = 1
-    multiple: int = 8
+    longest_side: int = setting(
+        512,
+        "Pixels of the longer side at most: 512 for Stable Diffusion 1.x, 768 for 2.x. 0: as it is.",
+        unit="pixels",
+        whole=True,
+        low=0,
+        page=(0, 16384),
+        step=8,
+    )
+    frames: int = setting(
+        24,
+        "How many frames at most, from the first on: 8 to 24 are usual. 0: all.",
+        unit="frames",
+        whole=True,
+        low=0,
+        page=(0, 100_000),
+    )
+    every_nth: int = setting(
+        1,
+        "2 takes every other frame, 3 every third: as many frames then cover more time, less smoothly.",
+        unit="frames",
+        whole=True,
+        low=1,
+        page=(1, 1000),
+    )
+    multiple: int = setting(
+        8,
+        "Width and height become multiples of it, by scaling and cropping less than one. 8 is the least that works.",
+        unit="pixels",
+        whole=True,
+        low=8,
+        page=(8, 256),
+        step=8,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -62,10 +96,10 @@ def fitted_size(width: int, height: int, fit: Fit) -> tuple[int, int]:
 
     >>> fitted_size(134, 102, Fit())
     (128, 96)
-    >>> fitted_size(3840, 2160, Fit(longest=512))
+    >>> fitted_size(3840, 2160, Fit(longest_side=512))
     (512, 288)
     """
-    scale = min(1.0, fit.longest / max(width, height)) if fit.longest else 1.0
+    scale = min(1.0, fit.longest_side / max(width, height)) if fit.longest_side else 1.0
     width, height = (max(int(side * scale + 0.5) // fit.multiple, 1) * fit.multiple for side in (width, height))
     return width, height
 
@@ -75,11 +109,11 @@ def chosen(times: Times, fit: Fit) -> tuple[list[int], float]:
     are.
     """
     count = len(times.starts)
-    moments = range(0, count, fit.every)
+    moments = range(0, count, fit.every_nth)
     if fit.frames:
         moments = moments[: fit.frames]
     if times.is_even:
-        return list(moments), times.rate / fit.every
+        return list(moments), times.rate / fit.every_nth
     shown = (
         torch.searchsorted(
             torch.tensor(times.starts, dtype=torch.float64),
@@ -88,7 +122,7 @@ def chosen(times: Times, fit: Fit) -> tuple[list[int], float]:
         )
         - 1
     )
-    return shown.clamp(min=0).tolist(), times.rate / fit.every
+    return shown.clamp(min=0).tolist(), times.rate / fit.every_nth
 
 
 def fit_frames(
@@ -139,7 +173,7 @@ def opaque(images: torch.Tensor, alpha: torch.Tensor | None = None) -> torch.Ten
 
 def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer: int = 0) -> None:
     """Notes on what of a clip does not come through."""
-    count = len(range(0, len(times.starts), fit.every))
+    count = len(range(0, len(times.starts), fit.every_nth))
     if taken < count:
         note(
             f"frames: {fit.frames}, so the first {taken} of {count} are taken; 0 takes all, every_nth spreads them over"
@@ -147,14 +181,14 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
         )
     if count == 1 and len(times.starts) > 1:
         note(
-            f"every_nth: {fit.every}, and the clip has {len(times.starts)} frames, so only the first is taken; give"
+            f"every_nth: {fit.every_nth}, and the clip has {len(times.starts)} frames, so only the first is taken; give"
             " less"
         )
     if not times.is_even:
         gaps = [b - a for a, b in zip(times.starts, (*times.starts[1:], times.end), strict=True)]
         note(
             f"video: its frames are unevenly spaced, {min(gaps) * 1000:.0f} to {max(gaps) * 1000:.0f} ms apart; they"
-            f" are shown at an even {times.rate / fit.every:.4g} a second, each moment as it was, so sound stays in"
+            f" are shown at an even {times.rate / fit.every_nth:.4g} a second, each moment as it was, so sound stays in"
             " step and motion may be less smooth"
         )
     if bits > 8:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from . import LiveError
-from .checks import check_number, check_whole
+from .settings import check_settings, setting
 
 LATENT_PROMPT = "latent_prompt"
 SLOTS = ("self", "first", "previous", "middle", "last", "all", LATENT_PROMPT)
@@ -27,19 +27,37 @@ class FramePlan:
     # Which frames give keys and values to frame i: names of `SLOTS`, or steps from i such as "-1". Beyond either end is
     # the frame at that end.
     slots: tuple[str, ...]
-    # Layers narrower than this part of the model's widest, 0..1, read only the frame itself (FateZero's
-    # least_sc_channel).
-    min_width: float = 0.0
+    # FateZero's least_sc_channel.
+    min_width: float = setting(
+        0.0,
+        "Layers narrower than this part of the widest see only their own frame.",
+        unit="part of the width of the widest layer",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
     # Names, or beginnings of names, of blocks whose self-attention reads all frames, whatever the slots say
     # (vid2vid-zero).
     dense_blocks: tuple[str, ...] = ()
-    # What group norm's statistics pool over: each frame by itself, as in the 2-D model; the clip's frames, as in
-    # Tune-A-Video's 5-D tensors; or these and the latent prompt. In an edit that frame may be a photo of another place,
-    # and then it washes out what the clip's frames are to show (bench/APPENDIX.md); so "clip" gives it statistics of
-    # its own.
-    norm: str = "clip"
-    # Whether temporal attention acts. It is nothing in a model that has learned none.
-    temporal: bool = True
+    # Tune-A-Video's 5-D tensors pool over the clip. A latent prompt that is a photo of another place washes out what
+    # the clip's frames are to show (bench/APPENDIX.md); so "clip" gives it statistics of its own.
+    norm: str = setting(
+        "clip",
+        "What group norm's statistics pool over. frame: each frame by itself, as in the picture model. clip: the clip's"
+        " frames, as in Tune-A-Video. With the latent prompt: in an edit that may be a photo, and then it washes out"
+        " the clip.",
+        choices=NORMS,
+        advanced=True,
+        later=True,
+    )
+    # It is nothing in a model that has learned none.
+    temporal: bool = setting(
+        True,
+        "Whether temporal attention, of a tuned model, acts. Off with frame plan self and norm frame: the picture"
+        " model, frame by frame.",
+        advanced=True,
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         unknown = [slot for slot in self.slots if slot not in SLOTS and not re.fullmatch(RELATIVE, slot)]
@@ -48,9 +66,7 @@ class FramePlan:
                 f"frame plan: {', '.join(self.slots)!r}; each slot must be one of {', '.join(SLOTS)}, or a step such as"
                 " -2 or +1"
             )
-        check_number("min width", self.min_width, 0, 1)
-        if self.norm not in NORMS:
-            raise LiveError(f"norm: {self.norm!r}; choose {', '.join(NORMS)}")
+        check_settings(self, named=lambda name: "key frames" if name == "size" else name.replace("_", " "))
 
     def like(self, other: FramePlan) -> bool:
         """Whether both see the same: the order of slots does not count.
@@ -144,12 +160,19 @@ class GroupPlan(FramePlan):
     slots: tuple[str, ...] = ("self",)  # not read
     norm: str = "frame"
     temporal: bool = False
-    size: int = 4
-    own: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole("key frames", self.size, 1)
+    size: int = setting(
+        4,
+        "How many frames, evenly over the clip, every frame reads. More for long and lively clips.",
+        unit="frames",
+        whole=True,
+        low=1,
+        page=(1, 64),
+    )
+    own: bool = setting(
+        False,
+        "Every frame reads itself besides the key frames; in the paper it does not.",
+        advanced=True,
+    )
 
     def sources(self, frames: int, latent_prompt: bool, width: float = 1.0, block: str = "") -> list[list[int]]:
         group = list(range(self.size))

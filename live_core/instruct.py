@@ -15,49 +15,20 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan
 from .bases import INSTRUCT
-from .checks import check_number, check_step, check_text, check_whole, quoted
+from .checks import check_step, quoted
 from .denoising import Batch, denoise
 from .diffusion import Callback
-from .frames import ALONE, FramePlan, GroupPlan
+from .frames import ALONE
+from .instruct_settings import GATHER_AND_SWAP, Instruction, InstructMethod
 from .inversion import NARROW
-from .local_latents import AdaptLocally, Local
+from .local import Local
+from .local_latents import AdaptLocally
 from .memory import one_run
 from .notes import note
 from .pretrained import LiveModel
 from .steering import Part
 from .streams import Chain, Stream, needed, predict
 from .windows import windows_of
-
-STEPS = 10  # the paper's; it found 10 to 20 to do
-
-
-@dataclass(frozen=True)
-class InstructMethod:
-    """What frames see of one another, in the first `swap_until` of the steps: later each sees itself. `guidance_scale`
-    and `image_guidance_scale`: how far to go from the picture alone to picture and instruction, and from nothing to
-    the picture."""
-
-    name: str
-    frame_plan: FramePlan
-    swap_until: float = 1.0
-    guidance_scale: float = 7.5
-    image_guidance_scale: float = 1.5
-
-    def __post_init__(self) -> None:
-        check_number("swap until", self.swap_until, 0, 1)
-        check_number("guidance scale", self.guidance_scale, 0)
-        check_number("image guidance scale", self.image_guidance_scale, 0)
-
-    def frame_plans(self, steps: int) -> list[FramePlan]:
-        """What frames see at each of so many steps."""
-        swapped = round(self.swap_until * steps)
-        return [self.frame_plan] * swapped + [ALONE] * (steps - swapped)
-
-
-INSTRUCT_PIX2PIX = InstructMethod("instruct-pix2pix", ALONE)
-# Four key frames in all steps and all guidance branches (VIA, appendices A and B).
-GATHER_AND_SWAP = InstructMethod("gather-and-swap", GroupPlan())
-INSTRUCT_METHODS = {method.name: method for method in (GATHER_AND_SWAP, INSTRUCT_PIX2PIX)}
 
 
 @dataclass(frozen=True)
@@ -77,27 +48,6 @@ class Seen:
             None if self.mask is None else self.mask[chosen],
             None if self.texts is None else self.texts[chosen],
         )
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """`text` is not read where frames have texts of their own (`Seen.texts`). `steps` of DDIM, from noise that `seed`
-    draws.
-    """
-
-    text: str
-    steps: int = STEPS
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_text("instruction", self.text)
-        check_whole("steps", self.steps, 1)
-        check_whole("seed", self.seed, 0, 2**64 - 1)
-
-    def check(self) -> None:
-        """LiveError unless it says something."""
-        if not self.text.strip():
-            raise LiveError(f"instruction: {self.text!r}; say what to change, such as 'make the ball blue'")
 
 
 def texts_of(conditioning: Sequence[tuple[torch.Tensor, Mapping]]) -> torch.Tensor:

@@ -7,7 +7,7 @@ from functools import partial
 
 from . import LiveError
 from .frames import ALONE, FramePlan
-from .settings import check_settings, setting
+from .settings import check_settings, guidance_weight, part_of_steps, setting
 
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
@@ -18,8 +18,6 @@ INVERSION_PROMPTS = ("clip", "empty")
 
 
 # Kinds of settings.
-_part = partial(setting, unit="part of the steps, from the noisiest", low=0.0, high=1.0)
-_scale = partial(setting, unit="weight of a guidance", low=0.0, page=(0.0, 100.0), step=0.1)
 _tokens = partial(
     setting, unit="tokens of a frame at the model's native size", whole=True, low=0, page=(0, 65536), none=True
 )
@@ -79,10 +77,10 @@ class Method:
         advanced=True,
     )
     # w of classifier-free guidance by the words; 1 turns it off.
-    guidance_scale: float = _scale(12.5, "How strongly the edit follows its prompt.")
+    guidance_scale: float = guidance_weight(12.5, "How strongly the edit follows its prompt.")
     # As InstructPix2Pix does: 1 is `edit_latent_prompt` in every stream, None as far as the words (LIVE), and any other
     # value takes a third stream.
-    image_guidance_scale: float | None = _scale(
+    image_guidance_scale: float | None = guidance_weight(
         None,
         (
             "How far the edit goes from unconditional_latent_prompt to edit_latent_prompt, apart from its words. Where"
@@ -100,7 +98,7 @@ class Method:
     )
 
     # The edit begins with the inversion's latents at its first step.
-    start: float = _part(
+    start: float = part_of_steps(
         0.0, "Part of the steps, from the noisiest, that is skipped. More: nearer to the clip.", page=(0.0, 0.99)
     )
     # Where the source's attention and latents come from: its "reconstruction" beside the edit; the "inversion" itself,
@@ -118,10 +116,12 @@ class Method:
 
     # Word injection: which tokens take the source's attention, LIVE's chosen words ("swap"), or prompt-to-prompt's
     # "replace" and "refine"; from and to when. The papers count tokens at 512x512 (`VideoUNet.level_within`).
-    cross_start: float = _part(
+    cross_start: float = part_of_steps(
         0.0, "Part of the steps before cross-attention starts to come from the clip.", advanced=True, later=True
     )
-    cross_ratio: float = _part(0.0, "Part of the steps, from the noisiest, whose cross-attention comes from the clip.")
+    cross_ratio: float = part_of_steps(
+        0.0, "Part of the steps, from the noisiest, whose cross-attention comes from the clip."
+    )
     word_edit: str = setting(
         "swap",
         (
@@ -130,7 +130,7 @@ class Method:
         ),
         choices=WORD_EDITS,
     )
-    place_ratio: float = _part(
+    place_ratio: float = part_of_steps(
         0.0,
         (
             "Part of the steps, within cross_ratio, in which a changed word looks where the words that it replaces do."
@@ -145,10 +145,12 @@ class Method:
     )
 
     # Self-attention injection: from and to when, and into which.
-    self_start: float = _part(
+    self_start: float = part_of_steps(
         0.0, "Part of the steps before self-attention starts to come from the clip.", advanced=True
     )
-    self_ratio: float = _part(0.0, "Part of the steps, from the noisiest, whose self-attention comes from the clip.")
+    self_ratio: float = part_of_steps(
+        0.0, "Part of the steps, from the noisiest, whose self-attention comes from the clip."
+    )
     self_target: str = setting(
         "spatial", "Which self-attention comes from the clip.", choices=SELF_TARGETS, advanced=True
     )
@@ -187,7 +189,7 @@ class Method:
         advanced=True,
         later=True,
     )
-    feature_ratio: float = _part(
+    feature_ratio: float = part_of_steps(
         0.0,
         "Part of the steps, from the noisiest, whose features (of one layer of the decoder) come from the clip.",
         later=True,
@@ -204,8 +206,8 @@ class Method:
         zero_is_none=True,
     )
     subtract_threshold: float = _threshold(0.3, "The same for subtract_words.", page=(0.01, 0.99))
-    blend_start: float = _part(0.0, "Part of the steps before local blend sets in.", advanced=True)
-    blend_end: float = _part(1.0, "Part of the steps after which local blend rests.")
+    blend_start: float = part_of_steps(0.0, "Part of the steps before local blend sets in.", advanced=True)
+    blend_end: float = part_of_steps(1.0, "Part of the steps after which local blend rests.")
     mask_from: str = setting(
         "both", "Whose word maps give the mask: the clip's own, the edit's, or both.", choices=MASKS, advanced=True
     )

@@ -13,16 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from . import LiveError
-from .checks import check_choice, check_number, check_whole
+from .checks import check_choice, check_number, check_text, check_whole
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field of a row says of itself: a number from `low` to `high`, one of `choices`, or, with neither, a
-    switch.
+    """What a field of a row says of itself: a number from `low` to `high`, one of `choices`, a prompt, or, with none of
+    these, a switch.
     """
 
     help: str  # for users, in a sentence or two
@@ -33,11 +34,13 @@ class Setting:
     open: bool = False  # whether `low` and `high` are themselves excluded
     usual: str = ""  # what a message recommends where a number is out of an open range
     choices: tuple[str, ...] = ()
+    prompt: bool = False  # whether it is text of any length
     none: bool = False  # whether it may be None
-    # How a page shows it: the range it offers, if that is another; the step and the rounding of its arrows; whether 0
-    # stands for None; whether it is hidden among the advanced; whether the first release had no input for it.
+    # How a page shows it: the range it offers, if that is another; the step of its arrows (None: 1 for a whole number,
+    # 0.01 for others) and their rounding; whether 0 stands for None; whether it is hidden among the advanced; whether
+    # the first release had no input for it.
     page: tuple[float, float] | None = None
-    step: float = 0.01
+    step: float | None = None
     round: float | None = None
     zero_is_none: bool = False
     advanced: bool = False
@@ -53,6 +56,8 @@ class Setting:
             return
         if self.choices:
             check_choice(name, value, self.choices)
+        if self.prompt:
+            check_text(name, value)
         if not self.is_number:
             return
         low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
@@ -69,6 +74,12 @@ class Setting:
 def setting(default: Any, help: str, **more: Any) -> Any:
     """A dataclass field that is a `Setting`."""
     return field(default=default, metadata={"setting": Setting(help, **more)})
+
+
+# Kinds of settings that several rows have.
+part_of_steps = partial(setting, unit="part of the steps, from the noisiest", low=0.0, high=1.0)
+guidance_weight = partial(setting, unit="weight of a guidance", low=0.0, page=(0.0, 100.0), step=0.1)
+seed_of = partial(setting, 0, unit="seed", whole=True, low=0, high=2**64 - 1)
 
 
 def settings_of(kind: type) -> dict[str, Setting]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .frames import FramePlan
-from .settings import check_settings, setting
+from .settings import check_settings, seed_of, setting
 
 PHOTO_LOSSES = ("log", "square")
 
@@ -55,9 +55,7 @@ class TuneSettings:
         advanced=True,
     )
     frame_plan: FramePlan = FramePlan(("latent_prompt", "first", "previous"))
-    seed: int = setting(
-        0, "The same seed and inputs give the same tuning.", unit="seed", whole=True, low=0, high=2**64 - 1
-    )
+    seed: int = seed_of("The same seed and inputs give the same tuning.")
 
     def __post_init__(self) -> None:
         check_settings(self, named=lambda name: name.replace("_", " "))

@@ -4,6 +4,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
+from .change_mask import ChangeMask
 from .clips import FitClip
 from .compare import Compare
 from .composite import Composite, Reconstruct
@@ -11,9 +12,10 @@ from .edit import Edit
 from .evaluate import Measure
 from .host import offer_demo_files, register_folders
 from .inspect import Inspect
-from .instruct import AdaptLatents, ChangeMask, Instruct
+from .instruct import Instruct
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
+from .local import AdaptLatents
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
 from .renames import RENAMES, register_renames
 from .tune import Tune

@@ -1,6 +1,9 @@
 from comfy_api.v0_0_2 import InputImpl, io
 
+from ..live_core.clips import Fit
+from ..live_core.settings import settings_of
 from . import host
+from .fields import input_of
 from .node import Node
 
 
@@ -25,48 +28,7 @@ class FitClip(Node):
             ],
             inputs=[
                 io.Video.Input("video", tooltip="From Load Video, or Trim Video for a later part."),
-                io.Int.Input(
-                    "longest_side",
-                    default=512,
-                    min=0,
-                    max=16384,
-                    step=8,
-                    optional=True,
-                    tooltip=(
-                        "Pixels of the longer side at most: 512 for Stable Diffusion 1.x, 768 for 2.x. 0: as it is."
-                    ),
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=24,
-                    min=0,
-                    max=100000,
-                    optional=True,
-                    tooltip="How many frames at most, from the first on: 8 to 24 are usual. 0: all.",
-                ),
-                io.Int.Input(
-                    "every_nth",
-                    default=1,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip=(
-                        "2 takes every other frame, 3 every third: as many frames then cover more time, less smoothly."
-                    ),
-                ),
-                io.Int.Input(
-                    "multiple",
-                    default=8,
-                    min=8,
-                    max=256,
-                    step=8,
-                    optional=True,
-                    advanced=True,
-                    tooltip=(
-                        "Width and height become multiples of it, by scaling and cropping less than one. 8 is the least"
-                        " that works."
-                    ),
-                ),
+                *(input_of(Fit, name, optional=True) for name in settings_of(Fit)),
             ],
             outputs=[
                 io.Image.Output(display_name="images"),
@@ -76,10 +38,10 @@ class FitClip(Node):
         )
 
     @classmethod
-    def execute(cls, video, longest_side=512, frames=24, every_nth=1, multiple=8) -> io.NodeOutput:
-        from ..live_core.clips import Fit, chosen, fit_frames, say_what_is_lost
+    def execute(cls, video, **settings) -> io.NodeOutput:
+        from ..live_core.clips import chosen, fit_frames, say_what_is_lost
 
-        fit = Fit(longest_side, frames, every_nth, multiple)
+        fit = Fit(**settings)
         clip = (_File if isinstance(video, InputImpl.VideoFromFile) else _Components)(video)
         indices, rate = chosen(clip.times, fit)
         say_what_is_lost(clip.times, len(indices), fit, clip.bits, clip.transfer)

@@ -6,12 +6,15 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from ..live_core.settings import Setting
+from ..live_core.settings import settings_of
 from .node import LATER
 
 
-def input_of(name: str, setting: Setting, default: Any, **more: Any) -> io.Input:
-    """The input of a setting, with this default. `more`: what is otherwise on this node."""
+def input_of(row: Any, name: str, called: str | None = None, **more: Any) -> io.Input:
+    """The input of the setting `name` of a row, or of a class of rows, with the value it has there. `called`: its name
+    on the node, if it is another. `more`: what is otherwise on this node."""
+    setting = settings_of(row if isinstance(row, type) else type(row))[name]
+    default = getattr(row, name)
     options = {
         "default": 0 if default is None else default,
         "tooltip": setting.help,
@@ -19,11 +22,14 @@ def input_of(name: str, setting: Setting, default: Any, **more: Any) -> io.Input
         **(LATER if setting.later else {}),
         **more,
     }
+    name = called or name
     if setting.choices:
         return io.Combo.Input(name, options=list(setting.choices), **options)
+    if setting.prompt:
+        return io.String.Input(name, multiline=True, dynamic_prompts=True, **options)
     if not setting.is_number:
         return io.Boolean.Input(name, **options)
     options["min"], options["max"] = setting.page or (setting.low, setting.high)
     if setting.whole:
-        return io.Int.Input(name, **options)
-    return io.Float.Input(name, step=setting.step, round=setting.round, **options)
+        return io.Int.Input(name, step=setting.step, **options)
+    return io.Float.Input(name, step=setting.step or 0.01, round=setting.round, **options)

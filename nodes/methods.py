@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from ..live_core.frames import NORMS, SLOTS
+from ..live_core.frames import SLOTS, FramePlan
 from ..live_core.methods import METHODS, PROMPT_TO_PROMPT, TAV_DDIM, Method
 from ..live_core.settings import settings_of
 from .fields import input_of
@@ -70,7 +70,7 @@ ADVANCED = {name for name, each in SETTINGS.items() if each.advanced}
 
 def _inputs(names: Sequence[str], row: Method, advanced: Collection[str] = (), **more: Any) -> list[io.Input]:
     """The settings `names` as inputs, with the values of `row`; hidden at first are those of `advanced` alone."""
-    return [input_of(n, SETTINGS[n], getattr(row, n), **{"advanced": n in advanced, **more}) for n in names]
+    return [input_of(row, n, **{"advanced": n in advanced, **more}) for n in names]
 
 
 def _changed(row: Method, values: dict) -> Method:
@@ -128,15 +128,7 @@ class MethodFrames(Node):
                     ),
                 ),
                 *fields("source", "guidance_scale", "start"),
-                io.Float.Input(
-                    "min_width",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="Layers narrower than this part of the widest see only their own frame.",
-                ),
+                input_of(FramePlan, "min_width"),
                 *fields("decoupled_guidance"),
                 io.Boolean.Input(
                     "norm_latent_prompt",
@@ -145,28 +137,8 @@ class MethodFrames(Node):
                     tooltip='Another way to choose norm "clip and latent prompt", from before norm was an input.',
                 ),
                 *fields("edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale"),
-                io.Combo.Input(
-                    "norm",
-                    options=list(NORMS),
-                    default="clip",
-                    advanced=True,
-                    **LATER,
-                    tooltip=(
-                        "What group norm's statistics pool over. frame: each frame by itself, as in the picture model."
-                        " clip: the clip's frames, as in Tune-A-Video. With the latent prompt: in an edit that may be a"
-                        " photo, and then it washes out the clip."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "temporal_attention",
-                    default=True,
-                    advanced=True,
-                    **LATER,
-                    tooltip=(
-                        "Whether temporal attention, of a tuned model, acts. Off with frame plan self and norm frame:"
-                        " the picture model, frame by frame."
-                    ),
-                ),
+                input_of(FramePlan, "norm"),
+                input_of(FramePlan, "temporal", "temporal_attention"),
                 *fields("inversion_prompt"),
                 io.String.Input(
                     "inversion_frame_plan",
@@ -196,7 +168,6 @@ class MethodFrames(Node):
         from dataclasses import replace
 
         from ..live_core import LiveError
-        from ..live_core.frames import FramePlan
         from ..live_core.notes import note
         from ..live_core.phrases import split_phrases
 

@@ -45,7 +45,7 @@ def is_of(kind: str, value: object) -> bool:
 
     from ..live_core.concept import Concept
     from ..live_core.inversion import Inversion
-    from ..live_core.local_latents import Local
+    from ..live_core.local import Local
     from ..live_core.methods import Method
     from ..live_core.pretrained import LiveModel
     from ..live_core.records import Records

@@ -1,20 +1,11 @@
-from typing import Any
-
 from comfy_api.v0_0_2 import io
 
-from ..live_core.settings import settings_of
 from ..live_core.tune_settings import TuneSettings
 from . import host
 from .fields import input_of
 from .graph import prompts_after
 from .node import Node
 from .sockets import Concept, MethodRow, Model
-
-SETTINGS = settings_of(TuneSettings)
-
-
-def _setting(name: str, **more: Any) -> io.Input:
-    return input_of(name, SETTINGS[name], getattr(TuneSettings, name), **more)
 
 
 class Tune(Node):
@@ -43,9 +34,9 @@ class Tune(Node):
                 io.String.Input(
                     "prompt", multiline=True, tooltip='What the clip shows, such as "a man skiing in the snow".'
                 ),
-                _setting("clip_steps"),
-                _setting("photo_steps"),
-                _setting("seed", control_after_generate=io.ControlAfterGenerate.fixed),
+                input_of(TuneSettings, "clip_steps"),
+                input_of(TuneSettings, "photo_steps"),
+                input_of(TuneSettings, "seed", control_after_generate=io.ControlAfterGenerate.fixed),
                 io.Combo.Input(
                     "method",
                     options=["live", "tav-ddim", "video-p2p"],
@@ -56,12 +47,12 @@ class Tune(Node):
                         " video-p2p: the same with frames tied to the first alone."
                     ),
                 ),
-                _setting("clip_rate"),
-                _setting("latent_prompt_rate"),
-                _setting("photo_rate"),
-                _setting("temporal_in_photo_steps"),
-                _setting("photo_latent_prompt", optional=True),
-                _setting("photo_loss", optional=True),
+                input_of(TuneSettings, "clip_rate"),
+                input_of(TuneSettings, "latent_prompt_rate"),
+                input_of(TuneSettings, "photo_rate"),
+                input_of(TuneSettings, "temporal_in_photo_steps"),
+                input_of(TuneSettings, "photo_latent_prompt", optional=True),
+                input_of(TuneSettings, "photo_loss", optional=True),
                 MethodRow.Input(
                     "row",
                     optional=True,

@@ -38,11 +38,10 @@ def test_sizes_are_fitted(size, fit, to):
 
 def test_frames_are_capped_and_spaced():
     even = Times.even(30.0, 300)
-    assert chosen(even, Fit(frames=4)) == ([0, 1, 2, 3], 30.0) and chosen(even, Fit(frames=3, every=10)) == (
-        [0, 10, 20],
-        3.0,
-    )
-    assert chosen(even, Fit(frames=0, every=100)) == ([0, 100, 200], 0.3) and len(chosen(even, Fit(frames=0))[0]) == 300
+    assert chosen(even, Fit(frames=4)) == ([0, 1, 2, 3], 30.0)
+    assert chosen(even, Fit(frames=3, every_nth=10)) == ([0, 10, 20], 3.0)
+    assert chosen(even, Fit(frames=0, every_nth=100)) == ([0, 100, 200], 0.3)
+    assert len(chosen(even, Fit(frames=0))[0]) == 300
 
 
 def test_unevenly_spaced_frames_are_shown_at_even_moments(tmp_path):
@@ -102,9 +101,9 @@ def test_sound_stays_in_step(tmp_path):
     "times,fit,more,says",
     [
         (Times.even(30.0, 300), Fit(), {}, "frames: 24, so the first 24 of 300 are taken"),
-        (Times.even(30.0, 300), Fit(frames=8, every=2), {}, "the first 8 of 150"),
+        (Times.even(30.0, 300), Fit(frames=8, every_nth=2), {}, "the first 8 of 150"),
         (Times(tuple(UNEVEN), 1.0, 8.0), Fit(), {}, "33 to 367 ms apart; they are shown at an even 8 a second"),
-        (Times.even(8.0, 8), Fit(every=9), {}, "every_nth: 9, and the clip has 8 frames, so only the first"),
+        (Times.even(8.0, 8), Fit(every_nth=9), {}, "every_nth: 9, and the clip has 8 frames, so only the first"),
         (Times.even(8.0, 8), Fit(), {"bits": 10}, "video: 10 bits a colour"),
         (Times.even(8.0, 8), Fit(), {"transfer": 18}, r"HDR \(HLG\)"),
         (Times.even(8.0, 8), Fit(), {"transfer": 1}, None),

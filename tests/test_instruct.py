@@ -11,16 +11,10 @@ from live_core import LiveError
 from live_core.attention import AttentionPlan
 from live_core.change_map import change_mask
 from live_core.frames import ALONE, FramePlan, GroupPlan
-from live_core.instruct import (
-    CLIP_AT,
-    GATHER_AND_SWAP,
-    INSTRUCT_PIX2PIX,
-    Instruction,
-    InstructMethod,
-    instruct,
-    texts_of,
-)
-from live_core.local_latents import BOUNDARIES, ORIGINS, Local, weight_of_edit
+from live_core.instruct import CLIP_AT, instruct, texts_of
+from live_core.instruct_settings import GATHER_AND_SWAP, INSTRUCT_PIX2PIX, Instruction, InstructMethod, Search
+from live_core.local import BOUNDARIES, ORIGINS, Local
+from live_core.local_latents import weight_of_edit
 from live_core.notes import gathered
 from live_core.steering import Step
 from live_core.streams import guided, needed
@@ -253,7 +247,7 @@ def test_outside_the_mask_the_clip_stays(instruct_model, seven, origin, boundary
     mask[:, :, 32:] = 1
     mask[2] = 0
     with gathered() as notes:
-        ours = edited(instruct_model, seven, local=Local(mask, boundary, origin))
+        ours = edited(instruct_model, seven, local=Local(mask, boundary, origin, grow=0, feather=0))
     assert torch.equal(ours[:, :, :, :4], seven[:, :, :, :4]) and torch.equal(ours[2], seven[2])
     assert (ours - seven)[[0, 1, 3], :, :, 4:].abs().amax((1, 2, 3)).min() > 0.05
     assert notes == ["mask: it is empty in frames 3 of 7, which stay as they are"]
@@ -286,23 +280,23 @@ def test_the_clip_is_inverted_by_the_steps_of_the_edit(instruct_model, seven):
 def test_masks_are_grown_and_feathered_in_pixels():
     mask = torch.zeros(1, 64, 64)
     mask[:, 24:40, 24:40] = 1
-    cells = Local(mask).on_latents(3, (64, 64), (8, 8))
+    cells = Local(mask, grow=0, feather=0).on_latents(3, (64, 64), (8, 8))
     assert cells.shape == (3, 8, 8) and cells.sum() == 3 * 4
-    assert Local(mask, grow=8).on_latents(1, (64, 64), (8, 8)).sum() == 16
-    soft = Local(mask, feather=4).on_latents(1, (64, 64), (8, 8))
+    assert Local(mask, grow=8, feather=0).on_latents(1, (64, 64), (8, 8)).sum() == 16
+    soft = Local(mask, grow=0, feather=4).on_latents(1, (64, 64), (8, 8))
     assert 0 < soft[0, 2, 3] < 1 and soft[0, 0, 0] == 0
 
 
 def test_a_mask_by_instruction_is_where_predictions_differ(instruct_model, seven, monkeypatch):
     """All frames have one scale: one that the instruction does not concern is empty."""
     with gathered() as notes:
-        mask = change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.5)
+        mask = change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.5, draws=2))
     assert mask.shape == (3, 64, 64) and set(mask.unique().tolist()) == {0, 1} and not notes
-    assert torch.equal(mask, change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.5))
-    smaller = change_mask(instruct_model, seven[:3], Instruction(TEXT), draws=2, threshold=0.8)
+    assert torch.equal(mask, change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.5, draws=2)))
+    smaller = change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.8, draws=2))
     assert (smaller <= mask).all() and smaller.sum() < mask.sum()
     with gathered() as notes:
-        change_mask(instruct_model, seven[:1], Instruction(TEXT), draws=1, threshold=0)
+        change_mask(instruct_model, seven[:1], Instruction(TEXT), Search(0, draws=1))
     assert notes == ["threshold: 0 finds the whole picture; raise it, or draw a mask"]
 
 

@@ -4,7 +4,8 @@ shares."""
 import torch
 from golden import case, close, needed
 
-from live_core.instruct import INSTRUCT_PIX2PIX, instruct_streams
+from live_core.instruct import instruct_streams
+from live_core.instruct_settings import INSTRUCT_PIX2PIX
 from live_core.streams import guided, predict
 
 pytestmark = needed

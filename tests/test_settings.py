@@ -3,13 +3,29 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from live_core import LiveError
+from live_core.clips import Fit
+from live_core.frames import GroupPlan
+from live_core.instruct_settings import GATHER_AND_SWAP, Instruction, Search
+from live_core.local import Local
 from live_core.methods import LIVE
 from live_core.settings import settings_of
 from live_core.tune_settings import TuneSettings
 
-ROWS = {"method": LIVE, "tuning": TuneSettings()}
+ROWS = {
+    "method": LIVE,
+    "tuning": TuneSettings(),
+    "fit": Fit(),
+    "frames": GroupPlan(),
+    "instruction": Instruction("make it blue"),
+    "instruct method": GATHER_AND_SWAP,
+    "search": Search(),
+    "local": Local(torch.ones(1, 8, 8)),
+}
+CALLED = {"size": "key frames", "text": "instruction"}
+NAMED_AS_WRITTEN = ("method", "fit")
 SETTINGS = [(kind, name, each) for kind, row in ROWS.items() for name, each in settings_of(type(row)).items()]
 NUMBERS = [each for each in SETTINGS if each[2].is_number]
 each_setting = pytest.mark.parametrize(
@@ -27,13 +43,14 @@ def refused(kind: str, name: str, value) -> str:
 
 @each_setting
 def test_a_value_that_is_none_of_its_own_is_refused_by_its_name(kind, name, setting):
-    told = name.replace("_", " ") if kind == "tuning" else name
+    told = name if kind in NAMED_AS_WRITTEN else CALLED.get(name, name.replace("_", " "))
     bad = [] if not setting.is_number else [float("nan"), "much"]
     bad += [] if setting.low is None else [setting.low if setting.open else setting.low - 1]
     bad += [] if setting.high is None else [setting.high if setting.open else setting.high + 1]
     bad += [1.5] if setting.whole else []
     bad += ["of another kind"] if setting.choices else []
-    bad += [None] if (setting.is_number or setting.choices) and not setting.none else []
+    bad += [3] if setting.prompt else []
+    bad += [None] if (setting.is_number or setting.choices or setting.prompt) and not setting.none else []
     for value in bad:
         assert refused(kind, name, value).startswith(f"{told}: ")
 

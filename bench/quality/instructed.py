@@ -23,7 +23,8 @@ from demo.train import MODEL
 from demo.training.instructed import PICTURE, WORDS, Asked, done, rest
 from demo.training.judge import LABELS, Judge, train_judge
 from demo.world import Clip, make_clip
-from live_core.instruct import INSTRUCT_METHODS, Instruction, InstructMethod, instruct
+from live_core.instruct import instruct
+from live_core.instruct_settings import INSTRUCT_METHODS, Instruction, InstructMethod
 from live_core.pretrained import LiveModel, load_folder
 
 FIRST_SEED = 2_600_000_000

@@ -12,17 +12,21 @@ from . import LiveError
 from .weights import TAKES
 
 LATENT_CHANNELS = 4
+TEXTS, PHOTO = "texts", "a photo"  # what a U-Net's cross-attention reads
 WIDTHS = {"picture": LATENT_CHANNELS, "mask": 1}  # channels of what may be joined to noisy latents
 
 
 @dataclass(frozen=True)
 class Base:
     """`name`: what messages call it. `joined`: what follows the noisy latents' channels, in its order. `edits`: the
-    nodes that edit with it."""
+    nodes that edit with it. `reads`: `TEXTS`, or a `PHOTO` in their place. `keeps`: whether its mask is 1 where the
+    picture is kept, and not where it is to be made."""
 
     name: str
     joined: tuple[str, ...]
     edits: str
+    reads: str = TEXTS
+    keeps: bool = False
 
     @property
     def channels(self) -> int:
@@ -40,27 +44,30 @@ TEXT_TO_IMAGE = Base("a text-to-image model", (), "Edit Video")
 INSTRUCT = Base("an InstructPix2Pix model", ("picture",), "Edit by Instruction")
 # The mask is 1 where the picture is to be made; the picture is grey there, and its latents are scaled as those that are
 # denoised.
-INPAINTING = Base("an inpainting model", ("mask", "picture"), "")
-BASES = (TEXT_TO_IMAGE, INSTRUCT, INPAINTING)
+INPAINTING = Base("an inpainting model", ("mask", "picture"), "Inpaint Clip")
+# Yang et al. 2023: the same, but for the order and for the mask.
+PAINT_BY_EXAMPLE = Base("a Paint-by-Example model", ("picture", "mask"), "Paint by Example", PHOTO, keeps=True)
+BASES = (TEXT_TO_IMAGE, INSTRUCT, INPAINTING, PAINT_BY_EXAMPLE)
 
 
-def base_of(channels: int, name: str) -> Base:
-    """The base whose U-Net reads so many channels. LiveError, saying what the model of that name is, for another."""
+def base_of(channels: int, name: str, reads: str = TEXTS) -> Base:
+    """The base whose U-Net reads so many channels, and texts or a photo. LiveError, saying what the model of that name
+    is, for another."""
     for base in BASES:
-        if base.channels == channels:
+        if base.channels == channels and base.reads == reads:
             return base
     what = {5: "a depth model", 7: "an upscaling model"}.get(channels, "a special model")
     raise LiveError(
-        f"model: {name!r:.100} is {what} (its U-Net reads {channels} channels, not"
-        f" {', '.join(str(base.channels) for base in BASES)}); {TAKES}"
+        f"model: {name!r:.100} is {what} (its U-Net reads {reads} and {channels} channels, not"
+        f" {', '.join(str(base.channels) for base in BASES if base.reads == reads)}); {TAKES}"
     )
 
 
 def check_base(base: Base, wanted: Base, name: str, node: str) -> None:
     """LiveError unless `base`, of the model of that name, is the one that a node takes."""
     if base is not wanted:
-        instead = f"give it to {base.edits}, or load" if base.edits else "load"
         raise LiveError(
-            f"model: {name!r:.100} is {base.name} (its U-Net reads {base.channels} channels), and {node} takes"
-            f" {wanted.name} ({wanted.channels}); {instead} one of that kind"
+            f"model: {name!r:.100} is {base.name} (its U-Net reads {base.reads} and {base.channels} channels), and"
+            f" {node} takes {wanted.name} ({wanted.reads} and {wanted.channels}); give it to {base.edits}, or load"
+            " one of that kind"
         )

@@ -12,21 +12,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from . import LiveError
-from .bases import Base, base_of
+from .bases import PAINT_BY_EXAMPLE, PHOTO, TEXTS, Base, base_of
 from .diffusion import Schedule, scaled_linear
 from .files import reading
 from .folders import of_transformers
+from .photo_encoder import IN_FILE, PUBLISHED, PhotoEncoder, renamed
 from .pretrained import LiveModel, base_fingerprint
+from .text import TextEncoder
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
 from .weights import TAKES, fill, vae_dtype
 
 UNET = "model.diffusion_model."
 CONTEXT_KEY = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+NO_PHOTO = "learnable_vector"  # Paint-by-Example's alone
 AVERAGES = "model_ema."
 MAIN, EMA = WEIGHTS = ("main", "ema")
 LAST_NORM_KEY = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -95,7 +99,6 @@ OTHERS = {
     "double_blocks.": "a Flux model",
     "joint_blocks.": "a Stable Diffusion 3 model",
     "noise_augmentor.": "an unCLIP model",
-    "learnable_vector": "a Paint-by-Example model, which reads a picture in the place of a text",
     ".time_stack.": "a Stable Video Diffusion model",
     f"{UNET}label_emb.": "a Stable Diffusion XL model",
     "conditioner.embedders.1.": "a Stable Diffusion XL model",
@@ -118,9 +121,12 @@ def architecture_of(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[A
             f"model: {name!r} has no whole U-Net of Stable Diffusion (its first layers are of shape {kernel} and"
             f" {context}); {TAKES}"
         )
-    base, width = base_of(kernel[1], name), context[1]
-    if width not in ARCHITECTURES:
-        raise LiveError(f"model: {name!r} reads text of width {width}, not 768 or 1024; {TAKES}")
+    base, width = base_of(kernel[1], name, PHOTO if NO_PHOTO in shapes else TEXTS), context[1]
+    widths = [PUBLISHED["projection_dim"]] if base.reads == PHOTO else list(ARCHITECTURES)
+    if width not in widths:
+        raise LiveError(
+            f"model: {name!r} reads {base.reads} of width {width}, not {' or '.join(map(str, widths))}; {TAKES}"
+        )
     return ARCHITECTURES[width], base
 
 
@@ -143,8 +149,9 @@ def load_checkpoint(
         with safe_open(path, "pt") as file:
             names = set(file.keys())
             shapes = {_older_name(key): tuple(file.get_slice(key).get_shape()) for key in names}
-            architecture, _ = architecture_of(shapes, path.name)
-            for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", "text encoder")):
+            architecture, base = architecture_of(shapes, path.name)
+            reader = "photo encoder" if base.reads == PHOTO else "text encoder"
+            for part, what in (("first_stage_model.", "autoencoder"), ("cond_stage_model.", reader)):
                 if not any(key.startswith(part) for key in shapes):
                     raise LiveError(
                         f"model: {path.name!r} has no {what} in it; load its parts in ComfyUI and use the node that"
@@ -194,8 +201,12 @@ def load_state_dict(
 
     architecture, base = architecture_of({key: tuple(tensor.shape) for key, tensor in state.items()}, name)
     with torch.inference_mode(False), torch.no_grad():
-        text_encoder, text_tensors = _text_encoder(
-            state, architecture, name, dtype, architecture.last_layer if last_layer is None else last_layer
+        last_layer = architecture.last_layer if last_layer is None else last_layer
+        encoder: Any
+        encoder, read = (
+            _photo_encoder(state, name, dtype)
+            if base.reads == PHOTO
+            else _text_encoder(state, architecture, name, dtype, last_layer)
         )
         with torch.device("meta"):  # its random start would take longer than all the rest
             unet = UNet2DConditionModel(in_channels=base.channels, **architecture.unet)
@@ -207,17 +218,17 @@ def load_state_dict(
             complaint = f"model: the {what} of {name!r} is not that of {architecture.name}"
             tensors = _renamed(partial(convert, dict(state), dict(network.config)), complaint)
             fill(network, tensors, complaint, vae_dtype(dtype) if network is vae else dtype)
-        for module in (unet, vae, text_encoder):
+        for module in (unet, vae):
             module.eval().requires_grad_(False)
-        tokenizer = load_tokenizer(tokenizer_folder, 77, architecture.padding)
+        if not isinstance(encoder, PhotoEncoder):
+            encoder = TextEncoder(encoder, load_tokenizer(tokenizer_folder, 77, architecture.padding))
         return LiveModel(
             VideoUNet(unet).requires_grad_(False),
             vae,
-            text_encoder,
-            tokenizer,
+            encoder,
             schedule,
             name,
-            base_fingerprint(tensors, text_tensors),
+            base_fingerprint(tensors, read),
             base=base,
         )
 
@@ -283,3 +294,20 @@ def _text_encoder(
     )
     # Left out: layers after the last that is read, and projections that the U-Net does not see.
     return of_transformers(CLIPTextModel, configure, converted, complaint, dtype, others=True)
+
+
+def _photo_encoder(
+    state: dict[str, torch.Tensor], name: str, dtype: torch.dtype
+) -> tuple[PhotoEncoder, dict[str, torch.Tensor]]:
+    """Paint-by-Example's photo encoder, and its tensors under our names."""
+    from transformers import CLIPVisionConfig
+
+    beginnings = ("cond_stage_model.", "proj_out.", NO_PHOTO)
+    tensors = renamed({key: tensor for key, tensor in state.items() if key.startswith(beginnings)}, IN_FILE)
+    return of_transformers(
+        PhotoEncoder,
+        lambda: CLIPVisionConfig(**PUBLISHED, attn_implementation="sdpa"),
+        tensors,
+        f"model: the photo encoder of {name!r} is not that of {PAINT_BY_EXAMPLE.name}",
+        dtype,
+    )

@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from . import LiveError
-from .bases import base_of
+from .bases import PHOTO, TEXTS, base_of
 from .configs import Kind, number, one_of, read_json, take, told, whole
 from .diffusion import Schedule, scaled_linear
 from .files import map_safetensors, reading
 from .folder_rules import AUTOENCODER, CLIP, DIFFUSERS_NOTES, TEXT, TRANSFORMERS_NOTES, UNET, VISION, WIDTH
+from .photo_encoder import IN_FOLDER, PhotoEncoder, renamed
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
 from .weights import TAKES, check_tensors, fill
@@ -29,20 +30,18 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound=nn.Module)
 Tensors = dict[str, torch.Tensor]
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+PHOTO_PARTS = ("unet", "vae", "image_encoder", "scheduler")  # of a model that reads a photo in the place of texts
+PAINT_BY_EXAMPLE = "PaintByExamplePipeline"
 LEAST_LEFT = 1e-6  # of a picture's variance at the last timestep; Stable Diffusion's has 0.0047
 AGAIN = "a file in it is missing or cut short, so fetch it again"
 
 
-def check_pipeline(folder: Path) -> None:
-    """LiveError for a model's folder that says it is Paint-by-Example's, which has other parts."""
+def reads_photo(folder: Path) -> bool:
+    """Whether a model's folder is Paint-by-Example's, by its model_index.json, or, without that file, by its parts."""
     file = folder / "model_index.json"
-    if file.is_file() and read_json(file, f"model folder: {folder.name!r:.100}", AGAIN).get("_class_name") == (
-        "PaintByExamplePipeline"
-    ):
-        raise LiveError(
-            f"model folder: {folder.name!r:.100} is a Paint-by-Example model, which reads a picture in the place of a"
-            f" text; {TAKES}"
-        )
+    if file.is_file():
+        return read_json(file, f"model folder: {folder.name!r:.100}", AGAIN).get("_class_name") == PAINT_BY_EXAMPLE
+    return (folder / "image_encoder").is_dir() and not (folder / "text_encoder").exists()
 
 
 def read_unet(folder: Path, dtype: torch.dtype) -> tuple[VideoUNet, Tensors]:
@@ -77,7 +76,7 @@ def read_picture_unet(folder: Path, dtype: torch.dtype) -> tuple[UNet2DCondition
         if config.get(option):
             raise LiveError(f"model: {name!r:.100} is {what}; {TAKES}")
     if WIDTH.fits(config.get("in_channels")):
-        base_of(config["in_channels"], name)
+        base_of(config["in_channels"], name, PHOTO if reads_photo(folder.parent) else TEXTS)
     is_video = any("3D" in json.dumps(config.get(key)) for key in ("_class_name", "down_block_types"))
     tensors = {
         key.replace("_temporal.", "_temp."): tensor
@@ -135,6 +134,20 @@ def read_text_encoder(folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, 
     }
     return of_transformers(
         CLIPTextModel, lambda: CLIPTextConfig(**config, attn_implementation="sdpa"), tensors, _unlike(folder), dtype
+    )
+
+
+def read_photo_encoder(folder: Path, dtype: torch.dtype) -> tuple[PhotoEncoder, Tensors]:
+    """The photo encoder of a Paint-by-Example model's folder, and its tensors under our names."""
+    from transformers import CLIPVisionConfig
+
+    config = take(_config(folder), VISION, TRANSFORMERS_NOTES, _what(folder))
+    return of_transformers(
+        PhotoEncoder,
+        lambda: CLIPVisionConfig(**config, attn_implementation="sdpa"),
+        renamed(_tensors(folder, "model"), IN_FOLDER),
+        _unlike(folder),
+        dtype,
     )
 
 
@@ -238,7 +251,7 @@ def _what(folder: Path) -> str:
     """What messages call a part of a model's folder, or a folder that has one part."""
     return (
         f"model folder: {folder.name} of {folder.parent.name!r:.100}"
-        if folder.name in PARTS
+        if folder.name in {*PARTS, *PHOTO_PARTS}
         else f"clip folder: {folder.name!r:.100}"
     )
 
@@ -269,6 +282,16 @@ def built(build: Callable[[], Network], complaint: str) -> Network:
         raise LiveError(f"{complaint}: it cannot be built ({error}); {TAKES}") from error
 
 
+def _instead(folder: Path) -> str:
+    """What to take in the place of a model's folder of pickles."""
+    if reads_photo(folder):
+        return (
+            "fetch its safetensors: the published Paint-by-Example has them in its pull request 3 (revision refs/pr/3),"
+            " not on its main branch"
+        )
+    return "convert it to safetensors"
+
+
 def _tensors(folder: Path, stem: str) -> Tensors:
     """Those of a part's .safetensors file, as diffusers names variants: the plain one, else half precision's."""
     names = [f"{stem}.safetensors", f"{stem}.fp16.safetensors"]
@@ -281,7 +304,7 @@ def _tensors(folder: Path, stem: str) -> Tensors:
     if file is None:
         raise LiveError(
             f"model folder: {folder.parent.name!r:.100} has no .safetensors file in {folder.name}; other formats can"
-            " run code when read, so convert it to safetensors"
+            f" run code when read, so {_instead(folder.parent)}"
         )
     with reading(_what(folder), AGAIN):
         return map_safetensors(file)  # `fill` copies them

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from .memory import each_frame, in_parts
 from .notes import note
+from .pictures import as_clip_sees
 from .prompts import PLACEHOLDER
 from .syntax import EMBEDDING, check_syntax, pieces
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 FRAMES_AT_ONCE = 4  # of what CLIP sees: an interrupt waits for no more
 WINDOW = 11  # SSIM's, in pixels
-# CLIP's, of its training pictures.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,7 @@ class CLIP:
         return in_parts("CLIP", lambda part: self._images(frames[part]), len(frames), FRAMES_AT_ONCE)
 
     def _images(self, frames: torch.Tensor) -> torch.Tensor:
-        size = self.model.config.vision_config.image_size
-        scale = size / min(frames.shape[1:3])
-        shape = [max(size, round(side * scale)) for side in frames.shape[1:3]]
-        x = frames[..., :3].permute(0, 3, 1, 2).float()
-        x = F.interpolate(x, shape, mode="bicubic", antialias=True).clamp(0, 1)
-        top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-        mean, std = (torch.tensor(values)[:, None, None].to(x) for values in (MEAN, STD))
-        x = (x[..., top : top + size, left : left + size] - mean) / std
+        x = as_clip_sees(frames, self.model.config.vision_config.image_size)
         pooled = self.model.vision_model(pixel_values=x).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 

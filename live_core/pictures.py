@@ -10,6 +10,9 @@ from .checks import check_frames, quoted
 from .notes import note
 
 NEUTRAL = 0.5  # what stands where a photo does not count: mid-grey
+# CLIP's, of its training pictures.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -19,6 +22,14 @@ def cover(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
     scaled = F.interpolate(pictures.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return scaled.clamp(0, 1).permute(0, 2, 3, 1)[:, top : top + height, left : left + width]
+
+
+def as_clip_sees(pictures: torch.Tensor, side: int) -> torch.Tensor:
+    """(f, 3, side, side) of pictures (f, H, W, 3 or more), 0..1: the shorter side scaled, the middle cut out, in CLIP's
+    units."""
+    fitted = cover(pictures[..., :3], side, side)
+    mean, std = (torch.tensor(values).to(fitted) for values in (CLIP_MEAN, CLIP_STD))
+    return ((fitted - mean) / std).permute(0, 3, 1, 2)
 
 
 def check_pictures(name: str, pictures: torch.Tensor) -> None:

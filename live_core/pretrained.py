@@ -9,18 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from . import LiveError, autoencoder
-from .bases import TEXT_TO_IMAGE, Base, base_of, check_base
+from .bases import PHOTO, TEXT_TO_IMAGE, TEXTS, Base, base_of, check_base
 from .checks import check_frames
 from .concept import Concept
 from .diffusion import Schedule
-from .folders import PARTS, check_pipeline, read_autoencoder, read_schedule, read_text_encoder, read_unet
+from .folders import (
+    PARTS,
+    PHOTO_PARTS,
+    read_autoencoder,
+    read_photo_encoder,
+    read_schedule,
+    read_text_encoder,
+    read_unet,
+    reads_photo,
+)
 from .memory import Call, on_cpu, plainly, with_less
-from .pictures import check_clip
+from .photo_encoder import PhotoEncoder
+from .pictures import as_clip_sees, check_clip, check_photo
 from .prompts import Prompt, check_clip_prompt, read_prompt
 from .syntax import EMBEDDING
-from .text import Embeddings, encode, token_table
+from .text import Embeddings, TextEncoder, encode, token_table
 from .tunings import Tuning
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
@@ -36,6 +47,7 @@ OVERFLOW = "load the model with precision float32; if it has that, its weights a
 @dataclass(frozen=True)
 class LiveModel:
     """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
+    `conditioner`: what makes of a text, or of a photo, what the U-Net's cross-attention reads.
 
     `fingerprint`: 16 hex digits, `base_fingerprint`, by which tunings and inversions know their base. `embeddings`
     lists the files that `embedding:name` may name in a prompt (`text.Embeddings`). `base`: what its U-Net reads.
@@ -43,14 +55,37 @@ class LiveModel:
 
     unet: VideoUNet
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: PreTrainedTokenizerFast
+    conditioner: TextEncoder | PhotoEncoder
     schedule: Schedule
     name: str
     fingerprint: str
     tuning: Tuning | None = None
     embeddings: Callable[[], Mapping[str, Path]] = dict
     base: Base = TEXT_TO_IMAGE
+
+    @property
+    def networks(self) -> nn.ModuleList:
+        """All of them, to be moved together."""
+        conditioner = self.conditioner.network if isinstance(self.conditioner, TextEncoder) else self.conditioner
+        return nn.ModuleList([self.unet, self.vae, conditioner])
+
+    @property
+    def _texts(self) -> TextEncoder:
+        """LiveError where the model reads a photo in their place."""
+        if isinstance(self.conditioner, TextEncoder):
+            return self.conditioner
+        raise LiveError(
+            f"model: {self.name!r:.100} is {self.base.name}, which reads a photo in the place of a text; give it to"
+            f" {self.base.edits}, or load one that reads texts"
+        )
+
+    @property
+    def text_encoder(self) -> CLIPTextModel:
+        return self._texts.network
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        return self._texts.tokenizer
 
     def with_tuning(self, tuning: Tuning | None) -> LiveModel:
         if tuning is not None and tuning.base != self.fingerprint:
@@ -109,6 +144,21 @@ class LiveModel:
 
         return with_less("the text encoder", [("", lambda: encoded(plainly)), ("on the CPU", lambda: encoded(on_cpu))])
 
+    @torch.no_grad()
+    def encode_photo(self, photo: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, d) float32 for a photo (1, H, W, 3), 0..1, and for none, of a model that reads photos. LiveError for more
+        than one, or with values that are not finite."""
+        check_photo(photo)
+        assert isinstance(self.conditioner, PhotoEncoder)  # `check_base` saw to it
+        encoder = self.conditioner
+        seen = as_clip_sees(photo, encoder.size).to(encoder.no_photo)
+
+        ways = [("", lambda: encoder(seen)), ("on the CPU", lambda: on_cpu(encoder, seen))]
+        token = with_less("the photo encoder", ways)
+        check_frames("photo: its token", token, OVERFLOW)
+        photo_token, no_photo = (each[0].to(self.unet.device, torch.float32) for each in (token, encoder.no_photo))
+        return photo_token, no_photo
+
     def read(self, text: str, concepts: tuple[Concept, ...] = ()) -> Prompt:
         """A prompt that may use the concepts' placeholders."""
         files = self.embeddings() if EMBEDDING in text else {}  # tuning reads a prompt at every step
@@ -154,41 +204,60 @@ class LiveModel:
 
 
 def load_folder(folder: Path | str, dtype: torch.dtype = torch.float32) -> LiveModel:
-    """A model in diffusers layout (unet, vae, text_encoder, tokenizer, scheduler).
+    """A model in diffusers layout (unet, vae, text_encoder, tokenizer, scheduler; Paint-by-Example's has an
+    image_encoder in the place of the text's).
 
     Weights are ordinary tensors even under inference mode, so that they can be trained. LiveError, naming the part, for
     files that are missing or damaged, for a configuration that says what LIVE does not take from a file, and for
     tensors that are not those it describes.
     """
     folder = Path(folder)
-    check_pipeline(folder)
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    photo = reads_photo(folder)
+    missing = [part for part in (PHOTO_PARTS if photo else PARTS) if not (folder / part).is_dir()]
     if missing:
+        layout = "Paint-by-Example" if photo else "Stable Diffusion 1.x or 2.x"
         raise LiveError(
-            f"model folder {folder.name!r:.100} has no {', '.join(missing)}; expected the diffusers layout of Stable"
-            " Diffusion 1.x or 2.x"
+            f"model folder {folder.name!r:.100} has no {', '.join(missing)}; expected the diffusers layout of {layout}"
         )
     with torch.inference_mode(False), torch.no_grad():
         unet, unet_tensors = read_unet(folder / "unet", dtype)
         vae = read_autoencoder(folder / "vae", vae_dtype(dtype))
-        text_encoder, text_tensors = read_text_encoder(folder / "text_encoder", dtype)
-        tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.max_position_embeddings)
-        schedule = read_schedule(folder / "scheduler" / "scheduler_config.json")
-        if len(tokenizer) > text_encoder.config.vocab_size:
-            raise LiveError(
-                f"model folder: {folder.name!r:.100} has parts of different models: a tokenizer of {len(tokenizer)}"
-                f" tokens, and a text encoder of {text_encoder.config.vocab_size}; put the parts of one model together"
-            )
+        conditioner, read = (_photo_encoder if photo else _text_encoder)(folder, unet, dtype)
         return LiveModel(
             unet,
             vae,
-            text_encoder,
-            tokenizer,
-            schedule,
+            conditioner,
+            read_schedule(folder / "scheduler" / "scheduler_config.json"),
             folder.name,
-            base_fingerprint(unet_tensors, text_tensors),
-            base=base_of(unet.unet.config.in_channels, folder.name),
+            base_fingerprint(unet_tensors, read),
+            base=base_of(unet.unet.config.in_channels, folder.name, PHOTO if photo else TEXTS),
         )
+
+
+def _text_encoder(folder: Path, unet: VideoUNet, dtype: torch.dtype) -> tuple[TextEncoder, dict[str, torch.Tensor]]:
+    network, tensors = read_text_encoder(folder / "text_encoder", dtype)
+    tokenizer = load_tokenizer(folder / "tokenizer", network.config.max_position_embeddings)
+    if len(tokenizer) > network.config.vocab_size:
+        raise _mixed(
+            folder,
+            f"a tokenizer of {len(tokenizer)} tokens, and a text encoder of {network.config.vocab_size}",
+        )
+    return TextEncoder(network, tokenizer), tensors
+
+
+def _photo_encoder(folder: Path, unet: VideoUNet, dtype: torch.dtype) -> tuple[PhotoEncoder, dict[str, torch.Tensor]]:
+    encoder, tensors = read_photo_encoder(folder / "image_encoder", dtype)
+    width, wanted = encoder.proj_out.out_features, unet.unet.config.cross_attention_dim
+    if width != wanted:
+        raise _mixed(folder, f"a photo encoder that gives {width} values, and a U-Net that reads {wanted}")
+    return encoder, tensors
+
+
+def _mixed(folder: Path, parts: str) -> LiveError:
+    return LiveError(
+        f"model folder: {folder.name!r:.100} has parts of different models: {parts}; put the parts of one model"
+        " together"
+    )
 
 
 def base_fingerprint(unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str, torch.Tensor]) -> str:

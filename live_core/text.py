@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,15 @@ from .memory import Call, plainly
 from .prompts import Prompt
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A `network`, and the `tokenizer` of what it reads."""
+
+    network: CLIPTextModel
+    tokenizer: PreTrainedTokenizerFast
 
 
 def token_table(text_encoder: CLIPTextModel) -> torch.nn.Embedding:

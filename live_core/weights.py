@@ -10,7 +10,9 @@ from torch import nn
 from . import LiveError
 from .checks import is_finite
 
-TAKES = "LIVE takes Stable Diffusion 1.x and 2.x: text-to-image, InstructPix2Pix and inpainting models"
+TAKES = (
+    "LIVE takes Stable Diffusion 1.x and 2.x: text-to-image, InstructPix2Pix, inpainting and Paint-by-Example models"
+)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str, dtype: torch.dtype) -> None:

@@ -17,8 +17,8 @@ class LoadModel(Node):
             category="LIVE",
             description=(
                 "Load a Stable Diffusion 1.x or 2.x model as a video model: the small demo model that ships with this"
-                " pack, a folder of models/diffusers, or a file of models/checkpoints. Text-to-image, InstructPix2Pix"
-                " and inpainting models are told apart."
+                " pack, a folder of models/diffusers, or a file of models/checkpoints. Text-to-image, InstructPix2Pix,"
+                " inpainting and Paint-by-Example models are told apart."
             ),
             search_aliases=["inflate", "tune-a-video", "stable diffusion video", "instruct pix2pix"],
             inputs=[

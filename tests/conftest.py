@@ -81,21 +81,68 @@ def demo_model():
     return load_folder(ROOT / "demo" / "model")
 
 
-@pytest.fixture(scope="session")
-def instruct_folder(tmp_path_factory):
-    """The demo model's folder made into an InstructPix2Pix model as such are begun: its first layer reads four more
-    channels, through weights that are small but not zero, so that the picture counts.
+def reading_more(folder: pathlib.Path, channels: int) -> pathlib.Path:
+    """A copy of the demo model's folder whose first layer reads so many channels, the new ones through weights that are
+    small but not zero, so that what they show counts: as models that are shown more are begun.
     """
     from safetensors.torch import load_file, save_file
 
-    folder = shutil.copytree(ROOT / "demo" / "model", tmp_path_factory.mktemp("models") / "instruct")
+    shutil.copytree(ROOT / "demo" / "model", folder)
     config, weights = folder / "unet" / "config.json", folder / "unet" / "diffusion_pytorch_model.safetensors"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": channels}))
     tensors = load_file(weights)
     first = tensors["conv_in.weight"]
-    more = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)) * first.float().std() / 4
+    shape = first.shape[0], channels - first.shape[1], *first.shape[2:]
+    more = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * first.float().std() / 4
     save_file({**tensors, "conv_in.weight": torch.cat([first, more.to(first)], 1)}, weights)
     return folder
+
+
+@pytest.fixture(scope="session")
+def instruct_folder(tmp_path_factory):
+    """An InstructPix2Pix model as such are begun."""
+    return reading_more(tmp_path_factory.mktemp("models") / "instruct", 8)
+
+
+@pytest.fixture(scope="session")
+def inpainting_folder(tmp_path_factory):
+    return reading_more(tmp_path_factory.mktemp("models") / "inpainting", 9)
+
+
+@pytest.fixture(scope="session")
+def paint_folder(tmp_path_factory):
+    """A Paint-by-Example model, its photo encoder random, as diffusers' own pipeline saves one."""
+    from paint_by_example import encoder
+    from safetensors.torch import load_file, save_file
+
+    folder = reading_more(tmp_path_factory.mktemp("models") / "paint", 9)
+    for part in ("text_encoder", "tokenizer"):
+        shutil.rmtree(folder / part)
+    (folder / "model_index.json").write_text('{"_class_name": "PaintByExamplePipeline"}')
+    torch.manual_seed(0)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 9, "num_attention_heads": 2}
+    made = encoder(**tower, image_size=32, patch_size=8, projection_dim=128)
+    made.save_pretrained(folder / "image_encoder")
+    file = folder / "image_encoder" / "model.safetensors"
+    tensors = load_file(file)
+    for name in ("proj_out.weight", "uncond_vector"):  # as large as the texts that the U-Net knows
+        tensors[name] = tensors[name] * 8
+    save_file(tensors, file, {"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paint_model(paint_folder):
+    from live_core.pretrained import load_folder
+
+    return load_folder(paint_folder)
+
+
+@pytest.fixture(scope="session")
+def inpainting_model(inpainting_folder):
+    from live_core.pretrained import load_folder
+
+    return load_folder(inpainting_folder)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,12 @@ from conftest import ROOT
 from safetensors.torch import load_file, save_file
 
 DEMO = ROOT / "demo" / "model"
-WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+WEIGHTS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "image_encoder": "model",
+}
 
 
 def change(file: Path, **changes) -> None:

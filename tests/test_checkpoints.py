@@ -10,7 +10,7 @@ from conftest import ROOT
 from safetensors.torch import save_file
 
 from live_core import LiveError, checkpoints
-from live_core.bases import BASES, INSTRUCT
+from live_core.bases import BASES, INSTRUCT, TEXTS
 from live_core.checkpoints import (
     ARCHITECTURES,
     CONTEXT_KEY,
@@ -39,7 +39,7 @@ def test_the_architecture_follows_from_names_and_shapes():
     assert architecture_of({**SD15, CONTEXT_KEY: (320, 1024)}, "a")[0].name == "Stable Diffusion 2.x"
 
 
-@pytest.mark.parametrize("base", BASES, ids=["text to image", "instruct", "inpainting"])
+@pytest.mark.parametrize("base", [base for base in BASES if base.reads == TEXTS], ids=lambda base: base.name)
 def test_the_base_follows_from_the_channels_that_the_u_net_reads(base):
     """In a file, and by the configuration of a folder."""
     assert architecture_of({**SD15, f"{UNET}input_blocks.0.0.weight": (320, base.channels, 3, 3)}, "a")[1] is base
@@ -50,10 +50,6 @@ def test_the_base_follows_from_the_channels_that_the_u_net_reads(base):
     [
         ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 5, 3, 3)}, "a depth model"),
         ({**SD15, f"{UNET}input_blocks.0.0.weight": (320, 7, 3, 3)}, "an upscaling model"),
-        (
-            {**SD15, f"{UNET}input_blocks.0.0.weight": (320, 9, 3, 3), "learnable_vector": (1, 1, 768)},
-            "a Paint-by-Example model",
-        ),
         ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2816)}, "a Stable Diffusion XL model"),
         ({**SD15, f"{UNET}label_emb.0.0.weight": (1280, 2048), "noise_augmentor.betas": (1000,)}, "an unCLIP model"),
         ({**SD15, f"{UNET}input_blocks.1.1.time_stack.0.attn1.to_q.weight": (4, 4)}, "a Stable Video Diffusion model"),
@@ -68,7 +64,6 @@ def test_the_base_follows_from_the_channels_that_the_u_net_reads(base):
     ids=[
         "depth",
         "upscaling",
-        "by example",
         "XL",
         "unCLIP",
         "SVD",
@@ -246,14 +241,6 @@ def test_a_folder_may_be_an_instruct_model(tmp_path, instruct_folder):
         invert(model, torch.zeros(1, 4, 8, 8), "a ball", DDIM, 2)
     with pytest.raises(LiveError, match="Tune Video takes a text-to-image model"):
         tune(model, torch.zeros(1, 4, 8, 8), "a ball", ())
-
-
-def test_a_paint_by_example_folder_is_named(tmp_path):
-    path = folder(tmp_path / "mine", {}, {})
-    (path / "model_index.json").write_text('{"_class_name": "PaintByExamplePipeline"}')
-    shutil.rmtree(path / "tokenizer")
-    with pytest.raises(LiveError, match="'mine' is a Paint-by-Example model"):
-        load_folder(path)
 
 
 def test_a_folder_may_have_half_precision_files_alone(tmp_path, demo_model):

@@ -147,7 +147,8 @@ def test_whatever_a_tuning_depends_on_is_in_its_key(demo_model, clip, concept):
     def key(model=demo_model, latents=clip, prompt=CASE.prompt, bound=concept, settings=FAST):
         return tuning_key(model, latents, prompt, (bound,), settings)
 
-    other_text = replace(demo_model, text_encoder=copy.deepcopy(demo_model.text_encoder))
+    network = copy.deepcopy(demo_model.text_encoder)
+    other_text = replace(demo_model, conditioner=replace(demo_model.conditioner, network=network))
     with torch.no_grad():
         list(other_text.text_encoder.parameters())[-1].add_(0.1)
     others = [

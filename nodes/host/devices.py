@@ -19,7 +19,7 @@ def on_device(model):
 
     from ...live_core.memory import with_less
 
-    networks = torch.nn.ModuleList([model.unet, model.vae, model.text_encoder])
+    networks = model.networks
     patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
 
     def move() -> None:

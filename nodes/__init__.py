@@ -17,6 +17,7 @@ from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
 from .local import AdaptLatents
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
+from .paint import Inpaint, PaintByExample
 from .renames import RENAMES, register_renames
 from .tune import Tune
 
@@ -41,6 +42,8 @@ class LiveExtension(ComfyExtension):
             Instruct,
             AdaptLatents,
             ChangeMask,
+            PaintByExample,
+            Inpaint,
             Composite,
             Reconstruct,
             Inspect,

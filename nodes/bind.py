@@ -64,7 +64,8 @@ class BindConcept(Node):
         from ..live_core.pictures import cut_out
 
         if mask is None:
-            host.check_opaque(cls.hidden.prompt, cls.hidden.unique_id, "photo")
+            remedy = "connect Load Image's mask to Invert Mask, and that to mask"
+            host.check_opaque(cls.hidden.prompt, cls.hidden.unique_id, "photo", remedy)
         model.check_clip(images)
         photo, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
         with host.on_device(model):

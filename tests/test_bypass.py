@@ -22,6 +22,8 @@ HANDED_ON = {
     "LIVE_MethodSelf": {"method": "method"},
     "LIVE_MethodBlend": {"method": "method"},
     "LIVE_Instruct": {"images": "images"},
+    "LIVE_PaintByExample": {"images": "images"},
+    "LIVE_Inpaint": {"images": "images"},
 }
 
 

@@ -34,9 +34,9 @@ def linked(graph: dict, value: object) -> str | None:
     return value[0] if is_link and value[0] in graph else None
 
 
-def check_opaque(prompt: dict | None, node: str, name: str) -> None:
-    """LiveError when the picture that comes to the input `name` of `node` is a file with transparency, of which Load
-    Image passes the colours alone: those under it come too, whatever they are."""
+def check_opaque(prompt: dict | None, node: str, name: str, remedy: str) -> None:
+    """LiveError, with `remedy`, when the picture that comes to the input `name` of `node` is a file with transparency,
+    of which Load Image passes the colours alone: those under it come too, whatever they are."""
     from PIL import Image
 
     from ...live_core import LiveError
@@ -48,8 +48,7 @@ def check_opaque(prompt: dict | None, node: str, name: str) -> None:
         clear = picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema()[0] < 255
     if clear:
         raise LiveError(
-            f"{name}: {file!r} is transparent in places, and what lies under them would be learned too; connect Load"
-            " Image's mask to Invert Mask, and that to mask"
+            f"{name}: {file!r} is transparent in places, and what lies under them would be seen too; {remedy}"
         )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -32,32 +33,31 @@ from .tune_settings import TuneSettings
 Loss = tuple[torch.Tensor, torch.Tensor]  # the error, and the latents less the noise that the model saw in them
 
 
-class Learned:
-    """Everything that a tuning learns, and its optimisers. `weights`: masters, in float32 or wider, of the U-Net's
-    trainable parameters.
-    """
+class LearnedWeights:
+    """U-Net parameters that learn, by name, and what steps them. `weights`: their masters, in float32 or wider."""
 
-    def __init__(self, model: LiveModel, clip: torch.Tensor, concepts: Sequence[Concept], settings: TuneSettings):
-        unet = model.unet
-        self.parameters = unet.trainable()
-        self.weights = copies(self.parameters, torch.promote_types(unet.dtype, torch.float32))
-        self.base = copies(self.parameters)
-        self.latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
-        self.vectors = [c.vector.clone().to(clip.device).requires_grad_() for c in concepts]
-        seats = [] if self.latent_prompt is None else [self.latent_prompt]
-        groups = [
-            {"params": list(self.weights.values()), "lr": settings.clip_rate, "weight_decay": 1e-2},
-            *({"params": [seat], "lr": settings.latent_prompt_rate, "weight_decay": 0.0} for seat in seats),
-        ]
-        self.clip_optimizer = torch.optim.AdamW(groups)
-        of_photos = {"params": self.vectors, "lr": settings.photo_rate, "weight_decay": 0.0}
-        self.photo_optimizer = torch.optim.AdamW([of_photos])
-        self.optimizers = (self.clip_optimizer, self.photo_optimizer)
+    def __init__(self, model: LiveModel, parameters: dict[str, torch.nn.Parameter], rate: float):
+        self.parameters, self.dtype = parameters, model.unet.dtype
+        self.weights = copies(parameters, torch.promote_types(self.dtype, torch.float32))
+        self.base = copies(parameters)
+        self.optimizer = torch.optim.AdamW(self.groups(rate))
+
+    def groups(self, rate: float) -> list[dict]:
+        """Of the optimiser."""
+        return [{"params": list(self.weights.values()), "lr": rate, "weight_decay": 1e-2}]
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.AdamW, ...]:
+        """All that learn; the first is that of the weights."""
+        return (self.optimizer,)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All that is learned, by the names under which an unfinished tuning keeps it."""
-        seat = {} if self.latent_prompt is None else {"latent_prompt": self.latent_prompt}
-        return {**self.weights, **seat, **{f"vector/{i}": vector for i, vector in enumerate(self.vectors)}}
+        return self.weights
+
+    def overlay(self) -> dict[str, torch.Tensor]:
+        """The weights as they are handed on: in the U-Net's precision, on the CPU."""
+        return {name: weight.to(self.dtype).cpu().clone() for name, weight in self.weights.items()}
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -79,6 +79,31 @@ class Learned:
         _put(self.parameters, self.weights)
 
 
+class Learned(LearnedWeights):
+    """Everything that a tuning of a clip learns, and its optimisers."""
+
+    def __init__(self, model: LiveModel, clip: torch.Tensor, concepts: Sequence[Concept], settings: TuneSettings):
+        self.latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
+        self.vectors = [c.vector.clone().to(clip.device).requires_grad_() for c in concepts]
+        self.settings = settings
+        super().__init__(model, model.unet.trainable(), settings.clip_rate)
+        of_photos = {"params": self.vectors, "lr": settings.photo_rate, "weight_decay": 0.0}
+        self.photo_optimizer = torch.optim.AdamW([of_photos])
+
+    def groups(self, rate: float) -> list[dict]:
+        seats = [] if self.latent_prompt is None else [self.latent_prompt]
+        rates = {"lr": self.settings.latent_prompt_rate, "weight_decay": 0.0}
+        return [*super().groups(rate), *({"params": [seat], **rates} for seat in seats)]
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.AdamW, ...]:
+        return self.optimizer, self.photo_optimizer
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        seat = {} if self.latent_prompt is None else {"latent_prompt": self.latent_prompt}
+        return {**self.weights, **seat, **{f"vector/{i}": vector for i, vector in enumerate(self.vectors)}}
+
+
 @dataclass(frozen=True)
 class Learner:
     """Tensors that one optimiser steps down an error, or down its logarithm."""
@@ -88,6 +113,18 @@ class Learner:
     learned: Sequence[torch.Tensor]
     masters: Sequence[torch.Tensor]
     log: bool = False
+
+
+class Objective(Protocol):
+    """What `learning.learn` descends, at the objective's own `turn`, 0 the first."""
+
+    def learners(self, turn: int) -> list[Learner]: ...
+
+    def shown(self, turn: int) -> int:
+        """Which of the callback's latents a turn renews."""
+        ...
+
+    def loss(self, turn: int, generator: torch.Generator) -> Loss: ...
 
 
 class ClipObjective:
@@ -101,13 +138,10 @@ class ClipObjective:
     def learners(self, _turn: int) -> list[Learner]:
         learned = self.learned
         seats = [] if learned.latent_prompt is None else [learned.latent_prompt]
-        return [
-            Learner(learned.clip_optimizer, [*learned.parameters.values(), *seats], [*learned.weights.values(), *seats])
-        ]
+        return [Learner(learned.optimizer, [*learned.parameters.values(), *seats], [*learned.weights.values(), *seats])]
 
     def shown(self, _turn: int) -> int:
-        """Which of the callback's latents a turn renews: the clip comes before the photos."""
-        return 0
+        return 0  # the clip comes before the photos
 
     def loss(self, _turn: int, generator: torch.Generator) -> Loss:
         t = int(torch.randint(self.model.schedule.length, (), generator=generator))
@@ -135,7 +169,7 @@ class PhotoObjective:
         if temporal:
             found.append(
                 Learner(
-                    learned.clip_optimizer,
+                    learned.optimizer,
                     [learned.parameters[name] for name in temporal],
                     [learned.weights[name] for name in temporal],
                 )

@@ -176,7 +176,7 @@ def test_a_tuning_stops_before_it_learns_from_a_loss_that_is_not_finite(
 def test_what_the_last_step_learned_must_be_finite(demo_model, clip, monkeypatch):
     """No later step's loss can tell of it."""
     before = weights(demo_model)
-    monkeypatch.setattr("live_core.tuning.descend", lambda optimizer, tensors, *_, **__: tensors[0].mul_(INF))
+    monkeypatch.setattr("live_core.learning.descend", lambda optimizer, tensors, *_, **__: tensors[0].mul_(INF))
     with pytest.raises(
         LiveError, match="^tuning: what the last of 1 steps learned is not finite; give smaller learning rates"
     ):

@@ -138,7 +138,7 @@ def test_two_training_steps(dtype, monkeypatch):
         )
         descend(optimizer, masters, gradients, scale, most)
 
-    monkeypatch.setattr("live_core.tuning.descend", descend_and_tell)
+    monkeypatch.setattr("live_core.learning.descend", descend_and_tell)
     after = []
 
     def look(step, total, loss):

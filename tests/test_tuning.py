@@ -11,10 +11,11 @@ from demo.cases import CASES
 from live_core import LiveError
 from live_core.editing import Edit, edit
 from live_core.inversion import invert
+from live_core.learning import _descend
 from live_core.methods import LIVE
 from live_core.objectives import ClipObjective, Learned, PhotoObjective
 from live_core.pretrained import Tuning, load_folder
-from live_core.tuning import TuneSettings, _descend, tune
+from live_core.tuning import TuneSettings, tune
 
 
 def test_tuning_learns_both_and_leaves_the_base_alone(demo_model, clip, concept, tuned):
@@ -56,7 +57,7 @@ def test_the_photo_may_train_temporal_attention(demo_model, clip, concept, monke
     """
     found = []
     monkeypatch.setattr(
-        "live_core.tuning._descend", lambda gradients, *rest: found.append(gradients) or _descend(gradients, *rest)
+        "live_core.learning._descend", lambda gradients, *rest: found.append(gradients) or _descend(gradients, *rest)
     )
     before, settings = weights(demo_model), replace(FAST, temporal_in_photo_steps=True)
     photo_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(settings, clip_steps=0, photo_loss="log"))
@@ -187,7 +188,7 @@ def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, 
     """A gradient of the logarithm is that of the error over the error; the clip's steps know nothing of it."""
     found = []
     monkeypatch.setattr(
-        "live_core.tuning._descend",
+        "live_core.learning._descend",
         lambda gradients, *rest: found.append([g.clone() for g in gradients]) or _descend(gradients, *rest),
     )
     for seed in range(3):
@@ -223,7 +224,7 @@ def test_a_photo_is_learned_in_half_precision(demo_model, concept, dtype, monkey
 
     found = []
     monkeypatch.setattr(
-        "live_core.tuning._descend",
+        "live_core.learning._descend",
         lambda gradients, masters, optimizer, scale: found.append(gradients[0].float() / scale),
     )
     for model in (demo_model, load_folder(ROOT / "demo" / "model", dtype)):
@@ -267,7 +268,7 @@ def test_a_photo_of_another_size_is_refused_before_it_is_learned(demo_model, cli
 
 
 def test_a_seed_of_64_bits_counts_whole_and_one_of_32_as_it_always_did():
-    from live_core.tuning import _generator
+    from live_core.learning import _generator
 
     for seed in (0, 1, 0xFFFFFFFF):
         for step in (0, 999):

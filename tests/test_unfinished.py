@@ -89,14 +89,14 @@ def interrupted_after_optimizer_step(at):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("live_core.tuning.descend", stop)
+        patch.setattr("live_core.learning.descend", stop)
         yield
 
 
 @pytest.mark.parametrize("kept", [False, True])  # whether a checkpoint of the step before lies there
 @pytest.mark.parametrize("at", [3, 4])  # a clip step, a photo step
 def test_a_step_that_is_half_done_is_never_kept(demo_model, clip, concept, tuned, tmp_path, monkeypatch, at, kept):
-    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1 if kept else 60)
+    monkeypatch.setattr("live_core.learning.SECONDS_BETWEEN_CHECKPOINTS", -1 if kept else 60)
     before, steps = weights(demo_model), []
     with interrupted_after_optimizer_step(at):
         tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path)
@@ -129,7 +129,7 @@ def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, cli
 def test_a_tuning_whose_process_was_killed_goes_on_from_its_last_file(
     demo_model, clip, concept, tuned, tmp_path, monkeypatch, at
 ):
-    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr("live_core.learning.SECONDS_BETWEEN_CHECKPOINTS", -1)
     folder, left, steps = tmp_path / "a", tmp_path / "b", []
 
     def keep(step, total, latents):
@@ -184,7 +184,7 @@ def test_an_unreadable_unfinished_tuning_is_started_anew(demo_model, clip, conce
 def test_a_tuning_that_cannot_be_kept_goes_on_with_a_warning(
     demo_model, clip, concept, tuned, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("live_core.tuning.SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr("live_core.learning.SECONDS_BETWEEN_CHECKPOINTS", -1)
     (tmp_path / "file").write_text("in the way")
     assert_same(tune(demo_model, clip, CASE.prompt, (concept,), FAST, unfinished=tmp_path / "file"), tuned.tuning)
     assert "cannot be kept" in caplog.text

@@ -1,0 +1,135 @@
+"""What every learning of a clip goes through: step by step an objective, until all turns are taken; stopped at any step
+it leaves the model as it was, and goes on to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import LiveError
+from .checks import is_finite
+from .descent import descend
+from .diffusion import Callback
+from .notes import note
+from .objectives import LearnedWeights, Learner, Loss, Objective
+from .pretrained import LiveModel
+from .unfinished import Unfinished
+
+SECONDS_BETWEEN_CHECKPOINTS = 60
+LESS = "give smaller learning rates, or load the model with precision float32 or bfloat16"
+Gradients = tuple[torch.Tensor, ...]
+Losses = tuple[list[float], list[float]]  # each objective's, step by step
+
+
+def learn(
+    model: LiveModel,
+    learned: LearnedWeights,
+    objectives: Sequence[Objective],
+    turns: Sequence[int],
+    seed: int,
+    seen: list[torch.Tensor],
+    callback: Callback = lambda step, total, latents: None,
+    file: Path | None = None,
+) -> Losses:
+    """Descend at each step the objective that `turns` names, one of at most two, and give their losses; the U-Net's
+    own weights are as they were before, and what was learned is in `learned`.
+
+    `callback(step, total, latents)` is shown `seen`, latents (f, c, h, w) each, of which a step renews one; it may
+    raise to stop. `file`: where a stopped one leaves what it needs to go on, and where it is looked for; it goes away
+    with the last step.
+    """
+    losses: Losses = ([], [])
+    state = Unfinished(learned.tensors(), learned.optimizers, losses)
+    scale = 1024.0 if model.unet.dtype == torch.float16 else 1.0  # keeps small half-precision gradients from vanishing
+    whole = True  # False while a step is half done
+    with learned.in_place():
+        try:
+            if file is not None and file.exists():
+                state.load(file, turns)
+                learned.put()
+            saved = time.monotonic()
+            for step in range(len(losses[0]) + len(losses[1]), len(turns)):
+                objective, turn = objectives[turns[step]], len(losses[turns[step]])
+                learners = objective.learners(turn)
+                compute = partial(_gradients, partial(objective.loss, turn), learners, scale, seed, step)
+                loss, seen[objective.shown(turn)], found = model.unet.retried(compute, len(seen[0]))
+                if not math.isfinite(loss):  # before the optimisers, which never forget a NaN
+                    raise LiveError(
+                        f"tuning: the loss of step {step + 1} of {len(turns)} is not finite, so it was stopped before"
+                        f" it learned from that; {LESS}"
+                    )
+                whole = False
+                _learn(learned, learners, found, scale)
+                losses[turns[step]].append(loss)
+                whole = True
+                if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    state.save(file)
+                    saved = time.monotonic()
+                callback(step + 1, len(turns), torch.cat(seen))
+            if not all(is_finite(tensor.to(model.unet.dtype)) for tensor in learned.tensors().values()):
+                raise LiveError(f"tuning: what the last of {len(turns)} steps learned is not finite; {LESS}")
+        except BaseException:
+            if file is not None and whole and any(losses):
+                state.save(file)
+            raise
+    if file is not None:
+        with suppress(OSError):  # one left behind costs only its space
+            file.unlink()
+    return losses
+
+
+def key_of(model: LiveModel, facts: Sequence[Any], tensors: Iterable[torch.Tensor]) -> str:
+    """A hash of what a learning depends on: the model, `facts` that can be written down, and `tensors`."""
+    told = [model.fingerprint, str(model.unet.dtype), model.schedule.prediction, *facts]
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for tensor in (model.schedule.alphas_cumprod, *tensors):
+        digest.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _gradients(
+    loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int, step: int
+) -> tuple[float, torch.Tensor, list[Gradients]]:
+    """A step's loss, its latents less the predicted noise, and each learner's gradients, `scale` times too large."""
+    loss, clean = loss_of(_generator(seed, step))
+    found = []
+    for i, learner in enumerate(learners):
+        descended = loss.log() if learner.log else loss
+        found.append(torch.autograd.grad(descended * scale, learner.learned, retain_graph=i + 1 < len(learners)))
+    return float(loss.detach()), clean, found
+
+
+def _learn(learned: LearnedWeights, learners: Sequence[Learner], found: Sequence[Gradients], scale: float) -> None:
+    """One step of each learner by its gradients, and the U-Net's own weights after their masters."""
+    for learner, gradients in zip(learners, found, strict=True):
+        _descend(gradients, learner.masters, learner.optimizer, scale)
+    if any(learner.optimizer is learned.optimizer for learner in learners):
+        learned.put()
+
+
+def _generator(seed: int, step: int) -> torch.Generator:
+    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones
+    are mixed in.
+    """
+    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2**64)
+
+
+def _descend(gradients: Gradients, masters: Sequence[torch.Tensor], optimizer: torch.optim.AdamW, scale: float) -> None:
+    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large;
+    none, with a warning, where half precision overflowed, since an optimiser never forgets a NaN."""
+    if all(gradient.isfinite().all() for gradient in gradients):
+        descend(optimizer, masters, gradients, scale, most=1.0)
+    else:
+        note(
+            "precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision"
+            " bfloat16 or float32"
+        )

@@ -24,19 +24,42 @@ SMALLEST_TILE = 16  # cells; of fewer the networks see too little of the picture
 @torch.no_grad()
 def encode(vae: AutoencoderKL, frames: torch.Tensor) -> torch.Tensor:
     """Pictures (f, H, W, 3), 0..1, to the posterior's mean (f, c, h, w), float32."""
+
+    def mean(moments: torch.Tensor) -> torch.Tensor:
+        return moments.chunk(2, 1)[0]
+
+    # What a shortage of memory gave is kept for nobody: with the memory for it, it would have been otherwise.
+    return _encoded(vae, frames, mean, partial(once, vae))
+
+
+@one_run()
+@torch.no_grad()
+def posterior(vae: AutoencoderKL, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (f, c, h, w), float32, of the latents of pictures (f, H, W, 3), 0..1, of which none
+    is kept for another stage."""
+    mean, log_variance = _encoded(vae, frames, lambda moments: moments, lambda _frame, compute: compute()).chunk(2, 1)
+    return mean, (0.5 * log_variance.clamp(-30, 20)).exp()
+
+
+def _encoded(
+    vae: AutoencoderKL,
+    frames: torch.Tensor,
+    part: Callable[[torch.Tensor], torch.Tensor],
+    whole: Callable[[torch.Tensor, Callable[[], torch.Tensor]], torch.Tensor],
+) -> torch.Tensor:
+    """`part` of the moments of pictures (f, H, W, 3). `whole` takes a frame and what encodes it with all memory."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
 
-    def mean(picture: torch.Tensor, call: Call) -> torch.Tensor:
+    def compute(picture: torch.Tensor, call: Call) -> torch.Tensor:
         moments = call(vae.encoder, picture)
-        return (moments if vae.quant_conv is None else call(vae.quant_conv, moments)).chunk(2, 1)[0]
+        return part(moments if vae.quant_conv is None else call(vae.quant_conv, moments))
 
     out = []
     for frame in frames:
         heed()
         picture = (frame.permute(2, 0, 1)[None].float() * 2 - 1).to(vae.device, vae.dtype)
-        ways = _ways(mean, picture, (picture.shape[-2] // factor, picture.shape[-1] // factor), factor, 1)
-        # What a shortage of memory gave is kept for nobody: with the memory for it, it would have been otherwise.
-        ways[0] = "", partial(once, vae, frame, ways[0][1])
+        ways = _ways(compute, picture, (picture.shape[-2] // factor, picture.shape[-1] // factor), factor, 1)
+        ways[0] = "", partial(whole, frame, ways[0][1])
         out.append(with_less("the autoencoder (pictures to latents)", ways).to(vae.device, torch.float32))
     return torch.cat(out)  # a copy: what `once` gave is read alone
 

@@ -104,6 +104,16 @@ def check_frames(name: str, frames: torch.Tensor, remedy: str = "look at what ma
         )
 
 
+def check_mask_fits(mask: torch.Tensor, frames: int, pixels: tuple[int, int]) -> None:
+    """LiveError unless `mask` (f or 1, H, W) fits a clip of so many frames and `pixels` (H, W)."""
+    if tuple(mask.shape[-2:]) != pixels or mask.shape[0] not in (1, frames):
+        raise LiveError(
+            f"mask: {mask.shape[0]} frames of {mask.shape[-1]}x{mask.shape[-2]}; the clip has {frames} frames of"
+            f" {pixels[1]}x{pixels[0]}, so give a mask of that size with 1 or {frames} frames"
+        )
+    check_frames("mask", mask)
+
+
 def check_step(stage: str, step: int, steps: int, latents: torch.Tensor, remedy: str) -> torch.Tensor:
     """`latents` as they are after step `step` of `steps`, the first being 1. LiveError, with the step, when they are
     not finite.

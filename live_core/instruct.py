@@ -105,6 +105,11 @@ def instruct(
     InstructPix2Pix, for no instruction, for a mask or texts of another length, for more key frames than frames.
     """
     model.check_base(INSTRUCT, "Edit by Instruction")
+    if model.tuning is not None and model.tuning.prompt != instruction.text and texts is None:
+        note(
+            f"instruction: {quoted(instruction.text)}, and the model is adapted to {quoted(model.tuning.prompt)}; give"
+            " Adapt to Edit the same, or leave it out"
+        )
     seen = Seen(clip, *_masks_and_texts(model, clip, instruction, local, texts))
     windows = windows_of(len(clip), window, method.frame_plans(instruction.steps) or [method.frame_plan])
     out, total = torch.empty(clip.shape), len(windows) * instruction.steps

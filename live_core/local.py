@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from . import LiveError
-from .checks import check_frames
+from .checks import check_mask_fits
 from .compositing import soften
 from .notes import note
 from .settings import check_settings, setting
@@ -64,12 +63,7 @@ class Local:
     def on_latents(self, frames: int, pixels: tuple[int, int], cells: tuple[int, int]) -> torch.Tensor:
         """(frames, h, w): the mask by the area that it has of each cell. LiveError where it does not fit a clip of that
         many frames and `pixels` (H, W); a note for frames that stay as they are."""
-        if tuple(self.mask.shape[-2:]) != pixels or self.mask.shape[0] not in (1, frames):
-            raise LiveError(
-                f"mask: {self.mask.shape[0]} frames of {self.mask.shape[-1]}x{self.mask.shape[-2]}; the clip has"
-                f" {frames} frames of {pixels[1]}x{pixels[0]}, so give a mask of that size with 1 or {frames} frames"
-            )
-        check_frames("mask", self.mask)
+        check_mask_fits(self.mask, frames, pixels)
         soft = soften(self.mask, self.grow, self.feather)
         _note_empty(soft)
         return F.interpolate(soft[:, None], cells, mode="area")[:, 0].expand(frames, -1, -1)

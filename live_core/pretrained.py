@@ -96,7 +96,7 @@ class LiveModel:
         if tuning is not None:
             tuning.check_fit(
                 self.name,
-                self.unet.trainable(),
+                self.unet.trainable(tuning.learns),
                 self.latent_channels,
                 token_table(self.text_encoder).embedding_dim,
             )

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from . import LiveError
+from .inspect import scaled
 from .interrupts import heed
 from .notes import note
 
@@ -94,6 +95,32 @@ def plot_rows(
             heed()
             x, y = left + column * (width + GAP), top + row * (height + GAP)
             sheet[0, y : y + height, x : x + width] = cell(row, frame, (height, width)).clamp(0, 1)
+    return sheet
+
+
+def plot_captioned(
+    pictures: Sequence[torch.Tensor], captions: Sequence[str], columns: int, marked: int, side: int = 200
+) -> torch.Tensor:
+    """One picture (1, H', W', 3), 0..1: `pictures` (H, W, 3), 0..1, of one size, in rows of so many, each with a line
+    below it; that of number `marked` is bold. A picture is `side` pixels on its longer side."""
+    from matplotlib.figure import Figure
+
+    height, width = (max(1, round(side * n / max(pictures[0].shape[:2]))) for n in pictures[0].shape[:2])
+    line, wide = 22, max(width, side) + GAP
+    rows = -(-len(pictures) // columns)
+    size = columns * wide, rows * (height + line)
+    if max(size) > HIGHEST:
+        raise LiveError(f"sheet: {len(pictures)} pictures are more than a sheet can hold; make fewer")
+    figure = Figure((size[0] / 100, size[1] / 100), dpi=100)
+    places = [(i % columns * wide, i // columns * (height + line)) for i in range(len(pictures))]
+    for i, (caption, (x, y)) in enumerate(zip(captions, places, strict=True)):
+        at = (x + width / 2) / size[0], 1 - (y + height + line / 2) / size[1]
+        weight = "bold" if i == marked else "normal"
+        figure.text(*at, _written(caption), size=8, weight=weight, ha="center", va="center", parse_math=False)
+    sheet = _drawn(figure)  # without the pictures, of which matplotlib would make many copies
+    for picture, (x, y) in zip(pictures, places, strict=True):
+        heed()
+        sheet[0, y : y + height, x : x + width] = scaled(picture.cpu(), (height, width)).clamp(0, 1)
     return sheet
 
 

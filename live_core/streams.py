@@ -33,12 +33,12 @@ def predict(
     unet: VideoUNet,
     streams: Sequence[Stream],
     latents: Mapping[str, torch.Tensor],
-    t: int,
+    t: int | torch.Tensor,
     step: int = 0,
     plan: AttentionPlan = PLAIN,
 ) -> dict[str, torch.Tensor]:
-    """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t` and `step` of the texts that
-    have steps.
+    """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t`, or (s,), each
+    stream's own, and `step` of the texts that have steps.
 
     `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length
     (`common_length`), as ComfyUI does: attention to several copies of a token adds up to that to one, so the prediction

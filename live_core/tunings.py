@@ -18,6 +18,7 @@ from .checks import GREATEST, is_finite
 from .concept import Concept
 from .files import read_safetensors, reading, write_safetensors
 from .frames import FramePlan
+from .video_unet import CLIP, LEARNED
 
 FORMAT, VERSION = "live-tuning", "1"
 
@@ -26,8 +27,9 @@ FORMAT, VERSION = "live-tuning", "1"
 class Tuning:
     """What one-clip tuning learned: an overlay on the U-Net, the latent prompt, and the concepts' vectors.
 
-    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `base`, `base_name`: fingerprint and
-    name of the model it belongs to.
+    `tensors`: U-Net parameter name -> tensor. `latent_prompt` (c, h, w) or None. `prompt`: what the clip shows, or the
+    instruction of an edit; `learns`: which of these, a key of `LEARNED`. `base`, `base_name`: fingerprint and name of
+    the model it belongs to.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -38,6 +40,7 @@ class Tuning:
     settings: dict = field(default_factory=dict)
     losses: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     base_name: str = ""
+    learns: str = CLIP
 
     @property
     def frame_plan(self) -> FramePlan | None:
@@ -107,6 +110,7 @@ def save_tuning(tuning: Tuning, path: Path) -> None:
         "version": VERSION,
         "base": tuning.base,
         "base_name": tuning.base_name,
+        "learns": tuning.learns,
         "prompt": tuning.prompt,
         "settings": json.dumps(tuning.settings),
         "losses": json.dumps(tuning.losses),
@@ -171,11 +175,14 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
         return tensors.pop(name)
 
     base = told("base")
+    learns = metadata.get("learns", CLIP)  # files of 0.1 tell of clips alone
     settings = json.loads(told("settings"))
     words = json.loads(told("concepts"))
     losses = json.loads(told("losses"))
     if not re.fullmatch("[0-9a-f]{16}", base):
         raise ValueError(f"base {base!r:.60} is no fingerprint")
+    if learns not in LEARNED:
+        raise ValueError(f"it learned {learns!r:.60}, and not {' or '.join(LEARNED)}")
     if not isinstance(settings, dict):
         raise ValueError(f"settings {settings!r:.60} are no names with values")
     if (
@@ -207,6 +214,7 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
         settings,
         (tuple(losses[0]), tuple(losses[1])),
         metadata.get("base_name", ""),
+        learns,
     )
 
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAP_SIDE = 16  # cells of a word map at the model's native size
-QUERY_SUFFIXES = ("attn1.to_q.weight", "attn2.to_q.weight")
+# What a tuning learns -> the parameters it may change, by their names. Of a clip: self and cross queries, and temporal
+# attention, whose norm stays (Tune-A-Video, LIVE). Of an edit (`adaptation`): all projections of attention.
+CLIP, EDIT = "clip", "edit"
+LEARNED = {CLIP: r"\.attn[12]\.to_q\.weight$|\.attn_temp\.", EDIT: r"\.attn[12]\.to_(q|k|v|out\.0)\.weight$"}
 
 
 class JointGroupNorm(nn.GroupNorm):
@@ -259,13 +262,9 @@ class VideoUNet(nn.Module):
         for block in self._blocks:
             block.set_chunk_feed_forward(size, 0)
 
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """What LIVE and Tune-A-Video train on a clip: self and cross queries, temporal attention (its norm stays)."""
-        return {
-            name: p
-            for name, p in self.unet.named_parameters()
-            if name.endswith(QUERY_SUFFIXES) or ".attn_temp." in name
-        }
+    def trainable(self, learns: str = CLIP) -> dict[str, nn.Parameter]:
+        """What a tuning that `learns` this may change, a key of `LEARNED`."""
+        return {name: p for name, p in self.unet.named_parameters() if re.search(LEARNED[learns], name)}
 
     @contextmanager
     def overlay(self, tensors: dict[str, torch.Tensor]) -> Iterator[VideoUNet]:

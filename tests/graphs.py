@@ -34,7 +34,13 @@ def small(graph: dict, frames: int = 2) -> dict:
     """A copy whose clips are cut to their first frames, and whose loops take a step or two."""
     graph = copy.deepcopy(graph)
     kinds = {node["class_type"] for node in graph.values()}
-    steps = {"clip_steps": 1, "photo_steps": 1 if "LIVE_BindConcept" in kinds else 0, "steps": 2, "inner_steps": 1}
+    steps = {
+        "clip_steps": 1,
+        "photo_steps": 1 if "LIVE_BindConcept" in kinds else 0,
+        "steps": 2,
+        "edit_steps": 2,
+        "inner_steps": 1,
+    }
     for node in graph.values():
         node["inputs"] |= {name: count for name, count in steps.items() if name in node["inputs"]}
     for clip in [i for i, node in graph.items() if node["class_type"] == "LIVE_DemoClip"]:

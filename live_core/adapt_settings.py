@@ -61,7 +61,7 @@ class AdaptSettings:
     """How an edit is learned. Every step sees `pairs` pairs, each under a transform of its own."""
 
     steps: int = setting(
-        100,
+        200,
         "Steps that learn the chosen edit. 0 learns nothing: only the sheet is made.",
         unit="steps",
         whole=True,

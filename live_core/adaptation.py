@@ -86,7 +86,7 @@ class EditObjective:
 
     What is descended is the mean of the logarithms of the pairs' errors, not of these: colour and shape are decided
     where most is noise, and there the error, and so its gradient, is small (as for a photo, `TuneSettings.photo_loss`).
-    On the demo model all frames take the chosen colour after a quarter of the steps that the error itself needs
+    On the demo model all frames take the chosen colour after a quarter of the steps that the errors' mean needs
     (bench/APPENDIX.md).
     """
 

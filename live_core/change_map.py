@@ -43,16 +43,17 @@ def change_mask(
     generator = torch.Generator().manual_seed(instruction.seed)
     noises = torch.randn(search.draws, 1, *clip.shape[1:], generator=generator)
     heat = torch.empty(len(clip), *clip.shape[-2:])
-    for i in range(len(clip)):
-        frame, shown = clip[i : i + 1].to(model.unet.device), picture[i : i + 1].to(model.unet.device)
-        streams, _ = instruct_streams(text, without, shown, INSTRUCT_PIX2PIX)
-        apart = []
-        for noise in noises.to(frame):
-            x = model.schedule.add_noise(frame, noise, t)
-            told = predict(model.unet, streams[1:], {"edit": x}, t, plan=AttentionPlan(ALONE))
-            apart.append((told["both"] - told["picture"]).abs().mean(1)[0])
-        heat[i] = torch.stack(apart).mean(0).cpu()
-        callback(i + 1, len(clip), frame)
+    with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
+        for i in range(len(clip)):
+            frame, shown = clip[i : i + 1].to(model.unet.device), picture[i : i + 1].to(model.unet.device)
+            streams, _ = instruct_streams(text, without, shown, INSTRUCT_PIX2PIX)
+            apart = []
+            for noise in noises.to(frame):
+                x = model.schedule.add_noise(frame, noise, t)
+                told = predict(model.unet, streams[1:], {"edit": x}, t, plan=AttentionPlan(ALONE))
+                apart.append((told["both"] - told["picture"]).abs().mean(1)[0])
+            heat[i] = torch.stack(apart).mean(0).cpu()
+            callback(i + 1, len(clip), frame)
     greatest = torch.quantile(heat.flatten()[:: max(1, heat.numel() // 2**23)], OUTLIERS)
     size = tuple(side * model.pixels_per_latent for side in clip.shape[-2:])
     grown = F.interpolate(heat[:, None] / greatest.clamp_min(1e-12), size, mode="bilinear", align_corners=False)[:, 0]

@@ -30,7 +30,10 @@ from .streams import Stream, predict
 
 NOISE_LEVELS = (0.15, 0.3, 0.45, 0.6, 0.75)  # parts of the schedule at which the model looks at a result
 SEARCH = Search(threshold=0.15, draws=2)  # of what an edit may change
-WEIGHT, ENOUGH = 3.0, 0.05  # of changes in a score; more change than this counts as no more
+# Chosen on 29 of the demo's clips, with made results: the right one comes before the clip as it was in all, and before
+# itself with the rest destroyed in 28. Of four seeds' edits the best was done in 19 of 19, all in 92 of 100.
+CHANGE, ENOUGH = 10.0, 0.05  # the weight of what changed; more than this counts as no more
+DAMAGE = 3.0
 DEFAULTS = RootSettings()
 
 
@@ -41,8 +44,9 @@ class RootPair:
     `agreement`: by how much the instruction helps the model to see the noise in a noised result, the mean over
     `NOISE_LEVELS` of ``1 - error with it / error without``. Bayes' rule for diffusion models (Li et al. 2023, "Your
     Diffusion Model is Secretly a Zero-Shot Classifier"): it is above 0 where the result is likelier with the
-    instruction than without, and below where nothing was done, unless what was asked for is vague. `change`, `damage`:
-    mean differences, 0..1, where the edit may act, and elsewhere.
+    instruction than without, and below where another thing was done. Where many answers are right it can take what was
+    not done for one of them, so that something must have changed too. `change`, `damage`: mean differences, 0..1, where
+    the edit may act, and elsewhere.
     """
 
     before: torch.Tensor
@@ -55,7 +59,7 @@ class RootPair:
 
     @property
     def score(self) -> float:
-        return self.agreement + WEIGHT * (min(self.change, ENOUGH) - self.damage)
+        return self.agreement + CHANGE * min(self.change, ENOUGH) - DAMAGE * self.damage
 
 
 @one_run()

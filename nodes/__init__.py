@@ -2,6 +2,7 @@
 
 from comfy_api.v0_0_2 import ComfyExtension
 
+from .adapt import AdaptToEdit
 from .artifacts import LoadTuning, SaveTuning
 from .bind import BindConcept
 from .change_mask import ChangeMask
@@ -39,6 +40,7 @@ class LiveExtension(ComfyExtension):
             Invert,
             NullText,
             Edit,
+            AdaptToEdit,
             Instruct,
             AdaptLatents,
             ChangeMask,

@@ -12,8 +12,9 @@ from live_core import LiveError
 from live_core.adapt_settings import AdaptSettings
 from live_core.adaptation import EditObjective, adapt
 from live_core.augmentation import DEGREES, SHEAR, SHIFT, Pairs
+from live_core.change_map import change_mask
 from live_core.instruct import instruct
-from live_core.instruct_settings import INSTRUCT_PIX2PIX, Instruction
+from live_core.instruct_settings import INSTRUCT_PIX2PIX, Instruction, Search
 from live_core.notes import gathered
 from live_core.objectives import LearnedWeights
 from live_core.tunings import load_tuning, save_tuning
@@ -116,6 +117,9 @@ def test_an_adapted_model_edits_otherwise(instruct_model, adapted):
         for model in (instruct_model, instruct_model.with_tuning(adapted))
     )
     assert (alone - other).abs().max() > 1e-2
+    search = Search(threshold=0.5, draws=1)
+    masks = [change_mask(model, clip, ASKED, search) for model in (instruct_model, instruct_model.with_tuning(adapted))]
+    assert not torch.equal(*masks)
 
 
 def test_no_steps_learn_nothing(instruct_model, pair):

@@ -21,8 +21,9 @@ unit:                ## the fast tests alone, on every core
 test: check          ## and every test, with a real ComfyUI server and its real page in Chromium
 	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests
 
-workflows:           ## workflows/api laid out on the real page: workflows/*.json
-	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py
+workflows:           ## workflows/api laid out on the real page: workflows/*.json; blueprints of them: subgraphs/*.json
+	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py && \
+	  "$$COMFYUI_PYTHON" scripts/make_blueprints.py
 
 thumbnails:          ## every workflow run as it ships, for its picture in Templates: workflows/*.jpg
 	$(HOST); "$$COMFYUI_PYTHON" scripts/make_thumbnails.py

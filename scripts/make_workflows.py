@@ -4,8 +4,9 @@
 
 A group for each stage, few enough that the page shows them all at a size that can be read; the note stands below the
 shorter of the first two. Nodes stand far enough apart for ComfyUI's other renderer too, Nodes 2.0, which draws them
-taller; below Invert Video is room for its preview, by which it grows while it runs. With LIVE_SCREENSHOTS set to a
-folder, a picture of each goes there.
+taller; below Invert Video is room for its preview, by which it grows while it runs. What apps.json names opens in App
+mode, with those widgets, by their nodes' titles and with these labels, and those results. With LIVE_SCREENSHOTS set to
+a folder, a picture of each goes there.
 """
 
 import json
@@ -21,6 +22,7 @@ from headless import Server  # noqa: E402
 
 # A note a workflow. Inputs in italics, as nodes: the page draws code in blue on the note's brown.
 NOTES = ROOT / "scripts" / "notes"
+APPS = json.loads((ROOT / "scripts" / "apps.json").read_text())
 
 # The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
 STAGES = {
@@ -43,7 +45,7 @@ STAGES = {
         "LIVE_LocalLatents",
     ),
     "Edit": ("LIVE_Edit", "LIVE_Instruct"),
-    "Result": ("LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage"),
+    "Result": ("LIVE_Composite", "LIVE_Compare", "CreateVideo", "SaveVideo", "SaveImage"),
     "Attention": ("LIVE_Inspect",),
     "Pictures": ("PreviewImage",),
 }
@@ -82,7 +84,7 @@ LAY_OUT = """([columns, text]) => {
         const wide = Math.max(340, ...nodes.map(n => n.size[0]));
         let y = 0;
         for (const n of nodes) {
-            const tall = { PreviewImage: 420, LoadVideo: 300, LoadImage: 240 }[n.type] ?? n.size[1];
+            const tall = { PreviewImage: 420, LoadVideo: 300, LoadImage: 240, LIVE_Compare: 440 }[n.type] ?? n.size[1];
             n.pos = [x, y];
             n.setSize([wide, tall]);
             y += tall + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100);
@@ -103,6 +105,20 @@ LAY_OUT = """([columns, text]) => {
     note.pos = [x0 - 20, bottom];
     note.setSize([380, 95 + 0.185 * text.length]);
 }"""
+# App mode: which widgets are asked for, and which nodes' results are shown. Labels are kept by the nodes.
+OPEN_AS_APP = """({ inputs, outputs }) => {
+    const titled = title => app.graph.nodes.find(n => n.title === title);
+    for (const [title, name, label] of inputs) {
+        const n = titled(title);
+        n.widgets.find(w => w.name === name).label = label;
+        n.inputs.find(i => i.widget?.name === name).label = label;
+    }
+    app.graph.extra.linearMode = true;
+    app.graph.extra.linearData = {
+        inputs: inputs.map(([title, name]) => [titled(title).id, name]),
+        outputs: outputs.map(title => titled(title).id),
+    };
+}"""
 
 
 def lay_out(url: str, path: pathlib.Path) -> None:
@@ -116,6 +132,8 @@ def lay_out(url: str, path: pathlib.Path) -> None:
         page.wait_for_function(PREVIEWS, timeout=60_000)
         page.wait_for_timeout(1000)
         page.evaluate(LAY_OUT, [columns(api), note])
+        if path.stem in APPS:
+            page.evaluate(OPEN_AS_APP, APPS[path.stem])
         exported, ui = browser.export(page)
         if "LIVE_SCREENSHOTS" in os.environ:
             browser.fit(page)

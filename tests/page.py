@@ -88,10 +88,10 @@ def set_widget(page, node_type: str, widget: str, value) -> None:
     )
 
 
-def run(page, timeout: float = 300) -> list:
-    """Press Run; the event that ended the run: [kind, detail]."""
+def run(page, button=None, timeout: float = 300) -> list:
+    """Press Run, or App mode's `button`; the event that ended the run: [kind, detail]."""
     page.evaluate("__events.length = 0")
-    page.get_by_test_id("queue-button").click()
+    (button or page.get_by_test_id("queue-button")).click()
     page.wait_for_function("__events.length", timeout=timeout * 1000)
     return page.evaluate("__events[0]")
 

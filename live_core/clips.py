@@ -191,11 +191,13 @@ def say_what_is_lost(times: Times, taken: int, fit: Fit, bits: int = 8, transfer
             f" are shown at an even {times.rate / fit.every_nth:.4g} a second, each moment as it was, so sound stays in"
             " step and motion may be less smooth"
         )
+    note_colours(bits, transfer, "8 unless Create Video's bit_depth is set to 10, which not every player shows")
+
+
+def note_colours(bits: int, transfer: int, kept: str) -> None:
+    """Notes on what of a clip's colours does not come through, of which `kept` is how many bits the result has."""
     if bits > 8:
-        note(
-            f"video: {bits} bits a colour; the result has 8 unless Create Video's bit_depth is set to 10, which not"
-            " every player shows"
-        )
+        note(f"video: {bits} bits a colour; the result has {kept}")
     if transfer in HDR:
         note(
             f"video: its colours are HDR ({HDR[transfer]}) and are read as they stand, so they come out flat; save the"

@@ -53,26 +53,33 @@ REMEDIES = {
 def write_safetensors(
     tensors: dict[str, torch.Tensor], path: Path | str, metadata: dict[str, str] | None = None, name: str = "name"
 ) -> None:
-    """Write `path`, and the folders above it, replacing a file of that name. It appears whole or not at all, whoever
-    else writes it too and whenever the process ends; what writers that were killed have left in its folder goes.
+    """Write `path` as `drafted` does."""
+    from safetensors.torch import save_file
+
+    with drafted(Path(path), name) as draft:
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, draft, metadata)
+
+
+@contextmanager
+def drafted(path: Path, name: str = "name") -> Iterator[Path]:
+    """Where to write a file that at the end of the `with` block becomes `path`, replacing a file of that name; folders
+    above it are made. It appears whole or not at all, whoever else writes it too and whenever the process ends; what
+    writers that were killed have left in its folder goes.
 
     LiveError, naming the input `name`, the file and its folder, when that cannot be done: a full or read-only disk, a
     name too long, a folder of that name.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
-    path = Path(path)
     draft = path.parent / f".live-{MACHINE}-{os.getpid()}-{LOADED}-{secrets.token_hex(4)}.draft"
+    written = draft / f"draft{path.suffix}"  # writers of videos go by the ending
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         draft.mkdir()
-        save_file(
-            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, draft / "tensors", metadata
-        )
-        (draft / "tensors").chmod(draft.stat().st_mode & 0o666)  # the library's own are closed to all other users
-        os.replace(draft / "tensors", path)
+        yield written
+        written.chmod(draft.stat().st_mode & 0o666)  # safetensors' own are closed to all other users
+        os.replace(written, path)
     except (OSError, SafetensorError) as error:
         raise unwritable(f"{name}: {path.name!r:.100}", path.parent, error) from error
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,15 +65,18 @@ class Local:
         """(frames, h, w): the mask by the area that it has of each cell. LiveError where it does not fit a clip of that
         many frames and `pixels` (H, W); a note for frames that stay as they are."""
         check_mask_fits(self.mask, frames, pixels)
-        soft = soften(self.mask, self.grow, self.feather)
-        _note_empty(soft)
-        return F.interpolate(soft[:, None], cells, mode="area")[:, 0].expand(frames, -1, -1)
+        note_empty([i for i, frame in enumerate(self.mask) if not frame.any()], len(self.mask))
+        return self.softened(self.mask, cells).expand(frames, -1, -1)
+
+    def softened(self, mask: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
+        """A mask (f, H, W) grown and blurred, by the area that it has of each of `cells` (h, w): (f, h, w)."""
+        return F.interpolate(soften(mask, self.grow, self.feather)[:, None], cells, mode="area")[:, 0]
 
 
-def _note_empty(mask: torch.Tensor) -> None:
-    empty = [i + 1 for i, frame in enumerate(mask) if not frame.any()]
-    if len(empty) == len(mask):
+def note_empty(empty: Sequence[int], frames: int) -> None:
+    """A note where of so many `frames` of a mask those of these numbers are `empty`."""
+    if len(empty) == frames:
         note("mask: it is empty, so the clip stays as it is; draw a larger mask")
     elif empty:
-        which = ", ".join(map(str, empty[:8])) + (" and others" if len(empty) > 8 else "")
-        note(f"mask: it is empty in frames {which} of {len(mask)}, which stay as they are")
+        which = ", ".join(str(i + 1) for i in empty[:8]) + (" and others" if len(empty) > 8 else "")
+        note(f"mask: it is empty in frames {which} of {frames}, which stay as they are")

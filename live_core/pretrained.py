@@ -135,6 +135,18 @@ class LiveModel:
         latent_prompt = {} if self.tuning.latent_prompt is None else {"latent_prompt": self.tuning.latent_prompt}
         return fingerprint_of({**self.tuning.tensors, **latent_prompt})
 
+    @property
+    def state_fingerprint(self) -> str:
+        """16 hex digits that tell apart models which give other pictures: by their base, what was learned over it,
+        their autoencoder, schedule and number format."""
+        tensors = {
+            "schedule": self.schedule.alphas_cumprod,
+            **(self.tuning.tensors if self.tuning else {}),
+            **{f"vae.{name}": tensor for name, tensor in self.vae.state_dict().items()},
+        }
+        kinds = self.fingerprint, self.unet.dtype, self.vae.dtype, self.schedule.prediction, fingerprint_of(tensors)
+        return hashlib.sha256(" ".join(map(str, kinds)).encode()).hexdigest()[:16]
+
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
         """(k L, d) float32, for a prompt of k chunks that may use the concepts' placeholders."""
         prompt, vectors = self.read(text, concepts), tuple(c.vector for c in concepts)

@@ -8,7 +8,9 @@ for each frame: `texts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -18,6 +20,7 @@ from .bases import INSTRUCT
 from .checks import check_step, quoted
 from .denoising import Batch, denoise
 from .diffusion import Callback
+from .engine import Engine, Here, part_of
 from .frames import ALONE
 from .instruct_settings import GATHER_AND_SWAP, Instruction, InstructMethod
 from .inversion import NARROW
@@ -96,13 +99,17 @@ def instruct(
     texts: torch.Tensor | None = None,
     window: int = 16,
     callback: Callback = lambda step, total, latents: None,
+    engine: Engine | None = None,
+    part: str = "",
 ) -> torch.Tensor:
     """Latents (f, c, h, w) of `clip`, scaled latents of that shape, as the instruction has it, in main memory.
 
     `window`: how many frames are edited at a time, besides the key frames, which ride along: memory is that of one
     window, and the frames are the same for any. `local`: a mask; outside it the clip stays. `texts` (f or 1, L, d):
-    what the U-Net reads instead of the instruction's words, MGIE's for each frame. LiveError for another base than
-    InstructPix2Pix, for no instruction, for a mask or texts of another length, for more key frames than frames.
+    what the U-Net reads instead of the instruction's words, MGIE's for each frame. `engine`: who runs the windows.
+    `part` "i/n": the i-th of n shares of the windows alone, and its frames (`engine.part_of`). LiveError for another
+    base than InstructPix2Pix, for no instruction, for a mask or texts of another length, for more key frames than
+    frames.
     """
     model.check_base(INSTRUCT, "Edit by Instruction")
     if model.tuning is not None and model.tuning.prompt != instruction.text and texts is None:
@@ -111,16 +118,41 @@ def instruct(
             " Adapt to Edit the same, or leave it out"
         )
     seen = Seen(clip, *_masks_and_texts(model, clip, instruction, local, texts))
-    windows = windows_of(len(clip), window, method.frame_plans(instruction.steps) or [method.frame_plan])
-    out, total = torch.empty(clip.shape), len(windows) * instruction.steps
-    for done, each in enumerate(windows):
+    steps = instruction.steps
+    windows = part_of(windows_of(len(clip), window, method.frame_plans(steps) or [method.frame_plan]), part)
+    # Each window has its own part of the mask, so that none is sent the whole of it.
+    how = None if local is None else replace(local, mask=torch.ones(1, 1, 1))
+    work = partial(_edited, instruction=instruction, method=method, local=how)
+    tasks = ((seen.at(each.positions), len(each.riders)) for each in windows)
 
-        def shown(step: int, steps: int, x: torch.Tensor, done: int = done, riders: int = len(each.riders)) -> None:
-            callback(done * steps + step, total, x[riders:])
+    def shown(done: float, latents: torch.Tensor) -> None:
+        callback(round(done * steps), len(windows) * steps, latents)
 
-        edited = edit_window(model, seen.at(each.positions), instruction, method, local, shown)
-        out[each.frames.start : each.frames.stop] = edited[len(each.riders) :].cpu()
+    out = torch.empty(sum(len(each.frames) for each in windows), *clip.shape[1:])
+    with closing((engine or Here()).map(work, model, tasks, shown)) as edited:
+        start = 0
+        for latents in edited:
+            out[start : start + len(latents)] = latents
+            start += len(latents)
     return out
+
+
+def _edited(
+    model: LiveModel,
+    task: tuple[Seen, int],
+    callback: Callback,
+    *,
+    instruction: Instruction,
+    method: InstructMethod,
+    local: Local | None,
+) -> torch.Tensor:
+    """The frames of a window that are not its riders: those after as many as the task says."""
+    seen, riders = task
+
+    def shown(step: int, steps: int, latents: torch.Tensor) -> None:
+        callback(step, steps, latents[riders:])
+
+    return edit_window(model, seen, instruction, method, local, shown)[riders:]
 
 
 def _masks_and_texts(

@@ -202,7 +202,23 @@ class LiveModel:
     @torch.no_grad()
     def decode_frames(self, latents: torch.Tensor) -> torch.Tensor:
         """Scaled latents (f, c, h, w) to pictures (f, H, W, 3), 0..1, float32, in main memory; one frame at a time."""
-        pictures = autoencoder.decode(self.vae, latents / self.vae.config.scaling_factor)
+        return self.decode_plain(self.plain(latents))
+
+    def plain(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents as the autoencoder has them, which is what ComfyUI passes between nodes."""
+        return latents / self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_plain(self, latents: torch.Tensor) -> torch.Tensor:
+        """`decode_frames` of latents that are not scaled. LiveError for another shape than this model's, and for values
+        that are not finite."""
+        if latents.ndim != 4 or latents.shape[1] != self.latent_channels or 0 in latents.shape:
+            raise LiveError(
+                f"latents: shape {tuple(latents.shape)}; {self.name!r:.100} decodes (frames, {self.latent_channels},"
+                " height, width)"
+            )
+        check_frames("latents", latents)
+        pictures = autoencoder.decode(self.vae, latents)
         check_frames("images: the autoencoder's pictures", pictures, OVERFLOW)
         return pictures.clamp_(0, 1)
 

@@ -56,7 +56,7 @@ def _join(ray: Any, address: str) -> None:
         host, _, port = address.rpartition(":")
         if host:
             _knock(host, int(port))
-        with _loopback() if host in ("127.0.0.1", "localhost") else nullcontext():
+        with _loopback() if host and _is_alone(ray, host, int(port)) else nullcontext():
             ray.init(address=address, **QUIET)
     except Exception as error:  # Ray has no class of its own for what may be wrong with a cluster
         ray.shutdown()
@@ -73,8 +73,18 @@ def _knock(host: str, port: int) -> None:
                 raise ConnectionError("what answers there is not Ray")
 
 
+def _is_alone(ray: Any, host: str, port: int) -> bool:
+    """Whether a cluster listens to this machine alone: not at the address that others reach it by."""
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), port), KNOCK).close()
+    except OSError:
+        return True
+    return False
+
+
 def _start(ray: Any, gpus: int) -> None:
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray would by itself, with a line about it
     for left in reversed(range(STARTS)):
         heed()
         try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from .bases import BASES
 from .memory import one_run
 from .notes import gathered
 from .pretrained import LiveModel
@@ -24,39 +24,37 @@ Tensors = dict[str, tuple[str, tuple[int, ...], np.ndarray]]  # name -> number f
 
 @dataclass(frozen=True)
 class Sent:
-    """A model as it is sent to workers: the classes of its networks and what they are built from, their tensors as
-    bytes, which travel without a copy, and what else there is of it, `rest`."""
+    """A model as it is sent to workers: what its U-Net is built from, that one's tensors as bytes, which travel without
+    a copy, and the rest as it is. What inflates a U-Net cannot be pickled, and is made anew."""
 
-    kinds: dict[str, tuple[type[nn.Module], Any]]
-    tensors: dict[str, Tensors]
+    config: dict[str, Any]
+    tensors: Tensors
     rest: LiveModel
 
 
 def send(model: LiveModel) -> Sent:
     """`model` for workers. The files of its embeddings go by their paths: prompts that name one need them there."""
-    networks = {"unet": model.unet.unet, "vae": model.vae, "text_encoder": model.text_encoder}
-    files = dict(model.embeddings())
-    return Sent(
-        {name: (type(network), _config(network)) for name, network in networks.items()},
-        {name: _as_bytes(network.state_dict()) for name, network in networks.items()},
-        replace(model, **dict.fromkeys(networks), embeddings=Files(files)),  # type: ignore[arg-type]
-    )
+    network = model.unet.unet
+    rest = replace(model, unet=None, embeddings=Files(dict(model.embeddings())))  # type: ignore[arg-type]
+    return Sent(dict(network.config), _as_bytes(network.state_dict()), rest)
 
 
 def receive(sent: Sent, device: str) -> LiveModel:
     """The model that was sent, on `device`."""
-    networks: dict[str, Any] = {}
-    for name, (kind, config) in sent.kinds.items():
-        tensors = _of_bytes(sent.tensors[name])
-        dtype = next(iter(tensors.values())).dtype
-        temporal = {key: tensor for key, tensor in tensors.items() if "_temp." in key}
-        network = kind.from_config(config) if isinstance(config, dict) else kind(config)  # type: ignore[attr-defined]
-        fill(network, {key: tensors[key] for key in tensors.keys() - temporal.keys()}, COMPLAINT, dtype)
-        if name == "unet":
-            network = VideoUNet(network)
-            network.unet.load_state_dict(temporal, strict=False)
-        networks[name] = network.eval().requires_grad_(False).to(device)
-    return replace(sent.rest, **networks)
+    from diffusers import UNet2DConditionModel
+
+    tensors = _of_bytes(sent.tensors)
+    temporal = {key: tensor for key, tensor in tensors.items() if "_temp." in key}
+    dtype = tensors["conv_in.weight"].dtype
+    with torch.device("meta"):  # its random start would take longer than all the rest
+        network = UNet2DConditionModel.from_config(sent.config)
+    fill(network, {key: tensors[key] for key in tensors.keys() - temporal.keys()}, COMPLAINT, dtype)
+    unet = VideoUNet(network.eval())
+    unet.unet.load_state_dict(temporal, strict=False)
+    base = next(base for base in BASES if base == sent.rest.base)  # bases are told apart by what they are
+    model = replace(sent.rest, unet=unet.requires_grad_(False), base=base)
+    model.networks.to(device)
+    return model
 
 
 class Files:
@@ -87,12 +85,6 @@ class Worker:
     def _run(self, work: Callable[..., torch.Tensor], task: object) -> tuple[torch.Tensor, list[str]]:
         with torch.no_grad(), gathered() as notes:
             return work(self.model, task, lambda step, total, latents: None).cpu(), notes
-
-
-def _config(network: nn.Module) -> Any:
-    """What a network of diffusers, or of transformers, is built from."""
-    config = network.config
-    return dict(config) if isinstance(config, Mapping) else config
 
 
 def _as_bytes(tensors: Mapping[str, torch.Tensor]) -> Tensors:

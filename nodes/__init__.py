@@ -9,7 +9,9 @@ from .change_mask import ChangeMask
 from .clips import FitClip
 from .compare import Compare
 from .composite import Composite, Reconstruct
+from .decode import DecodeLatents
 from .edit import Edit
+from .engine import RunOnRay
 from .evaluate import Measure
 from .host import offer_demo_files, register_folders
 from .inspect import Inspect
@@ -42,6 +44,8 @@ class LiveExtension(ComfyExtension):
             Edit,
             AdaptToEdit,
             Instruct,
+            RunOnRay,
+            DecodeLatents,
             AdaptLatents,
             ChangeMask,
             PaintByExample,

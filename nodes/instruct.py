@@ -5,7 +5,7 @@ from ..live_core.instruct_settings import GATHER_AND_SWAP, INSTRUCT_METHODS, INS
 from . import host
 from .fields import input_of
 from .node import Node
-from .sockets import LocalLatents, Model
+from .sockets import Engine, LocalLatents, Model
 
 
 class Instruct(Node):
@@ -55,8 +55,24 @@ class Instruct(Node):
                         " each, as MGIE's language model gives. Then frames read the key frames' texts too."
                     ),
                 ),
+                Engine.Input("engine", optional=True, tooltip="From Run on Ray: several windows at a time."),
+                io.String.Input(
+                    "part",
+                    default="",
+                    advanced=True,
+                    tooltip=(
+                        "i/n, such as 2/3: only the second of three parts of the clip, in whole windows, and its frames"
+                        " alone. For several ComfyUI servers, which the headless client shares a clip out to."
+                    ),
+                    optional=True,
+                ),
             ],
-            outputs=[io.Image.Output(display_name="images")],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Latent.Output(
+                    display_name="latents", tooltip="The same frames before they are decoded, for Decode Latents."
+                ),
+            ],
         )
 
     @classmethod
@@ -71,6 +87,8 @@ class Instruct(Node):
         window,
         local=None,
         conditioning=None,
+        engine=None,
+        part="",
         **guidance,
     ) -> io.NodeOutput:
         from dataclasses import replace
@@ -90,8 +108,12 @@ class Instruct(Node):
                 None if conditioning is None else texts_of(conditioning),
                 window,
                 host.Progress(model, steps * windows),
+                engine,
+                part.strip(),
             )
-            return io.NodeOutput(host.to_images(model.decode_frames(latents)))
+            return io.NodeOutput(
+                host.to_images(model.decode_frames(latents)), {"samples": host.to_images(model.plain(latents))}
+            )
 
 
 def _method_input() -> io.Input:

@@ -10,6 +10,7 @@ Inversion = io.Custom("LIVE_INVERSION")
 Records = io.Custom("LIVE_RECORDS")
 MethodRow = io.Custom("LIVE_METHOD")
 LocalLatents = io.Custom("LIVE_LOCAL")
+Engine = io.Custom("LIVE_ENGINE")
 
 # Socket type -> what to connect.
 MAKERS = {
@@ -19,9 +20,11 @@ MAKERS = {
     "LIVE_RECORDS": "records of Edit Video",
     "LIVE_METHOD": "Method: Frames and Guidance, or a node after it",
     "LIVE_LOCAL": "Local Latent Adaptation",
+    "LIVE_ENGINE": "Run on Ray",
     "CONDITIONING": "CLIP Text Encode, or another node that gives conditioning",
     "IMAGE": "pictures, from Fit Clip, Get Video Components or Load Image",
     "MASK": "a mask, from Edit Video or any node that makes masks",
+    "LATENT": "latents of Edit by Instruction, or Load Latent",
     "VIDEO": "Load Video",
     "MODEL": "Load Checkpoint",
     "CLIP": "Load CLIP, since a checkpoint without a text encoder gives nothing",
@@ -47,6 +50,7 @@ def is_of(kind: str, value: object) -> bool:
     from ..live_core.inversion import Inversion
     from ..live_core.local import Local
     from ..live_core.methods import Method
+    from ..live_core.on_ray import OnRay
     from ..live_core.pretrained import LiveModel
     from ..live_core.records import Records
 
@@ -58,10 +62,13 @@ def is_of(kind: str, value: object) -> bool:
         "LIVE_RECORDS": Records,
         "LIVE_METHOD": Method,
         "LIVE_LOCAL": Local,
+        "LIVE_ENGINE": OnRay,
         "CONDITIONING": list,
         "IMAGE": torch.Tensor,
         "MASK": torch.Tensor,
     }
+    if kind == "LATENT":
+        return isinstance(value, dict) and isinstance(value.get("samples"), torch.Tensor)
     if kind in classes:
         return isinstance(value, classes[kind])
     return all(hasattr(value, name) for name in HAS.get(kind, ()))

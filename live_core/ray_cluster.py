@@ -111,5 +111,8 @@ def _loopback() -> Iterator[None]:
         constants.ENABLE_RAY_CLUSTER = usual
 
 
-def _first_line(error: Exception) -> str:
-    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.200}"
+def _first_line(error: BaseException) -> str:
+    """Of what is at the bottom of it, such as a token that was not given."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.300}"

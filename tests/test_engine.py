@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from functools import partial
 
 import pytest
 import torch
+from conftest import ROOT
 
 from live_core import LiveError
 from live_core.engine import Here
@@ -120,8 +123,10 @@ def _hang_up(listener) -> None:
 # ------------------------------------------------------------------------------------------------------------ on Ray
 @pytest.fixture(scope="module")
 def ray():
-    """Ray, connected to a cluster of two cores that was started here."""
+    """Ray, connected to a cluster that was started here."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: no wheel for this Python")
+    if os.cpu_count() < 2:
+        pytest.skip("one core, and two workers need two")
     with connected("", 0):
         yield ray
 
@@ -246,6 +251,20 @@ def test_a_cluster_started_here_listens_to_this_machine_alone(ray):
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening and all(ip.removeprefix("::ffff:").startswith("127.") for ip in listening)
+
+
+def test_a_cluster_is_joined_by_its_address(ray):
+    """By another process, which leaves it as it was; one without its token is told so."""
+    address = ray.get_runtime_context().gcs_address
+    for mode, says in (("token", "joined"), ("disabled", "no Ray cluster answers .*Authentication token")):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "tests" / "ray_child.py"), address],
+            env={**os.environ, "RAY_AUTH_MODE": mode},
+            capture_output=True,
+            text=True,
+        )
+        assert re.search(says, done.stdout), done.stdout + done.stderr
+    assert ray.cluster_resources()["CPU"] >= 2
 
 
 def test_another_cluster_than_the_one_this_process_is_on(ray, instruct_model, nine):

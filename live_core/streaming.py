@@ -62,7 +62,7 @@ class Job:
 
 
 def stream(job: Job, run: Run, folder: Path, out: Path, sound: Sound = silent, crf: float = 18.0) -> None:
-    """Edit a clip, by `run`, into the file `out`: H.264 of `crf`, with `sound`, each frame shown when the clip shows it.
+    """Edit a clip, by `run`, into the file `out`: H.264 of `crf`, with `sound`, each frame shown when the clip has it.
 
     In `folder` finished windows wait until all are; then they are joined, and go. A run that was stopped leaves them to
     the next of the same job, which has only the others edited. LiveError where the disk has no room for them.

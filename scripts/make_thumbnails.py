@@ -1,5 +1,6 @@
 """Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for
 it: workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner.
+A workflow for a model of one's own, which none ships, has its mask in the place of the edit, if that can be made.
 
     make thumbnails        # or, for some of them: $COMFYUI_PYTHON scripts/make_thumbnails.py NAME ...
 
@@ -21,6 +22,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from headless import Client, Server  # noqa: E402
 
 PHOTO = 36  # side of a photo's inset, pixels
+OWN = ("paint_by_example", "via_sam3", "instruct_core_nodes")  # workflows for models that do not ship
+SAVERS = ("SaveVideo", "SaveImage")
 
 
 def previews(graph: dict) -> dict:
@@ -34,10 +37,22 @@ def previews(graph: dict) -> dict:
     return {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
 
 
+def previews_of_own(graph: dict) -> dict:
+    """Of a workflow that cannot be run without a model of one's own: the clip, and what is there of mask and photos."""
+    (clip,) = [i for i, node in graph.items() if node["class_type"] == "LIVE_FitClip"]
+    masks = [i for i, node in graph.items() if node["class_type"] == "GrowMask"]
+    photos = [node["inputs"]["photo"] for node in graph.values() if "photo" in node["inputs"]]
+    shown, made = {"clip": [clip, 0], **{f"photo{i}": photo for i, photo in enumerate(photos)}}, {}
+    if masks:
+        made["mask"] = {"class_type": "MaskToImage", "inputs": {"mask": [masks[0], 0]}}
+        shown["edit"] = ["mask", 0]
+    return made | {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
+
+
 def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image.Image]) -> Image.Image:
     """Strips of at most three frames, the clip's above the edit's; one picture stands beside its edit."""
     chosen = sorted({0, len(clip) // 2, len(clip) - 1})
-    strips = [np.concatenate([np.asarray(frames[i]) for i in chosen], 1) for frames in (clip, edit)]
+    strips = [np.concatenate([np.asarray(frames[i]) for i in chosen], 1) for frames in (clip, edit) if frames]
     sheet = Image.fromarray(np.concatenate(strips, axis=int(len(chosen) == 1)))
     for i, photo in enumerate(photos):
         sheet.paste(ImageOps.expand(photo.resize((PHOTO, PHOTO)), 2, "white"), (4 + i * (PHOTO + 8), 4))
@@ -46,7 +61,9 @@ def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image
 
 async def make(client: Client, name: str) -> None:
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-    shown = previews(graph)
+    shown = previews_of_own(graph) if name in OWN else previews(graph)
+    if name in OWN:
+        graph = {i: node for i, node in graph.items() if node["class_type"] not in SAVERS}
     outcome, events, history = await client.run(graph | shown)
     if outcome != "success":
         raise SystemExit(f"{name}: {outcome}: {events[-1][2].get('exception_message')}")
@@ -55,10 +72,11 @@ async def make(client: Client, name: str) -> None:
             Image.open(io.BytesIO(await client.fetch(file))).convert("RGB")
             for file in history["outputs"][node]["images"]
         ]
-        for node in shown
+        for node, entry in shown.items()
+        if entry["class_type"] == "PreviewImage"
     }
     path = ROOT / "workflows" / f"{name}.jpg"
-    lay_out(pictures.pop("clip"), pictures.pop("edit"), [photo for (photo,) in pictures.values()]).save(
+    lay_out(pictures.pop("clip"), pictures.pop("edit", []), [photo for (photo,) in pictures.values()]).save(
         path, quality=88, optimize=True
     )
     print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)

@@ -26,9 +26,17 @@ APPS = json.loads((ROOT / "scripts" / "apps.json").read_text())
 
 # The groups, left to right, and what stands in each from top to bottom; the first holds the rest.
 STAGES = {
-    "Model and clip": ("LIVE_LoadModel", "LIVE_FromComfy", "LIVE_DemoClip", "LoadVideo", "LIVE_FitClip"),
+    "Model and clip": (
+        "LIVE_LoadModel",
+        "CheckpointLoaderSimple",
+        "LIVE_FromComfy",
+        "LIVE_DemoClip",
+        "LoadVideo",
+        "LIVE_FitClip",
+    ),
     "Words and photo": (
         "PrimitiveString",
+        "CLIPTextEncode",
         "LoadImage",
         "InvertMask",
         "LIVE_BindConcept",
@@ -42,9 +50,24 @@ STAGES = {
         "LIVE_Invert",
         "LIVE_NullText",
         "LIVE_ChangeMask",
+        "SAM3_VideoTrack",
+        "SAM3_TrackToMask",
+        "GrowMask",
         "LIVE_LocalLatents",
+        "InstructPixToPixConditioning",
+        "LatentBatchSeedBehavior",
+        "RandomNoise",
+        "KSamplerSelect",
+        "BasicScheduler",
     ),
-    "Edit": ("LIVE_Edit", "LIVE_Instruct"),
+    "Edit": (
+        "LIVE_Edit",
+        "LIVE_Instruct",
+        "LIVE_PaintByExample",
+        "DualCFGGuider",
+        "SamplerCustomAdvanced",
+        "VAEDecode",
+    ),
     "Result": ("LIVE_Composite", "LIVE_Compare", "CreateVideo", "SaveVideo", "SaveImage"),
     "Attention": ("LIVE_Inspect",),
     "Pictures": ("PreviewImage",),
@@ -84,8 +107,9 @@ LAY_OUT = """([columns, text]) => {
         const wide = Math.max(340, ...nodes.map(n => n.size[0]));
         let y = 0;
         for (const n of nodes) {
-            const tall = { PreviewImage: 420, LoadVideo: 300, LoadImage: 240, LIVE_Compare: 440 }[n.type] ?? n.size[1];
+            const tall = { PreviewImage: 420, LoadVideo: 300, LoadImage: 300, LIVE_Compare: 440 }[n.type] ?? n.size[1];
             n.pos = [x, y];
+            n.widgets?.filter(w => w.name === 'control_after_generate').forEach(w => { w.value = 'fixed'; });
             n.setSize([wide, tall]);
             y += tall + (n.type === 'LIVE_Invert' && n !== nodes.at(-1) ? 320 : 100);
         }

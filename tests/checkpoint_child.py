@@ -1,7 +1,8 @@
 """Run by test_full_size.py with ComfyUI's Python: full-size random models, ComfyUI's forward beside ours. Prints one
 JSON object.
 
-python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder> <sd15 | sd21 | instruct | inpainting>
+python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder>
+    <sd15 | sd21 | instruct | inpainting | by-example>
 """
 
 import gc
@@ -25,6 +26,7 @@ import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import comfy.utils  # noqa: E402
 import folder_paths  # noqa: E402
+import paint_by_example  # noqa: E402
 import torch  # noqa: E402
 
 UNET = {
@@ -47,6 +49,7 @@ KINDS = {
     "sd15": (comfy.supported_models.SD15, SD15),
     "instruct": (comfy.supported_models.SD15, {**SD15, "in_channels": 8}),
     "inpainting": (comfy.supported_models.SD15, {**SD15, "in_channels": 9}),
+    "by-example": (comfy.supported_models.SD15, {**SD15, "in_channels": 9}),
     "sd21": (
         comfy.supported_models.SD20,
         {"context_dim": 1024, "num_head_channels": 64, "num_heads": -1, "use_linear_in_transformer": True},
@@ -64,7 +67,12 @@ VAE = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
-NAMES = {"instruct": "an InstructPix2Pix model", "inpainting": "an inpainting model"}  # of those with more inputs
+NAMES = {  # of those with more inputs
+    "instruct": "an InstructPix2Pix model",
+    "inpainting": "an inpainting model",
+    "by-example": "a Paint-by-Example model",
+}
+BY_EXAMPLE = WHICH == "by-example"  # ComfyUI has its networks, and no name for it: diffusers has its photo encoder
 LAST_NORM_KEY = "diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
@@ -96,10 +104,14 @@ def write_checkpoint(path: Path) -> None:
             **{**UNET, **options}, operations=comfy.ops.disable_weight_init
         )
         vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=VAE, embed_dim=4)
-        text_encoder = config.clip_target().clip(device="meta")
+        text_encoder = (
+            paint_by_example.encoder(**paint_by_example.PUBLISHED)
+            if BY_EXAMPLE
+            else config.clip_target().clip(device="meta")
+        )
     state = random_tensors(unet, "model.diffusion_model.") | random_tensors(vae, "first_stage_model.")
     text = random_tensors(text_encoder, "")
-    text = config.process_clip_state_dict_for_saving(text)
+    text = paint_by_example.in_a_file(text) if BY_EXAMPLE else config.process_clip_state_dict_for_saving(text)
     if WHICH == "sd21":  # as SD-Turbo's file has it; ComfyUI saves the older layout
         text = comfy.utils.state_dict_prefix_replace(text, {"cond_stage_model.": "conditioner.embedders.0."})
     state |= {name: tensor.contiguous() for name, tensor in text.items()}
@@ -153,14 +165,16 @@ class Given:
 
     def ours(self, output) -> dict:
         live = output.args[0]
-        text, alphas = live.encode_text(self.prompt)[None], live.schedule.alphas_cumprod
+        text = live.encode_photo(self.picture)[0] if BY_EXAMPLE else live.encode_text(self.prompt)
+        text, alphas = text[None], live.schedule.alphas_cumprod
         joined, x = None, self.x
         if WHICH in NAMES:
             latents = live.encode_frames(self.shown)
             unscaled = latents / live.vae.config.scaling_factor
-            joined = live.base.join({"picture": unscaled if WHICH == "instruct" else latents, "mask": self.mask})
+            mask = 1 - self.mask if live.base.keeps else self.mask
+            joined = live.base.join({"picture": unscaled if WHICH == "instruct" else latents, "mask": mask})
             x = torch.cat([x, joined], 1)
-        networks = torch.nn.ModuleList([live.unet, live.vae, live.text_encoder])
+        networks = live.networks
         result = {
             "unet": live.unet(x[None], self.t, text)[0],
             "joined": joined,
@@ -178,11 +192,13 @@ class Given:
 
     def theirs(self, model, clip, vae) -> dict:
         x, network, t = self.x, model.model.diffusion_model, torch.tensor([float(self.t)])
-        text = clip.encode_from_tokens(clip.tokenize(self.prompt))
+        text = self.photo_token() if BY_EXAMPLE else clip.encode_from_tokens(clip.tokenize(self.prompt))
         comfy.model_management.load_models_gpu([model])
         joined = model.model.concat_cond(
             concat_latent_image=vae.encode(self.shown), concat_mask=self.mask, noise=x, device=x.device
         )
+        if BY_EXAMPLE:  # whose channels ComfyUI takes for an inpainting model's
+            joined = torch.cat([joined[:, 1:], 1 - joined[:, :1]], 1)
         whole = x if joined is None else torch.cat([x, joined], 1)
         predicted = network(whole, t, context=text)
         if joined is not None:  # as its samplers join them
@@ -197,6 +213,14 @@ class Given:
             "vae": vae.encode(self.picture) * 0.18215,
             "schedule": model.get_model_object("model_sampling").sigmas.log(),
         }
+
+    def photo_token(self) -> torch.Tensor:
+        """By diffusers' encoder, of the weights that the file got."""
+        from live_pack.live_core.pictures import as_clip_sees
+
+        encoder = paint_by_example.encoder(**paint_by_example.PUBLISHED)
+        encoder.load_state_dict({name: tensor.float() for name, tensor in random_tensors(encoder, "").items()})
+        return encoder(as_clip_sees(self.picture, 224))
 
 
 def compare(a: dict, b: dict) -> dict:
@@ -292,16 +316,13 @@ def main() -> None:
     folder_paths.add_model_folder_path("checkpoints", WORK)
     # Before ComfyUI's, to hold one model at a time.
     from_file = given.ours(load.LoadModel.execute(model=path.name, precision="float32"))
-    parts = list(comfy.sd.load_checkpoint_guess_config(str(path))[:3])
+    parts = list(comfy.sd.load_checkpoint_guess_config(str(path), output_clip=not BY_EXAMPLE)[:3])
     plain = given.theirs(*parts)
     sockets = dict(zip(("model", "clip", "vae"), parts, strict=True))
-    from_sockets = given.ours(load.FromComfy.execute(**sockets, precision="float32"))
+    report = {"std": float(plain["unet"].std()), "file": compare(from_file, plain)}
+    if not BY_EXAMPLE:
+        report["sockets"] = compare(given.ours(load.FromComfy.execute(**sockets, precision="float32")), plain)
     sockets.clear()
-    report = {
-        "std": float(plain["unet"].std()),
-        "file": compare(from_file, plain),
-        "sockets": compare(from_sockets, plain),
-    }
     if WHICH in NAMES:
         report["joins"] = joins(given, parts[0], plain)
     else:

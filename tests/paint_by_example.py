@@ -2,6 +2,15 @@
 
 import torch
 
+PUBLISHED = {  # CLIP ViT-L/14's
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "image_size": 224,
+    "patch_size": 14,
+    "projection_dim": 768,
+}
 # As a folder names them, and as a single file does.
 NAMES = {
     "model.": "cond_stage_model.transformer.vision_model.",

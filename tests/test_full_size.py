@@ -69,17 +69,55 @@ def test_full_size_models_equal_comfyui_s_forward(which, prediction, full_size):
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("which", ["instruct", "inpainting"])
+@pytest.mark.parametrize("which", ["instruct", "inpainting", "by-example"])
 def test_full_size_models_with_more_inputs_equal_comfyui_s_forward(which, full_size):
     """As the plain ones above, from a file and from sockets: what is joined to the noisy latents by ComfyUI's own
-    conditioning, and by ours."""
+    conditioning, and by ours. Of Paint-by-Example, which no socket has, its own has the networks alone: the "text" is
+    the photo's token, by diffusers' encoder."""
     _, report = full_size(which)
     assert report["std"] > 0.01 and report["joins"] > 0.01, report
-    for name in ("file", "sockets"):
+    for name in ("file",) if which == "by-example" else ("file", "sockets"):
         assert max(report[name][part] for part in ("unet", "text", "vae", "schedule", "joined")) < 1e-4, report
         assert report[name]["trainable"] and report[name]["base"] == which, report
-    assert report["file"]["fingerprint"] == report["sockets"]["fingerprint"], report
+    assert which == "by-example" or report["file"]["fingerprint"] == report["sockets"]["fingerprint"], report
     assert report["peak_gb"] < 12, report
+
+
+@pytest.mark.host
+def test_the_baseline_by_core_s_own_nodes_runs(full_size, server, talk, comfy):
+    """Its workflow as it ships but for the sizes: a frame of its own for each of the clip's."""
+    name = "instruct-pix2pix-00-22000.safetensors"
+    (server.base / "models" / "checkpoints").mkdir(exist_ok=True)
+    (server.base / "models" / "checkpoints" / name).symlink_to(full_size("instruct")[0])
+    graph = json.loads((ROOT / "workflows" / "api" / "instruct_core_nodes.json").read_text())
+    for target, value in {"Fit Clip.longest_side": 64, "Fit Clip.frames": 2, "BasicScheduler.steps": 1}.items():
+        comfy.override(graph, target, value)
+    seen = {"class_type": "PreviewImage", "inputs": {"images": graph["10"]["inputs"]["images"]}}
+
+    async def run(client):
+        outcome, events, history = await client.run({**graph, "seen": seen})
+        assert outcome == "success", events[-1]
+        made = [
+            np.asarray(Image.open(io.BytesIO(await client.fetch(file))))
+            for file in history["outputs"]["seen"]["images"]
+        ]
+        await free(client)
+        return made
+
+    first, second = talk(run)
+    (server.base / "models" / "checkpoints" / name).unlink()
+    assert first.shape == (64, 64, 3) and not np.array_equal(first, second)
+
+
+async def free(client) -> None:
+    """Several gigabytes; the server does it after its next job."""
+    await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})
+    await client.run(
+        {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        }
+    )
 
 
 @pytest.mark.host
@@ -161,14 +199,7 @@ def test_load_checkpoint_load_lora_and_live_in_one_graph(full_size, server, talk
                     for image in entry["outputs"]["7"]["images"]
                 ]
             )
-        # Several gigabytes; the server does it after its next job.
-        await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})
-        await client.run(
-            {
-                "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
-                "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
-            }
-        )
+        await free(client)
         return pictures
 
     plain, patched = talk(run)

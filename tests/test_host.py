@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import numpy as np
+import own_models
 import pytest
 from conftest import ROOT, SHARED
 from graphs import FEW, frames_of, message, with_nodes
@@ -137,20 +138,30 @@ def test_save_and_load_a_tuning(talk, workflow, server):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
-def test_every_shipped_workflow_runs(talk, comfy, name):
+def test_every_shipped_workflow_runs(talk, comfy, server, paint_folder, name):
+    """With a stand-in for a model that does not ship; where there is none, to the loader of it."""
+    own_models.offer(server, paint_folder)
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     titles = {node["_meta"]["title"] for node in graph.values()}
+    if name in own_models.STAND_INS:
+        node, field, model = own_models.STAND_INS[name]
+        comfy.override(graph, f"{node}.{field}", model)
     for target, value in {
         **FEW,
         "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0,
         "Null-Text Inversion.inner_steps": 1,
+        "Paint by Example.steps": 2,
     }.items():
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)
     outcome, events, history = talk(lambda c: c.run(graph))
+    own_models.withdraw(server)
+    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000  # its picture in Templates
+    if name in own_models.NAMED:  # the queue took it, and the loader says what is wrong
+        assert graph[events[-1][2]["node_id"]]["class_type"] == "CheckpointLoaderSimple", message(events)
+        return
     assert outcome == "success", message(events)
     assert history["outputs"]["11"]["images"]
-    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000  # its picture in Templates
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_old_rows_are_there_and_marked():
         assert set(marked) == set(old.rows)
 
 
+def test_a_row_that_is_empty_is_there_by_name_and_says_why():
+    page = published.read_pages()[published.APPENDIX]
+    for empty in claims.EMPTY:
+        lines = published.between(page, empty.table)
+        cells = {cell for (_, row, column), cell in published.cells_of(lines).items() if row == empty.row}
+        assert cells == {"0", "–"} and f"- **{empty.row}**: {empty.why}\n" in lines
+        assert published.with_empty(empty.table, lines) == lines
+
+
 def test_a_row_measured_anew_loses_its_mark(monkeypatch):
     pages = published.read_pages()
     monkeypatch.setattr(published, "OLD", ())

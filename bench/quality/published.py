@@ -22,7 +22,7 @@ from demo.measure import VIEWED
 
 from . import __main__ as quality
 from . import text
-from .claims import CLAIMS, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
+from .claims import CLAIMS, EMPTY, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
 from .report import DRAWS, Measured, read_csv, write_csv
 
 Cells = dict[tuple[str, str, str], str]
@@ -65,6 +65,17 @@ def marked(table: str, lines: str) -> str:
 
     lines = re.sub(r"^\| ([^|]+) \|", mark, lines, flags=re.MULTILINE).strip()
     return f"{lines}\n\n{footnotes(lines)}".strip()
+
+
+def with_empty(table: str, lines: str) -> str:
+    """`lines` with a row of dashes in their first table for each of this table's that has no measurement, and why,
+    below what the other rows are."""
+    for empty in (each for each in EMPTY if each.table == table and f"| {each.row} |" not in lines):
+        head, rows, rest = re.match(r"(?s)(.*?)((?:^\|[^\n]*\n)+)(.*)", lines, re.MULTILINE).groups()
+        columns = rows.splitlines()[0].count("|") - 3
+        rows += f"| {empty.row} | 0 |{' – |' * columns}\n"
+        lines = f"{head}{rows}{rest.rstrip()}\n- **{empty.row}**: {empty.why}"
+    return lines
 
 
 def footnotes(lines: str) -> str:
@@ -204,7 +215,8 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
         "words-anew": words_tables,
     }
     for table, draw in made.items():
-        put(APPENDIX, table, marked(table, draw(rows[table]) if table in rows else between(pages[APPENDIX], table)))
+        lines = draw(rows[table]) if table in rows else between(pages[APPENDIX], table)
+        put(APPENDIX, table, marked(table, with_empty(table, lines)))
     photos, words = (between(pages[APPENDIX], table) for table in ("photos", "words"))
     put(APPENDIX, "settings", settings_table(photos))
     claims = claims_table(rows, photos, words)

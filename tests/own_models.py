@@ -1,0 +1,26 @@
+"""Workflows for models of one's own, which none ships: what stands in for these here."""
+
+import shutil
+
+from safetensors.torch import save_file
+
+# Workflow -> (node, input, the folder of models/diffusers that stands in for the model): it runs.
+STAND_INS = {"paint_by_example": ("Load LIVE Model", "model", "paint")}
+# Workflow -> the file of models/checkpoints that it names: empty here, so that all but the loader is tested.
+NAMED = {"via_sam3": "sam3.safetensors", "instruct_core_nodes": "instruct-pix2pix-00-22000.safetensors"}
+
+
+def offer(server, paint_folder) -> None:
+    """The stand-ins, and the empty files, in the folders of a server."""
+    folder, checkpoints = server.base / "models" / "diffusers" / "paint", server.base / "models" / "checkpoints"
+    if not folder.exists():
+        shutil.copytree(paint_folder, folder)
+    checkpoints.mkdir(exist_ok=True)
+    for name in NAMED.values():
+        save_file({}, checkpoints / name)
+
+
+def withdraw(server) -> None:
+    """The empty files again: another test's list of checkpoints is its own."""
+    for name in NAMED.values():
+        (server.base / "models" / "checkpoints" / name).unlink()

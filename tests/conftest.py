@@ -257,6 +257,15 @@ def server(comfy):
 
 
 @pytest.fixture
+def models_of_one_s_own(server, paint_folder):
+    """What stands in for those that some workflows wait for."""
+    from own_models import offered
+
+    with offered(server, paint_folder):
+        yield
+
+
+@pytest.fixture
 def talk(comfy, server):
     """Run a coroutine function of a connected client."""
 

@@ -1,6 +1,7 @@
 """Workflows for models of one's own, which none ships: what stands in for these here."""
 
 import shutil
+from contextlib import contextmanager
 
 from safetensors.torch import save_file
 
@@ -10,17 +11,15 @@ STAND_INS = {"paint_by_example": ("Load LIVE Model", "model", "paint")}
 NAMED = {"via_sam3": "sam3.safetensors", "instruct_core_nodes": "instruct-pix2pix-00-22000.safetensors"}
 
 
-def offer(server, paint_folder) -> None:
-    """The stand-ins, and the empty files, in the folders of a server."""
-    folder, checkpoints = server.base / "models" / "diffusers" / "paint", server.base / "models" / "checkpoints"
-    if not folder.exists():
-        shutil.copytree(paint_folder, folder)
+@contextmanager
+def offered(server, paint_folder):
+    """The stand-ins and the empty files in the folders of a server. The files go again: another test's list of
+    checkpoints is its own."""
+    shutil.copytree(paint_folder, server.base / "models" / "diffusers" / "paint", dirs_exist_ok=True)
+    checkpoints = server.base / "models" / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
     for name in NAMED.values():
         save_file({}, checkpoints / name)
-
-
-def withdraw(server) -> None:
-    """The empty files again: another test's list of checkpoints is its own."""
+    yield
     for name in NAMED.values():
-        (server.base / "models" / "checkpoints" / name).unlink()
+        (checkpoints / name).unlink()

@@ -16,8 +16,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize(
     "name", sorted(path.stem for path in (ROOT / "workflows").glob("*.json") if not path.stem.startswith("app_"))
 )
-def test_a_shipped_workflow_on_the_page(server, tmp_path, paint_folder, name):
-    own_models.offer(server, paint_folder)
+def test_a_shipped_workflow_on_the_page(server, tmp_path, models_of_one_s_own, name):
     chromium = shutil.which("chromium")
     if not chromium:
         absent("no chromium on this machine")

@@ -138,9 +138,8 @@ def test_save_and_load_a_tuning(talk, workflow, server):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
-def test_every_shipped_workflow_runs(talk, comfy, server, paint_folder, name):
+def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
     """With a stand-in for a model that does not ship; where there is none, to the loader of it."""
-    own_models.offer(server, paint_folder)
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     titles = {node["_meta"]["title"] for node in graph.values()}
     if name in own_models.STAND_INS:
@@ -155,7 +154,6 @@ def test_every_shipped_workflow_runs(talk, comfy, server, paint_folder, name):
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)
     outcome, events, history = talk(lambda c: c.run(graph))
-    own_models.withdraw(server)
     assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000  # its picture in Templates
     if name in own_models.NAMED:  # the queue took it, and the loader says what is wrong
         assert graph[events[-1][2]["node_id"]]["class_type"] == "CheckpointLoaderSimple", message(events)

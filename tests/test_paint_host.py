@@ -54,7 +54,7 @@ def graph(**changes) -> dict:
 @pytest.fixture(scope="module", autouse=True)
 def with_models(server, paint_folder, inpainting_folder):
     for folder in (paint_folder, inpainting_folder):
-        shutil.copytree(folder, server.base / "models" / "diffusers" / folder.name)
+        shutil.copytree(folder, server.base / "models" / "diffusers" / folder.name, dirs_exist_ok=True)
 
 
 async def pictures(client, graph) -> np.ndarray:

@@ -18,6 +18,7 @@ from einops import rearrange
 from .around import Around, as_it_is
 from .attending import attend, probabilities
 from .frames import ALONE, FramePlan
+from .taps import WordTap
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -62,56 +63,6 @@ class SelfInjection:
     level: int = 0
     masks: Mapping[int, torch.Tensor] | None = None
     blocks: tuple[str, ...] = ("",)
-
-
-@dataclass
-class WordTap:
-    """Attention maps of one level of the network, mean over heads and layers: at every size the same layers.
-
-    `rows`: the streams it taps, r of them, in this order; None for all. After n forwards `maps` is (r, F, tokens, L),
-    the sum of n cross-attention maps; a mask needs only ratios. Injected attention is summed as it acts, after the
-    injection, as prompt-to-prompt's attention store does, or before it, as FateZero's does. `acted` (r, F, tokens, L)
-    is the last forward's, always as it acted. `self_maps` (r, F, tokens, tokens) is the sum of the self-attention maps
-    of forwards with `self_attention` on, as they acted, but with each frame's own places alone for keys, whatever the
-    frame plan: how the places of one picture group.
-    """
-
-    level: int
-    before_injection: bool = False
-    rows: tuple[int, ...] | None = None
-    self_attention: bool = False
-    maps: torch.Tensor | None = None
-    acted: torch.Tensor | None = None
-    self_maps: torch.Tensor | None = None
-    _before: list[torch.Tensor] = field(default_factory=list)
-    _acted: list[torch.Tensor] = field(default_factory=list)
-    _selves: list[torch.Tensor] = field(default_factory=list)
-
-    def record(self, before: torch.Tensor, acted: torch.Tensor) -> None:
-        """One layer's cross-attention (r, F, tokens, L), before and after injection."""
-        self._before.append(before)
-        self._acted.append(acted)
-
-    def record_self(self, probabilities: torch.Tensor) -> None:
-        """One layer's self-attention (r, F, tokens, tokens)."""
-        self._selves.append(probabilities)
-
-    def forget_forward(self) -> None:
-        for layers in (self._before, self._acted, self._selves):
-            layers.clear()
-
-    def end_of_forward(self) -> None:
-        """Add the forward's maps, all of them or, when memory runs out, none."""
-        acted, maps, self_maps = self.acted, self.maps, self.self_maps
-        if self._acted:
-            acted = torch.stack(self._acted).mean(0)
-            mean = torch.stack(self._before).mean(0) if self.before_injection else acted
-            maps = mean if maps is None else maps + mean
-        if self._selves:
-            mean = torch.stack(self._selves).mean(0)
-            self_maps = mean if self_maps is None else self_maps + mean
-        self.acted, self.maps, self.self_maps = acted, maps, self_maps
-        self.forget_forward()
 
 
 class AttentionStore(Protocol):
@@ -201,19 +152,26 @@ class VideoAttention:
     ) -> torch.Tensor:
         q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         self._record(plan, hidden_states, k)
-        out = {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v, attn)
-        return attn.to_out[1](attn.to_out[0](rearrange(out, "b h n c -> b n (h c)")))
+        return attn.to_out[1](attn.to_out[0](rearrange(self.attend(plan, q, k, v, attn), "b h n c -> b n (h c)")))
+
+    def attend(
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+    ) -> torch.Tensor:
+        """What the layer makes of queries (b, heads, n, c), keys (b, heads, m, c) and values (b, heads, m, d) as `plan`
+        has it: (b, heads, n, d). Rows are the F frames of each of its streams, one stream after the other; those of
+        temporal attention are places, n = m = F. `attn` is needed where the plan's source is a store."""
+        return {"self": self._self, "cross": self._cross, "temporal": self._temporal}[self.kind](plan, q, k, v, attn)
 
     def _self(
-        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None
     ) -> torch.Tensor:
         injections = [i for i in plan.selves if i.spatial and self.level >= i.level and self.name.startswith(i.blocks)]
         q_injected, k_injected = self._inject_queries_and_keys(plan, injections, q, k, attn)
-        out = self._attend(plan, q_injected, k_injected, v)
+        out = self._to_frames(plan, q_injected, k_injected, v)
         stream = _stream_view(plan, q.shape[0])
         for injection in injections:
             if injection.masks is not None:
-                own = self._attend(plan, *(stream(x)[injection.target] for x in (q, k, v)))
+                own = self._to_frames(plan, *(stream(x)[injection.target] for x in (q, k, v)))
                 fused, mask = stream(out)[injection.target], injection.masks[self.level][:, None, :, None].to(out)
                 stream(out)[injection.target] = mask * own + (1 - mask) * fused
         if plan.tap is not None and plan.tap.self_attention and self.level == plan.tap.level:
@@ -245,13 +203,13 @@ class VideoAttention:
             maps = mask * of(*own) + (1 - mask) * maps
         return maps
 
-    def _attend(self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def _to_frames(self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Self-attention over the frames of the plan, for whole streams."""
         rows = plan.frame_plan.sources(plan.frames, plan.latent_prompt, self.width, self.name)
         return attend(q, k, v, rows, plan.rows_at_once)
 
     def _temporal(
-        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None
     ) -> torch.Tensor:
         q, k = self._inject_queries_and_keys(plan, [i for i in plan.selves if i.temporal], q, k, attn)
         split = zip(*(x.split(SEQUENCES_AT_ONCE) for x in (q, k, v)), strict=True)
@@ -259,7 +217,7 @@ class VideoAttention:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _cross(
-        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None
+        self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None
     ) -> torch.Tensor:
         stream = _stream_view(plan, q.shape[0])
         out = attend(q, k, v, plan.text_rows(), plan.rows_at_once)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from . import LiveError
-from .attention import WordTap
 from .change import Asked, Edit, asked_of
 from .concept import check_reference
 from .denoising import Batch, denoise
@@ -22,6 +21,7 @@ from .records import FUSION, LOCAL_BLEND, Records, self_steps
 from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
+from .taps import WordTap
 from .tokenflow import self_attention_of
 
 NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full

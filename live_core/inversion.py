@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from . import LiveError
-from .attention import AttentionPlan, AttentionStore, Record, WordTap
+from .attention import AttentionPlan, AttentionStore, Record
 from .bases import TEXT_TO_IMAGE
 from .checks import check_number, check_step, check_whole, is_finite, quoted
 from .descent import descend
@@ -22,6 +22,7 @@ from .notes import note
 from .pretrained import LiveModel, Tuning
 from .stores import DiskStore, RamStore, check_attention
 from .streams import Stream, guided, predict
+from .taps import WordTap
 from .video_unet import VideoUNet
 
 # What helps where half precision overflows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import LiveError
-from .attention import AttentionPlan, AttentionStore, WordTap
+from .attention import AttentionPlan, AttentionStore
 from .inversion import Inversion, record_of, source_stream
 from .methods import Method
 from .pretrained import LiveModel
@@ -13,6 +13,7 @@ from .records import self_steps
 from .steering import Part, Piece, Step
 from .stores import RamStore
 from .streams import Stream, guided, predict
+from .taps import WordTap
 
 
 class Source(Part):

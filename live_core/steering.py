@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 import torch
 
 from .around import Around
-from .attention import AttentionPlan, AttentionStore, SelfInjection, WordInjection, WordTap
+from .attention import AttentionPlan, AttentionStore, SelfInjection, WordInjection
 from .frames import FramePlan
 from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt
 from .records import Side, SideRecorder
+from .taps import WordTap
 from .token_edits import TokenEdit, spread
 from .video_unet import VideoUNet
 

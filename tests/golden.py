@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from layers import processor
 from safetensors.torch import load_file
 
-from live_core.attention import AttentionPlan, VideoAttention
+from live_core.attention import AttentionPlan
 from live_core.diffusion import Schedule, scaled_linear
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference"
@@ -60,7 +61,7 @@ def attend(
         width, weights["to_k.weight"].shape[1], heads=heads, dim_head=weights["to_q.weight"].shape[0] // heads
     )
     layer.load_state_dict(weights)
-    layer.set_processor(VideoAttention("layer", kind, lambda: plan))
+    layer.set_processor(processor(kind, plan))
     with torch.no_grad():
         return layer(hidden, context)
 
@@ -75,11 +76,9 @@ def queries_and_keys(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return maps.clamp_min(1e-35).log() * math.sqrt(size), torch.eye(size).expand(*maps.shape[:2], -1, -1)
 
 
-def layer(kind: str, queries: int = 0, limit: int | None = None) -> VideoAttention:
-    """One of our layers, outside any U-Net, on level 1 if it has no more queries than the reference's limit, else on
-    level 0.
-    """
-    return VideoAttention("layer", kind, None, level=int(limit is None or queries <= limit))
+def level_of(queries: torch.Tensor, limit: int | None) -> int:
+    """1 for a layer that has no more queries (b, heads, n, c) than the reference's limit, else 0."""
+    return int(limit is None or queries.shape[2] <= limit)
 
 
 def windows_of(setting) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:

@@ -5,11 +5,13 @@ import torch
 from einops import rearrange
 from hypothesis import given
 from hypothesis import strategies as st
+from layers import layer, processor
 
 from live_core import attention as machine
-from live_core.attention import AttentionPlan, Record, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.attention import AttentionPlan, Record, SelfInjection, WordInjection
 from live_core.frames import FramePlan
 from live_core.stores import DiskStore, RamStore
+from live_core.taps import WordTap
 
 
 def attention(cross: int | None = None):
@@ -30,7 +32,7 @@ def finish(attn, maps, context):
 
 
 def run(attn, kind, plan, hidden, context=None):
-    return VideoAttention("layer", kind, lambda: plan)(attn, hidden, context)
+    return processor(kind, plan)(attn, hidden, context)
 
 
 def test_word_injection_is_the_explicit_formula_and_the_tap_sees_it():
@@ -109,7 +111,7 @@ def test_word_injection_of_any_shape_is_the_explicit_formula(shape, words, strea
     k, v = random(seed + 1, 2, streams * f, shape["heads"], words, shape["width"])
     mapping, keep = 3 * random(seed + 2, words, words), 3 * random(seed + 3, words)
     plan = AttentionPlan(words=(WordInjection(target, source, mapping, keep),), streams=streams, frames=f)
-    ours = VideoAttention("layer", "cross", None)._cross(plan, q, k, v)
+    ours = layer("cross", plan, q, k, v)
     maps = (q @ k.transpose(-1, -2) * shape["width"] ** -0.5).softmax(-1).unflatten(0, (streams, f))
     expected = maps.clone()
     expected[target] = maps[source] @ mapping + maps[target] * keep
@@ -129,7 +131,7 @@ def test_self_injection_of_any_shape_is_the_source_s_map_where_the_mask_is_0(sha
     plan = AttentionPlan(
         FramePlan(slots), selves=(SelfInjection(1, 0, masks={0: mask} if masked else None),), streams=2, frames=f
     )
-    ours = VideoAttention("layer", "self", None)._self(plan, q, k, v).unflatten(0, (2, f))
+    ours = layer("self", plan, q, k, v).unflatten(0, (2, f))
     q, k, v = (x.unflatten(0, (2, f)) for x in (q, k, v))
     where = {
         "self": lambda i: [i],
@@ -172,10 +174,7 @@ def test_two_threads_give_the_same_gradients_every_time():
     plan = AttentionPlan(FramePlan(("first", "previous")), frames=8)
     torch.set_num_threads(2)
     try:
-        gradients = [
-            torch.autograd.grad(VideoAttention("layer", "self", None)._attend(plan, q, k, v).square().sum(), (q, k, v))
-            for _ in range(40)
-        ]
+        gradients = [torch.autograd.grad(layer("self", plan, q, k, v).square().sum(), (q, k, v)) for _ in range(40)]
     finally:
         torch.set_num_threads(1)
     assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
@@ -188,9 +187,8 @@ def test_two_threads_give_the_same_gradients_every_time():
 def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once):
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2 * 3, 2, 5, 4)
-    ours = VideoAttention("layer", "self", None)._self(
-        AttentionPlan(FramePlan(frame_plan), streams=2, frames=3, rows_at_once=at_once), q, k, v
-    )
+    plan = AttentionPlan(FramePlan(frame_plan), streams=2, frames=3, rows_at_once=at_once)
+    ours = layer("self", plan, q, k, v)
     for s in range(2):
         for i, row in enumerate(rows):
             gathered = (torch.cat([x[3 * s + j] for j in row], 1) for x in (k, v))
@@ -201,7 +199,7 @@ def test_shared_keys_and_values_are_the_gathered_ones(frame_plan, rows, at_once)
 def test_narrow_layers_see_only_their_own_frame():
     q, k, v = torch.randn(3, 3, 2, 5, 4)
     plan = AttentionPlan(FramePlan(("first",), min_width=0.5), frames=3)
-    narrow, wide = (VideoAttention("layer", "self", None, width)._self(plan, q, k, v) for width in (0.25, 0.5))
+    narrow, wide = (layer("self", plan, q, k, v, width) for width in (0.25, 0.5))
     assert torch.equal(narrow, torch.nn.functional.scaled_dot_product_attention(q, k, v)) and not torch.allclose(
         narrow, wide
     )
@@ -214,8 +212,7 @@ def test_query_masks_choose_between_the_edit_s_and_the_source_s_attention():
     maps = (q @ k.transpose(-1, -2) / 2).softmax(-1)
     for mask in (torch.tensor([[1.0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]), torch.ones(2, 5), torch.zeros(2, 5)):
         b = mask[:, None, :, None]
-        ours = VideoAttention("layer", "self", None)._self(
-            AttentionPlan(selves=(SelfInjection(1, 0, masks={0: mask}),), streams=2, frames=2), q, k, v
-        )
+        plan = AttentionPlan(selves=(SelfInjection(1, 0, masks={0: mask}),), streams=2, frames=2)
+        ours = layer("self", plan, q, k, v)
         torch.testing.assert_close(ours[2:], (b * maps[2:] + (1 - b) * maps[:2]) @ v[2:], atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(ours[:2], maps[:2] @ v[:2], atol=1e-6, rtol=1e-5)

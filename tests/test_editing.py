@@ -104,19 +104,18 @@ def test_injection_and_blend_change_the_edit(tuned, inversion):
     "beside", ["nothing", "the source", "the source with null text", "the source with null text of its own"]
 )
 @pytest.mark.parametrize("own", ["trained", "reference"])
-def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, monkeypatch, own, beside):
+def test_the_latent_prompt_s_guidance_stands_apart_from_the_words(tuned, clip, request, own, beside):
     """The streams of one step are the ones that the formula needs, and their sum is the formula's, whatever runs beside
     the edit.
     """
     seen = []
-    predict = tuned.unet._predict
 
-    def watched(latents, t, text, seats, plan):
-        noise = predict(latents, t, text, seats, plan)
+    def watched(_unet, given, noise):
+        _latents, _t, text, seats, _plan = given
         seen.append((text.clone(), seats.clone(), noise))
-        return noise
 
-    monkeypatch.setattr(tuned.unet, "_predict", watched)
+    watch = tuned.unet.register_forward_hook(watched)
+    request.addfinalizer(watch.remove)
     other = {"trained": "reference", "reference": "trained"}[own]
     # of one step none is under an injection for half of the steps, but the source runs
     bare = replace(

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.attention import AttentionPlan, Record, SelfInjection, WordInjection
 from live_core.change import Edit
 from live_core.editing import edit
 from live_core.inversion import invert
 from live_core.methods import BLENDED_LATENT, FATEZERO_ATTRIBUTE, LIVE, METHODS, PROMPT_TO_PROMPT
+from live_core.taps import WordTap
 from live_core.video_unet import VideoUNet
 
 SIZES = [
@@ -50,39 +51,49 @@ def meta():
         return VideoUNet(sd_shaped()).requires_grad_(False)
 
 
-@pytest.fixture
-def acted(monkeypatch):
-    """How often a layer of each kind read another stream's attention, and how many gave maps, "tap"."""
-    count = Counter()
-    source, record = VideoAttention._source, WordTap.record
+class Store(dict):
+    """Keeps a source's attention, and counts by the layer's kind how often it is read."""
 
-    def counted_source(self, *args):
-        count[self.kind] += 1
-        return source(self, *args)
+    def __init__(self):
+        self.count = Counter()
 
-    def counted_record(self, *maps):
-        count["tap"] += 1
-        record(self, *maps)
+    def write(self, key: str, value: torch.Tensor) -> None:
+        self[key] = value
 
-    monkeypatch.setattr(VideoAttention, "_source", counted_source)
-    monkeypatch.setattr(WordTap, "record", counted_record)
-    return count
+    def read(self, key: str) -> torch.Tensor:
+        if not key.startswith("text/"):
+            self.count[key.rpartition("/")[2]] += 1
+        return self[key]
 
 
-def forward(unet: VideoUNet, method, height: int, width: int) -> None:
-    """One forward as an edit by `method` has it, source beside edit, every injection of the method open."""
+class Tap(WordTap):
+    count = 0
+
+    def record(self, before: torch.Tensor, acted: torch.Tensor) -> None:
+        self.count += 1
+        super().record(before, acted)
+
+
+def acted(unet: VideoUNet, method, height: int, width: int) -> dict[str, int]:
+    """How often a layer of each kind reads the source's attention, and how many give maps, "tap": in one forward as an
+    edit by `method` has it, from a store, every injection of the method open.
+    """
+    store, tap = Store(), Tap(unet.map_level)
     cross, own = unet.level_within(method.cross_max_tokens), unet.level_within(method.self_max_tokens)
     with torch.device("meta"):
-        words = (WordInjection(1, 0, torch.zeros(7, 7), torch.zeros(7), cross),) if method.cross_ratio else ()
-        selves = (SelfInjection(1, 0, level=own),) if method.self_ratio and method.self_target != "temporal" else ()
-        plan = AttentionPlan(words=words, selves=selves, tap=WordTap(unet.map_level))
-        unet(torch.zeros(2, 1, 4, height // 8, width // 8), 5, torch.zeros(2, 7, 24), plan=plan)
+        words = (WordInjection(0, None, torch.zeros(7, 7), torch.zeros(7), cross),) if method.cross_ratio else ()
+        selves = (SelfInjection(0, None, level=own),) if method.self_ratio and method.self_target != "temporal" else ()
+        for plan in (
+            AttentionPlan(record=Record(store)),
+            AttentionPlan(words=words, selves=selves, tap=tap, store=store),
+        ):
+            unet(torch.zeros(1, 1, 4, height // 8, width // 8), 5, torch.zeros(1, 7, 24), plan=plan)
+    return {**store.count, "tap": tap.count}
 
 
 @pytest.mark.parametrize("height,width", SIZES)
-def test_word_maps_are_of_the_same_five_layers_at_every_size(meta, acted, height, width):
-    forward(meta, BLENDED_LATENT, height, width)
-    assert acted == {"tap": 5} and meta.map_level == 2
+def test_word_maps_are_of_the_same_five_layers_at_every_size(meta, height, width):
+    assert acted(meta, BLENDED_LATENT, height, width) == {"tap": 5} and meta.map_level == 2
     assert meta.map_size(height // 8, width // 8) == (-(-height // 32), -(-width // 32))
 
 
@@ -92,19 +103,14 @@ def test_word_maps_are_of_the_same_five_layers_at_every_size(meta, acted, height
     [(LIVE, 16, 11), (FATEZERO_ATTRIBUTE, 11, 11), (PROMPT_TO_PROMPT, 16, 6)],
     ids=lambda x: getattr(x, "name", x),
 )
-def test_attention_is_injected_into_the_same_layers_at_every_size(meta, acted, height, width, method, cross, own):
+def test_attention_is_injected_into_the_same_layers_at_every_size(meta, height, width, method, cross, own):
     """Papers' limits count tokens at 512x512: 1024 leaves out five of 16 layers, 256 ten."""
-    forward(meta, method, height, width)
-    assert acted == {"tap": 5, "cross": cross, "self": own}
+    assert acted(meta, method, height, width) == {"tap": 5, "cross": cross, "self": own}
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
-def test_no_method_depends_on_the_size(meta, acted, method):
-    counts = []
-    for height, width in (SIZES[0], SIZES[3], SIZES[-1]):
-        acted.clear()
-        forward(meta, method, height, width)
-        counts.append(dict(acted))
+def test_no_method_depends_on_the_size(meta, method):
+    counts = [acted(meta, method, height, width) for height, width in (SIZES[0], SIZES[3], SIZES[-1])]
     assert all(count == counts[0] for count in counts)
 
 
@@ -148,14 +154,15 @@ def test_every_layer_knows_its_level(meta):
     [LIVE, FATEZERO_ATTRIBUTE, replace(FATEZERO_ATTRIBUTE, self_blend_threshold=0.3)],
     ids=["live", "fatezero", "fused"],
 )
-def test_an_edit_at_a_size_whose_levels_halve_unevenly(demo_model, acted, method):
+def test_an_edit_at_a_size_whose_levels_halve_unevenly(demo_model, monkeypatch, method):
     """9 x 12 cells: 5 x 6, 3 x 3 and 2 x 2, which masks of queries have to fit. Source and edit are in one batch, or
     the source runs first.
     """
     model = replace(demo_model, unet=VideoUNet(sd_shaped(text_width=128).eval()).requires_grad_(False))
     clip = torch.randn(2, 4, 9, 12)
     inversion = invert(model, clip, "a red ball moving on the meadow", method, 2)
-    acted.clear()
+    taps, record = [], WordTap.record
+    monkeypatch.setattr(WordTap, "record", lambda tap, *maps: taps.append(tap) or record(tap, *maps))
     result = edit(
         model,
         inversion,
@@ -164,4 +171,4 @@ def test_an_edit_at_a_size_whose_levels_halve_unevenly(demo_model, acted, method
     )
     assert result.latents.isfinite().all() and result.records.map_size == (3, 3)
     steps = len(range(2)) * (2 if method.source == "inversion" else 1)
-    assert acted["tap"] == 5 * steps
+    assert len(taps) == 5 * steps

@@ -7,13 +7,14 @@ import torch
 from conftest import ROOT
 from transformers import CLIPTokenizer
 
-from live_core.attention import AttentionPlan, WordInjection, WordTap
+from live_core.attention import AttentionPlan, WordInjection
 from live_core.change import Edit
 from live_core.editing import edit
 from live_core.inversion import invert
 from live_core.methods import DDIM, FATEZERO_ATTRIBUTE, PROMPT_TO_PROMPT
 from live_core.prompts import read_prompt
 from live_core.streams import Stream, predict
+from live_core.taps import WordTap
 from live_core.token_edits import refine_words, replace_words, spread, swap_words
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model" / "tokenizer")

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from golden import attend, case, close, layer, needed, parity, queries_and_keys, under, windows_of
+from golden import attend, case, close, level_of, needed, parity, queries_and_keys, under, windows_of
+from layers import layer
 
 from live_core.attention import AttentionPlan, SelfInjection, WordInjection
 from live_core.change import Edit, word_edits
@@ -80,9 +81,8 @@ def both(data: dict[str, torch.Tensor], step: int, name: str, steps: int) -> tor
 def attend_cross(token_edit, pair: torch.Tensor, limit: int | None) -> torch.Tensor:
     q, k = queries_and_keys(pair.flatten(0, 1))
     words = (WordInjection(1, 0, *token_edit, level=1),) if token_edit else ()
-    return layer("cross", q.shape[2], limit)._cross(AttentionPlan(words=words, streams=2, frames=len(q) // 2), q, k, k)[
-        len(q) // 2 :
-    ]
+    plan = AttentionPlan(words=words, streams=2, frames=len(q) // 2)
+    return layer("cross", plan, q, k, k, level=level_of(q, limit))[plan.frames :]
 
 
 def attend_self(method: Method, step: int, steps: int, pair: torch.Tensor, masks=None) -> torch.Tensor:
@@ -92,9 +92,8 @@ def attend_self(method: Method, step: int, steps: int, pair: torch.Tensor, masks
         if step in method.self_steps(steps)
         else ()
     )
-    return layer("self", q.shape[2], method.self_max_tokens)._self(
-        AttentionPlan(selves=selves, streams=2, frames=len(q) // 2), q, k, k
-    )[len(q) // 2 :]
+    plan = AttentionPlan(selves=selves, streams=2, frames=len(q) // 2)
+    return layer("self", plan, q, k, k, level=level_of(q, method.self_max_tokens))[plan.frames :]
 
 
 def test_fatezero_s_controllers(read_clip):

@@ -5,14 +5,16 @@ import re
 
 import pytest
 import torch
-from golden import case, close, layer, needed, parity, queries_and_keys, windows_of
+from golden import case, close, level_of, needed, parity, queries_and_keys, windows_of
+from layers import layer
 
-from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordInjection, WordTap
+from live_core.attention import AttentionPlan, SelfInjection, WordInjection
 from live_core.change import Edit, word_edits
 from live_core.frames import ALONE
 from live_core.masks import MaskRule, blend, blend_mask
 from live_core.methods import Method
 from live_core.prompts import Prompt, read_prompt, split_words
+from live_core.taps import WordTap
 from live_core.token_edits import _between_blanks, refine_words, replace_words, reweight, word_windows
 
 pytestmark = needed
@@ -214,9 +216,7 @@ def cross(
     """
     words = (WordInjection(len(q) - 1, len(q) - 2, *token_edit),) if token_edit else ()
     values = torch.eye(k.shape[2]).expand(*k.shape[:3], -1)
-    return VideoAttention("layer", "cross", None)._cross(
-        AttentionPlan(words=words, tap=tap, streams=len(q)), q, k, values
-    )
+    return layer("cross", AttentionPlan(words=words, tap=tap, streams=len(q)), q, k, values)
 
 
 def test_cross_attention_controllers(read):
@@ -262,12 +262,12 @@ def test_self_attention_injection_and_its_query_limit():
                 maps = data[f"in/step{step}/{spec['name']}"][:, None]
                 q, k = queries_and_keys(maps)
                 v = torch.eye(k.shape[2]).expand(2, 1, -1, -1)
-                ours_of = layer("self", q.shape[2], run["self_limit_queries"])._self
+                level = level_of(q, run["self_limit_queries"])
                 injections = (SelfInjection(1, 0, level=1),) if step in steps else ()
                 expected = data[f"{run['id']}/out/step{step}/{spec['name']}"]
                 theirs = queries_and_keys(torch.stack([maps[0], expected]))
-                ours = ours_of(AttentionPlan(selves=injections, streams=2), q, k, v)
-                plain = ours_of(AttentionPlan(streams=2), *theirs, v)
+                ours = layer("self", AttentionPlan(selves=injections, streams=2), q, k, v, level=level)
+                plain = layer("self", AttentionPlan(streams=2), *theirs, v, level=level)
                 assert torch.equal(ours, plain)
                 # The queries and keys do stand for the map.
                 torch.testing.assert_close(ours[1], expected, atol=1e-6, rtol=0)

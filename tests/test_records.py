@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from layers import layer
 
 from demo.cases import CASES
 from live_core import LiveError, editing, records
-from live_core.attention import AttentionPlan, SelfInjection, VideoAttention, WordTap
+from live_core.attention import AttentionPlan, SelfInjection
 from live_core.editing import Edit, edit
 from live_core.inspect import (
     show_self_attention,
@@ -16,6 +17,7 @@ from live_core.inversion import invert
 from live_core.masks import MaskRule, word_mask
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM
 from live_core.records import FUSION, LOCAL_BLEND, SideRecorder
+from live_core.taps import WordTap
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")
@@ -180,8 +182,7 @@ def test_self_attention_is_recorded_as_it_acted():
         ({0: mask}, mask[..., None] * maps[2:] + (1 - mask[..., None]) * maps[:2]),
     ):
         tap = WordTap(0, rows=(1, 0), self_attention=True)
-        VideoAttention("layer", "self", None)._self(
-            AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2), q, k, v
-        )
+        plan = AttentionPlan(selves=(SelfInjection(1, 0, masks=masks),), tap=tap, streams=2, frames=2)
+        layer("self", plan, q, k, v)
         tap.end_of_forward()
         torch.testing.assert_close(tap.self_maps, torch.stack([expected, maps[:2]]), atol=1e-6, rtol=1e-5)

@@ -120,9 +120,10 @@ def word_iou(model, grow: bool, size: int = SIZE, count: int = 60) -> tuple[floa
     And the same for a perfect map: the true mask's own share of each of the map's cells. `grow`: with local blend's 3x3
     maximum.
     """
-    from live_core.attention import AttentionPlan, WordTap
+    from live_core.attention import AttentionPlan
     from live_core.masks import MaskRule, word_mask
     from live_core.prompts import read_prompt
+    from live_core.taps import WordTap
 
     generator, scores = torch.Generator().manual_seed(0), []
     for i in range(count):

@@ -30,16 +30,7 @@ class LoadModel(Node):
                         " models/checkpoints: Stable Diffusion 1.x or 2.x."
                     ),
                 ),
-                io.Combo.Input(
-                    "precision",
-                    options=host.PRECISIONS,
-                    default="auto",
-                    advanced=True,
-                    tooltip=(
-                        "Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it,"
-                        " which halves the memory; float32 on a CPU."
-                    ),
-                ),
+                _precision_input(),
                 io.Combo.Input(
                     "weights",
                     options=["main", "ema"],
@@ -79,16 +70,7 @@ class FromComfy(Node):
                 io.Model.Input("model", tooltip="From Load Checkpoint, with any LoRAs on it."),
                 io.Clip.Input("clip", tooltip="The text encoder, with the same LoRAs."),
                 io.Vae.Input("vae", tooltip="The autoencoder."),
-                io.Combo.Input(
-                    "precision",
-                    options=host.PRECISIONS,
-                    default="auto",
-                    advanced=True,
-                    tooltip=(
-                        "Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it,"
-                        " which halves the memory; float32 on a CPU."
-                    ),
-                ),
+                _precision_input(),
             ],
             outputs=[Model.Output(display_name="model")],
         )
@@ -150,3 +132,16 @@ def demo_words(case: object, output: int) -> str | None:
     if case not in host.demo_cases() or not 0 <= output - FIRST_WORDS < len(WORDS):
         return None
     return json.loads((host.PACK / "demo" / "cases" / case / "case.json").read_text())[WORDS[output - FIRST_WORDS]]
+
+
+def _precision_input() -> io.Input:
+    return io.Combo.Input(
+        "precision",
+        options=host.PRECISIONS,
+        default="auto",
+        advanced=True,
+        tooltip=(
+            "Number format of the U-Net and the text encoder. auto: float16 on a GPU that computes in it, which halves"
+            " the memory; float32 on a CPU."
+        ),
+    )

@@ -6,11 +6,12 @@ python checkpoint_child.py <pack folder> <ComfyUI folder> <work folder>
 """
 
 import gc
-import importlib.util
 import json
 import resource
 import sys
 from pathlib import Path
+
+from packages import load_package
 
 PACK, COMFYUI, WORK, WHICH = sys.argv[1:5]
 sys.argv = [sys.argv[0], "--cpu", "--fp16-unet"]  # half-precision storage; on a CPU it computes in float32 all the same
@@ -119,12 +120,7 @@ def write_checkpoint(path: Path) -> None:
 
 
 def live_pack():
-    spec = importlib.util.spec_from_file_location(
-        "live_pack", Path(PACK) / "__init__.py", submodule_search_locations=[PACK]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["live_pack"] = module
-    spec.loader.exec_module(module)
+    load_package("live_pack", Path(PACK))
     from live_pack.nodes import host, load
 
     return host, load

@@ -4,11 +4,12 @@ Prints one JSON object.
 python clip_child.py <pack folder> <ComfyUI folder> <work folder>
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+
+from packages import load_package
 
 PACK, COMFYUI, WORK = map(Path, sys.argv[1:4])
 sys.argv = [sys.argv[0], "--cpu", "--fp32-text-enc"]
@@ -37,12 +38,7 @@ PROMPTS = ("a red ball moving on the meadow", "a blue star, moving!")
 
 
 def live_pack():
-    spec = importlib.util.spec_from_file_location(
-        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["live_pack"] = module
-    spec.loader.exec_module(module)
+    load_package("live_pack", PACK)
     from live_pack.live_core import LiveError, concept, metrics, tunings
     from live_pack.nodes import evaluate, host
 

@@ -1,8 +1,6 @@
-"""Fixtures. `live_core`, `demo` and `bench` are registered by their paths: the pack's root must not be on sys.path,
-where its `nodes` would hide ComfyUI's own."""
+"""Fixtures."""
 
 import asyncio
-import importlib.util
 import json
 import os
 import pathlib
@@ -13,23 +11,14 @@ import sys
 import hypothesis
 import pytest
 import torch
+from packages import load_package
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
-def _register(name: str) -> None:
-    if name not in sys.modules:
-        folder = ROOT / name
-        spec = importlib.util.spec_from_file_location(
-            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-
-
 for package in ("live_core", "demo", "bench"):
-    _register(package)
+    load_package(package, ROOT / package)
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("live", deadline=None)  # a busy machine is not a failing property
 hypothesis.settings.load_profile("live")
@@ -158,6 +147,22 @@ def clip(demo_model):
     from chain import frames
 
     return demo_model.encode_frames(frames())
+
+
+@pytest.fixture(scope="session")
+def whole_clip(demo_model):
+    """(3, 4, 16, 16) latents of the first frames."""
+    from chain import frames
+
+    return demo_model.encode_frames(frames(3, 128, 128))
+
+
+@pytest.fixture(scope="session")
+def middle_clip(demo_model):
+    """(3, 4, 8, 8) latents of the middle of the first frames."""
+    from chain import frames
+
+    return demo_model.encode_frames(frames(3, 128, 128)[:, 32:96, 32:96])
 
 
 @pytest.fixture(scope="session")

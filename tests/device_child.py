@@ -5,12 +5,13 @@ And what MODELs of other architectures are told. Prints one JSON object.
     python device_child.py <pack folder> <ComfyUI folder>
 """
 
-import importlib.util
 import json
 import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+
+from packages import load_package
 
 PACK, COMFYUI = map(Path, sys.argv[1:3])
 sys.argv = [sys.argv[0], "--cpu"]
@@ -49,11 +50,7 @@ def shown(host, error: BaseException, latents: torch.Tensor) -> str:
 
 @torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
-    )
-    sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["live_pack"])
+    load_package("live_pack", PACK)
     from live_pack.live_core import LiveError
     from live_pack.live_core.checkpoints import CONTEXT_KEY, UNET
     from live_pack.live_core.inversion import find_null_text, invert

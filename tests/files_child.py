@@ -3,16 +3,13 @@
 python files_child.py <what> <file> [<value>]
 """
 
-import importlib.util
 import sys
 from pathlib import Path
 
+from packages import load_package
+
 ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location(
-    "live_core", ROOT / "live_core" / "__init__.py", submodule_search_locations=[str(ROOT / "live_core")]
-)
-sys.modules["live_core"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["live_core"])
+load_package("live_core", ROOT / "live_core")
 
 import torch  # noqa: E402
 

@@ -4,10 +4,11 @@ one JSON object.
 python inspect_child.py <pack folder> <ComfyUI folder>
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
+
+from packages import load_package
 
 PACK, COMFYUI = map(Path, sys.argv[1:3])
 sys.argv = [sys.argv[0], "--cpu"]
@@ -33,11 +34,7 @@ def peak() -> float:
 
 @torch.inference_mode()  # as ComfyUI runs nodes
 def main() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
-    )
-    sys.modules["live_pack"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["live_pack"])
+    load_package("live_pack", PACK)
     from live_pack import nodes
     from live_pack.live_core.prompts import Prompt
     from live_pack.live_core.records import Records, Side

@@ -4,11 +4,12 @@ object.
 python patches_child.py <pack folder> <ComfyUI folder> <work folder>
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+
+from packages import load_package
 
 PACK, COMFYUI, WORK = map(Path, sys.argv[1:4])
 sys.argv = [sys.argv[0], "--cpu"]
@@ -58,12 +59,7 @@ TEXT_LAYER = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
 
 
 def live_pack():
-    spec = importlib.util.spec_from_file_location(
-        "live_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["live_pack"] = module
-    spec.loader.exec_module(module)
+    load_package("live_pack", PACK)
     from live_pack.live_core import LiveError, notes
     from live_pack.nodes import host
 

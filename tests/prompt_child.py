@@ -4,11 +4,12 @@ with the same small random weights. Prints one JSON object.
     python prompt_child.py <pack folder> <ComfyUI folder> <work folder>
 """
 
-import importlib.util
 import json
 import random
 import sys
 from pathlib import Path
+
+from packages import load_package
 
 PACK, COMFYUI, WORK = map(Path, sys.argv[1:4])
 sys.argv = [sys.argv[0], "--cpu", "--fp32-text-enc"]
@@ -93,11 +94,7 @@ def random_prompts(count: int) -> list[str]:
 
 
 def live_core():
-    spec = importlib.util.spec_from_file_location(
-        "live_core", PACK / "live_core" / "__init__.py", submodule_search_locations=[str(PACK / "live_core")]
-    )
-    sys.modules["live_core"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["live_core"])
+    load_package("live_core", PACK / "live_core")
     from live_core import prompts, text
 
     return prompts, text

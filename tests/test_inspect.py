@@ -33,17 +33,6 @@ CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")
 
 
-@pytest.fixture(scope="module")
-def clip(demo_model):
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3]).float() / 255)
-
-
-@pytest.fixture(scope="module")
-def small_clip(demo_model):
-    """A quarter of each frame."""
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3, 32:96, 32:96]).float() / 255)
-
-
 # ------------------------------------------------------------------------------------------------------------- pictures
 FRAMES = torch.full((2, 16, 32, 3), 0.5)
 
@@ -195,15 +184,15 @@ def test_bad_inputs_are_named(call, says):
         call()
 
 
-def test_methods_without_a_source_have_the_edit_s_side(demo_model, clip):
-    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, TAV_DDIM, 2), CHANGE).records
+def test_methods_without_a_source_have_the_edit_s_side(demo_model, whole_clip):
+    records = edit(demo_model, invert(demo_model, whole_clip, CASE.prompt, TAV_DDIM, 2), CHANGE).records
     assert (
         records.source is None
         and not any(records.masks.values())
         and whole(show_words(records, torch.zeros(3, 128, 128, 3)))[0].shape == (7, 3, 128, 128, 3)
     )
     masked = replace(FATEZERO_ATTRIBUTE, self_blend_threshold=0.3)
-    attribute = edit(demo_model, invert(demo_model, clip, CASE.prompt, masked, 2), CHANGE).records
+    attribute = edit(demo_model, invert(demo_model, whole_clip, CASE.prompt, masked, 2), CHANGE).records
     assert attribute.source is not None and attribute.masks[FUSION] and not attribute.masks[LOCAL_BLEND]
 
 

@@ -21,10 +21,9 @@ CHANGE = Edit("a blue star moving on the meadow")
 STEPS = 4
 
 
-@pytest.fixture(scope="module")
-def clip(demo_model):
-    """The middle quarter of three frames."""
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3, 32:96, 32:96]).float() / 255)
+@pytest.fixture
+def clip(middle_clip):
+    return middle_clip
 
 
 def test_null_text_brings_guided_sampling_back_to_the_clip(demo_model, clip):

@@ -23,17 +23,6 @@ CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")
 
 
-@pytest.fixture(scope="module")
-def clip(demo_model):
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3]).float() / 255)
-
-
-@pytest.fixture(scope="module")
-def small_clip(demo_model):
-    """A quarter of each frame."""
-    return demo_model.encode_frames(torch.from_numpy(CASE.clip.frames()[:3, 32:96, 32:96]).float() / 255)
-
-
 WORDS = 8  # start token and seven words of one token
 
 
@@ -60,8 +49,8 @@ def taps(monkeypatch):
 
 
 @pytest.mark.parametrize("method", [LIVE, PROMPT_TO_PROMPT], ids=lambda m: m.name)
-def test_records_are_the_tap_s_own_maps(demo_model, clip, taps, method):
-    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, STEPS), CHANGE).records
+def test_records_are_the_tap_s_own_maps(demo_model, whole_clip, taps, method):
+    records = edit(demo_model, invert(demo_model, whole_clip, CASE.prompt, method, STEPS), CHANGE).records
     (tap,), shift = taps, int(method.latent_prompt)
     assert torch.equal(tap.maps, sum(tap.seen[1:], tap.seen[0])) and len(tap.seen) == STEPS
     for row, side in enumerate((records.edit, records.source)):
@@ -74,10 +63,10 @@ def test_records_are_the_tap_s_own_maps(demo_model, clip, taps, method):
     assert records.edit.prompt.words[1:3] == ("blue", "star") and records.source.prompt.words[1:3] == ("red", "ball")
 
 
-def test_the_source_s_records_are_the_same_from_a_store(demo_model, small_clip, tmp_path):
+def test_the_source_s_records_are_the_same_from_a_store(demo_model, middle_clip, tmp_path):
     edits = [
         edit(
-            demo_model, invert(demo_model, small_clip, CASE.prompt, FATEZERO_SHAPE, STEPS, attention, tmp_path), CHANGE
+            demo_model, invert(demo_model, middle_clip, CASE.prompt, FATEZERO_SHAPE, STEPS, attention, tmp_path), CHANGE
         ).records
         for attention in ("recompute", "ram", "disk")
     ]
@@ -91,9 +80,9 @@ def test_the_source_s_records_are_the_same_from_a_store(demo_model, small_clip, 
     assert edits[0].source.self_attention is not None
 
 
-def test_injected_attention_is_recorded_as_it_acted(demo_model, clip, taps):
+def test_injected_attention_is_recorded_as_it_acted(demo_model, whole_clip, taps):
     """FateZero's masks read the edit's maps from before the injection; what acted on a shared word is the source's."""
-    inversion = invert(demo_model, clip, CASE.prompt, FATEZERO_SHAPE, 2)
+    inversion = invert(demo_model, whole_clip, CASE.prompt, FATEZERO_SHAPE, 2)
     records = edit(demo_model, inversion, CHANGE, replace(FATEZERO_SHAPE, cross_ratio=1.0)).records
     shared = [1, 4, 5, 6, 7]
     torch.testing.assert_close(records.edit.words[..., shared], records.source.words[..., shared])
@@ -101,9 +90,9 @@ def test_injected_attention_is_recorded_as_it_acted(demo_model, clip, taps):
     assert not torch.allclose(before, records.edit.words[..., shared].float().sum(0), atol=1e-3)
 
 
-def test_masks_are_those_that_were_used(demo_model, clip):
+def test_masks_are_those_that_were_used(demo_model, whole_clip):
     method = replace(FATEZERO_SHAPE, blend_threshold=0.3)
-    records = edit(demo_model, invert(demo_model, clip, CASE.prompt, method, 10), CHANGE).records
+    records = edit(demo_model, invert(demo_model, whole_clip, CASE.prompt, method, 10), CHANGE).records
     assert set(records.masks[LOCAL_BLEND]) == set(method.blend_steps(10))
     assert set(records.masks[FUSION]) == set(method.self_steps(10))
     for step, mask in records.masks[FUSION].items():
@@ -113,7 +102,7 @@ def test_masks_are_those_that_were_used(demo_model, clip):
     left[..., :64] = 1
     given = edit(
         demo_model,
-        invert(demo_model, clip, CASE.prompt, BLENDED_LATENT, 4),
+        invert(demo_model, whole_clip, CASE.prompt, BLENDED_LATENT, 4),
         CHANGE,
         replace(BLENDED_LATENT, blend_threshold=None),
         mask=left,
@@ -123,10 +112,10 @@ def test_masks_are_those_that_were_used(demo_model, clip):
     )
 
 
-def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
+def test_recording_changes_no_bit(demo_model, middle_clip, monkeypatch):
     """Beside loops whose tap finds masks and nothing else, and beside a loop by hand without any."""
     inversions = {
-        method: invert(demo_model, small_clip, CASE.prompt, method, STEPS)
+        method: invert(demo_model, middle_clip, CASE.prompt, method, STEPS)
         for method in (LIVE, FATEZERO_SHAPE, TAV_DDIM)
     }
     recorded = {method: edit(demo_model, inversion, CHANGE) for method, inversion in inversions.items()}
@@ -149,8 +138,8 @@ def test_recording_changes_no_bit(demo_model, small_clip, monkeypatch):
 
 
 @pytest.mark.parametrize("method", [FATEZERO_SHAPE, BLENDED_LATENT, DDIM], ids=lambda m: m.name)
-def test_bytes_are_the_formula_s(demo_model, small_clip, method):
-    records = edit(demo_model, invert(demo_model, small_clip, CASE.prompt, method, 10), CHANGE).records
+def test_bytes_are_the_formula_s(demo_model, middle_clip, method):
+    records = edit(demo_model, invert(demo_model, middle_clip, CASE.prompt, method, 10), CHANGE).records
     ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 8 * 8
     masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (
         method.self_blend_threshold is not None
@@ -160,11 +149,11 @@ def test_bytes_are_the_formula_s(demo_model, small_clip, method):
     assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n**2) + masks * f * 8 * 8
 
 
-def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, clip):
+def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, whole_clip):
     text = torch.stack([demo_model.encode_text(prompt) for prompt in (CASE.prompt, "", CHANGE.prompt)])
     every, chosen = WordTap(0, self_attention=True), WordTap(0, rows=(2, 0), self_attention=True)
     for tap in (every, chosen):
-        demo_model.unet(torch.stack([clip] * 3), 500, text, plan=AttentionPlan(tap=tap))
+        demo_model.unet(torch.stack([whole_clip] * 3), 500, text, plan=AttentionPlan(tap=tap))
     for whole, part in zip(
         (every.maps, every.acted, every.self_maps), (chosen.maps, chosen.acted, chosen.self_maps), strict=True
     ):

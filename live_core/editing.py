@@ -8,16 +8,16 @@ import torch
 
 from . import LiveError
 from .change import Asked, Edit, asked_of
-from .concept import check_reference
 from .denoising import Batch, denoise
 from .diffusion import Callback
-from .inversion import NARROW, Inversion, check_made_by, latent_prompt_of, note_other_frames
+from .inversion import NARROW, Inversion, check_made_by, note_other_frames
 from .masks import Finder, edit_mask
 from .memory import one_run, with_less
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel
 from .records import FUSION, LOCAL_BLEND, Records, self_steps
+from .seats import note_untrained, seats_of
 from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
@@ -170,23 +170,9 @@ def edit_streams(
 ) -> tuple[list[Stream], Chain]:
     """The edit's rows of the batch, and the chain that guides it: "unconditional" (no words, the unconditional latent
     prompt), "wordless" (no words, the edit's latent prompt) and "conditional"; one of the first two that would cancel
-    out is not run. "No words" are a negative prompt's, where there is one. The photo is that of the first concept that
-    the prompt names."""
+    out is not run. "No words" are a negative prompt's, where there is one."""
     concepts = model.tuning.concepts if model.tuning else ()
-    seat = latent_prompt_of(model, method, inversion.at(inversion.steps).to(x))
-    photo = (
-        next((concept for concept in concepts if asked.edit.find(concept.placeholder)), None)
-        if method.latent_prompt
-        else None
-    )
-    if photo is not None:
-        check_reference(photo, x)
-    elif method.edit_latent_prompt == "reference":
-        note(
-            f"edit latent prompt: 'reference', but {asked.edit.text!r} names no photo, or the method has no latent"
-            " prompt, so the trained one stays; choose 'trained', or put a photo's placeholder into the edit prompt"
-        )
-    seats = {"trained": seat, "reference": seat if photo is None else photo.reference[0].to(x)}
+    own, other = seats_of(model, method, asked.edit, inversion.at(inversion.steps).to(x))
     null = None if method.decoupled_guidance else inversion.null_text
     negative = asked.change.negative_prompt.strip()
     if negative and null is not None:
@@ -197,7 +183,6 @@ def edit_streams(
     without = model.encode_text(negative, concepts)
     if null is not None:
         without = null.to(without)
-    own, other = seats[method.edit_latent_prompt], seats[method.unconditional_latent_prompt]
     w = method.guidance_scale
     s = 1.0 if own is other else w if method.image_guidance_scale is None else method.image_guidance_scale
     chain = [*([("unconditional", 1.0)] if s != 1 else []), *([("wordless", s)] if s != w else []), ("conditional", w)]
@@ -247,6 +232,7 @@ def check_inversion(model: LiveModel, inversion: Inversion, method: Method) -> N
         )
     check_made_by(model, inversion, "Edit Video")
     note_other_frames(model.tuning, method)
+    note_untrained(model, method)
     if inversion.null_text is not None and inversion.null_tuning != model.tuning_fingerprint:
         note(
             "inversion: its null text was found with another tuning than Edit Video has, so the clip may not come back"

@@ -20,6 +20,7 @@ from .memory import one_run
 from .methods import Method
 from .notes import note
 from .pretrained import LiveModel, Tuning
+from .seats import latent_prompt_of, note_untrained
 from .stores import DiskStore, RamStore, check_attention
 from .streams import Stream, guided, predict
 from .taps import WordTap
@@ -108,19 +109,6 @@ def note_other_prompt(tuning: Tuning | None, prompt: str) -> None:
         )
 
 
-def latent_prompt_of(model: LiveModel, method: Method, clip: torch.Tensor) -> torch.Tensor | None:
-    """The trained latent prompt (c, h, w) when the method has one; the clip's first frame before any tuning."""
-    if not method.latent_prompt:
-        return None
-    trained = model.tuning.latent_prompt if model.tuning else None
-    if trained is not None and trained.shape != clip.shape[1:]:
-        raise LiveError(
-            f"tuning: its latent prompt is {tuple(trained.shape)} and the clip's latents are {tuple(clip.shape[1:])};"
-            " tune on a clip of this size"
-        )
-    return clip[0] if trained is None else trained.to(clip)
-
-
 def source_stream(model: LiveModel, method: Method, prompt: str, clip: torch.Tensor) -> Stream:
     """The clip under its own prompt, as `method` sees it: what an inversion walks and an edit's source is."""
     return Stream("source", "source", model.encode_text(prompt), latent_prompt_of(model, method, clip))
@@ -151,6 +139,7 @@ def invert(
     check_attention(attention, method)
     check_number("kept steps", kept_steps, 0, 1)
     note_other_frames(model.tuning, method)
+    note_untrained(model, method)
     note_other_prompt(model.tuning, prompt)
     schedule = model.schedule
     timesteps = schedule.timesteps(steps)

@@ -1,6 +1,7 @@
 """What is asked of an edit and has no effect is said."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
@@ -10,7 +11,7 @@ from live_core.change import Edit, word_edits
 from live_core.editing import edit
 from live_core.frames import FramePlan
 from live_core.inversion import invert
-from live_core.methods import Method
+from live_core.methods import LIVE, Method
 from live_core.notes import gathered
 from live_core.prompts import read_prompt
 
@@ -49,7 +50,9 @@ def test_words_that_no_injection_reaches_are_noted(method, change, says):
             ["edit words: 'ball', but no mask of 'x' reads them; take the mask from 'both'"],
         ),
         ({"blend_threshold": 0.3, "blend_start": 0.6, "blend_end": 0.7}, {}, ["blend start, blend end: 0.6 to 0.7"]),
-        ({"edit_latent_prompt": "reference"}, {}, ["edit latent prompt: 'reference', but"]),
+        ({"edit_latent_prompt": "reference"}, {}, ["edit latent prompt: 'reference', but 'x' has no latent prompt"]),
+        ({"image_guidance_scale": 2.0}, {}, ["image guidance scale: 2 is not read"]),
+        ({"image_guidance_scale": 1.0}, {}, []),
     ],
 )
 def test_what_is_asked_of_masks_and_seats_that_are_not_there_is_noted(demo_model, clip, method, change, says):
@@ -59,6 +62,28 @@ def test_what_is_asked_of_masks_and_seats_that_are_not_there_is_noted(demo_model
         edit(demo_model, inversion, Edit(BALL.replace("red", "blue"), **change))
     found = [text for text in notes if not text.startswith("mask: ")]
     assert len(found) == len(says) and all(map(str.startswith, found, says)), notes
+
+
+def test_live_without_a_tuning_or_without_a_photo_says_what_is_in_the_seats(demo_model, clip, tuned):
+    """Its words are edited all the same."""
+    change = Edit(BALL.replace("red", "blue"))
+    photo = (r"unconditional latent prompt: 'reference', but 'a blue ball .*' names no photo",)
+    first_frame = (r"method: 'live' has a latent prompt, and the model is not tuned, so the clip's first frame takes",)
+    bare = tuned.with_tuning(replace(tuned.tuning, latent_prompt=None, concepts=()))
+    trained = tuned.with_tuning(replace(tuned.tuning, concepts=()))
+    without = (r"method: 'live' has a latent prompt, and the model was tuned without one",)
+    for model, at_inversion, at_edit in (
+        (demo_model, first_frame, first_frame + photo),
+        (bare, without, without + photo),
+        (trained, (), photo),
+    ):
+        with gathered() as said:
+            inversion = invert(model, clip, BALL, LIVE, 1)
+        assert len(said) == len(at_inversion) and all(map(re.match, at_inversion, said)), said
+        with gathered() as said:
+            edit(model, inversion, change)
+        said = [text for text in said if not text.startswith("mask: ")]
+        assert len(said) == len(at_edit) and all(map(re.match, at_edit, said)), said
 
 
 @pytest.mark.host

@@ -22,15 +22,26 @@ _encoded = Encoded()  # what a clip was encoded to, for every node and graph
 
 class Node(io.ComfyNode):
     """A ComfyUI node whose notes (`live_core.notes`) are text on the node on the page and, for clients of the API, the
-    "text" of its output in the history, both after whatever text the node itself returns. A node whose outputs come
-    from ComfyUI's cache keeps its text on the page.
+    "text" of its output in the history, both after whatever text the node itself returns, and its "notes" too. Of a
+    node whose outputs come from ComfyUI's cache, ComfyUI sends them again, and web/notes.js shows them.
     """
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        own = vars(cls).get("execute")
-        if own is not None and not hasattr(own.__func__, "__wrapped__"):  # ComfyUI clones the class for each run
-            cls.execute = classmethod(_noted(own.__func__))
+        for name, wrapped in (("define_schema", _sent_again), ("execute", _noted)):
+            own = vars(cls).get(name)
+            if own is not None and not hasattr(own.__func__, "__wrapped__"):  # ComfyUI clones the class for each run
+                setattr(cls, name, classmethod(wrapped(own.__func__)))
+
+
+def _sent_again(define_schema: Callable) -> Callable:
+    @wraps(define_schema)
+    def schema(cls) -> io.Schema:
+        made = define_schema(cls)
+        made.has_intermediate_output = True  # what is said of outputs holds for those from the cache
+        return made
+
+    return schema
 
 
 def _noted(execute: Callable) -> Callable:
@@ -45,7 +56,7 @@ def _noted(execute: Callable) -> Callable:
         own = tuple(ui.get("text", ()))
         host.show_text((*own, *(f"\u26a0 {text}" for text in notes)))
         if own or notes or ui:
-            output.ui = {**ui, "text": (*own, *notes)}
+            output.ui = {**ui, "text": (*own, *notes), "notes": tuple(notes)}
         return output
 
     return run

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -147,10 +148,12 @@ class Client:
             raise ValueError(f"{size}: the server refused the upload ({status}): {answer}")
         return "/".join(filter(None, (answer.get("subfolder"), answer["name"])))
 
-    async def queue(self, prompt: dict, extra_data: dict | None = None) -> tuple[int, dict]:
-        return await self.json(
-            "POST", "/prompt", json={"prompt": prompt, "client_id": self.id, "extra_data": extra_data or {}}
-        )
+    async def queue(
+        self, prompt: dict, extra_data: dict | None = None, identity: str | None = None
+    ) -> tuple[int, dict]:
+        """(status, the answer), whose "prompt_id" is `identity`, where one is given."""
+        body = {"prompt": prompt, "client_id": self.id, "extra_data": extra_data or {}}
+        return await self.json("POST", "/prompt", json=body if identity is None else {**body, "prompt_id": identity})
 
     async def run(
         self, prompt: dict, on_event=None, timeout: float = 3600, extra_data: dict | None = None
@@ -162,10 +165,8 @@ class Client:
         binary messages the bytes: type "preview", whose tail is a picture file, and "text", whose tail is what a node
         says of itself.
         """
-        status, answer = await self.queue(prompt, extra_data)
-        if status != 200:
-            raise ValueError(_refusal(answer))
-        identity, events = answer["prompt_id"], []
+        identity, events = str(uuid.uuid4()), []
+        queueing = asyncio.ensure_future(self.queue(prompt, extra_data, identity))
 
         async def follow() -> str:
             async for message in self.socket:
@@ -185,21 +186,32 @@ class Client:
             raise ConnectionError("the server closed the connection")
 
         try:
+            status, answer = await asyncio.shield(queueing)
+            if status != 200:
+                raise ValueError(_refusal(answer))
+            identity = answer["prompt_id"]  # a server may give its own
             outcome = await asyncio.wait_for(follow(), timeout)
-        except (asyncio.TimeoutError, asyncio.CancelledError):
-            await self.json("POST", f"/api/jobs/{identity}/cancel")
+        except BaseException:
+            await asyncio.wait([queueing], timeout=10)  # no job can be cancelled before it is queued
+            with contextlib.suppress(aiohttp.ClientError, ConnectionError, asyncio.TimeoutError):
+                await self.json("POST", f"/api/jobs/{identity}/cancel", timeout=aiohttp.ClientTimeout(10))
             raise
         for _ in range(100):  # history is written just after the last event
             _, history = await self.json("GET", f"/history/{identity}")
-            if identity in history:
-                break
+            if isinstance(history, dict) and identity in history:
+                return outcome, events, history[identity]
             await asyncio.sleep(0.05)
-        return outcome, events, history[identity]
+        raise ConnectionError("the job ended, and the server's history has nothing of it")
 
 
 def text_of(message: bytes) -> str:
     """What a node says of itself, from a binary message of type "text": type, length of the node's id, id, text."""
     return message[8 + int.from_bytes(message[4:8], "big") :].decode(errors="replace")
+
+
+def notes_in(text: str) -> list[str]:
+    """The notes among what a node says of itself; the history has the rest."""
+    return re.split(r"(?:^|\n)\u26a0 ", text)[1:]
 
 
 def _refusal(answer) -> str:

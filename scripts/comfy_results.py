@@ -18,14 +18,16 @@ def local_name(name: str) -> str:
     return f"_{name}" if not name or is_device else name[-200:]
 
 
-def made_of(history: dict) -> tuple[list[tuple[str, dict]], list[tuple[str, str]]]:
-    """([(node, file)], [(node, text)]) of a history entry, whatever else stands in it."""
-    files, texts = [], []
+def made_of(history: dict) -> tuple[list[tuple[str, dict]], dict[tuple[str, str], bool]]:
+    """([(node, file)], {(node, text): whether it is among the node's notes}) of a history entry, whatever else stands
+    in it."""
+    files: list[tuple[str, dict]] = []
+    texts: dict[tuple[str, str], bool] = {}
     for node, outputs in (history.get("outputs") or {}).items():
-        for group in outputs.values() if isinstance(outputs, dict) else ():
+        for key, group in outputs.items() if isinstance(outputs, dict) else ():
             for made in group if isinstance(group, (list, tuple)) else ():
                 if isinstance(made, str):
-                    texts.append((node, made))
+                    texts[node, made] = texts.get((node, made), False) or key == "notes"
                 elif (
                     isinstance(made, dict)
                     and made.get("type") in ("output", "temp")

@@ -19,7 +19,8 @@ at a time; run again, it goes on with those that are not done. `--json` prints o
 outcome, seconds, files, texts, notes.
 
 Exit codes: 0 done, 1 a workflow failed or was interrupted, 2 the command or the workflow is wrong, 3 no ComfyUI
-answers, 4 not done within `--timeout`. A job that this client gives up, by time or Ctrl-C, is cancelled on the server.
+answers, 4 not done within `--timeout`. A job that this client gives up, by time, Ctrl-C or SIGTERM, is cancelled on the
+server.
 Needs only aiohttp and tqdm, which ComfyUI has.
 """
 
@@ -33,13 +34,14 @@ import hashlib
 import json
 import re
 import secrets
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import aiohttp
-from comfy_client import Client, Server, text_of
+from comfy_client import Client, Server, notes_in, text_of
 from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos, read_workflow
 from comfy_parts import PartError, edit_parts, graph_of_whole, put_parts, shared_node
 from comfy_results import local_name, made_of, save_files
@@ -115,10 +117,10 @@ async def run_one(
                 bar.set_description(node.get("_meta", {}).get("title", node.get("class_type", "")), refresh=False)
                 bar.total, bar.n = data["max"], data["value"]
                 bar.refresh()
-            elif kind == "text" and (text := text_of(data).strip()):
-                for line in text.split("\n"):
-                    run.notes.append(line.removeprefix("\u26a0 "))
-                    say(run.notes[-1])
+            elif kind == "text":
+                for text in notes_in(text_of(data)):
+                    run.notes.append(text)
+                    say(text)
 
         run.outcome, events, history = await client.run(
             graph, show, args.timeout, {"extra_pnginfo": {"workflow": changed}} if changed else None
@@ -129,9 +131,9 @@ async def run_one(
     else:
         files, texts = made_of(history)
         run.files = [str(out / name) for name in await save_files(client, files, out)]
-        for node, text in texts:
+        for (node, text), noted in texts.items():
             if text not in run.notes:
-                note = not await is_output(client, graph.get(node, {}).get("class_type"))
+                note = noted or not await is_output(client, graph.get(node, {}).get("class_type"))
                 (run.notes if note else run.texts).append(text)
                 if note:
                     say(text)
@@ -266,7 +268,16 @@ def check_paths(args) -> None:
         raise ValueError(f"--out: {str(args.out)!r} cannot be written in ({error.strerror}); give a folder") from error
 
 
+def heed_signals() -> None:
+    """Have SIGTERM, and SIGHUP of a terminal that closes, cancel this task, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    for name in ("SIGTERM", "SIGHUP"):
+        with contextlib.suppress(AttributeError, NotImplementedError):  # as on Windows
+            loop.add_signal_handler(getattr(signal, name), task.cancel)
+
+
 async def _run(args) -> int:
+    heed_signals()
     workflow, ui = read_workflow(args.workflow)
     args.shipped = copy.deepcopy(workflow)
     args.server = args.server or ["http://127.0.0.1:8188"]
@@ -321,7 +332,7 @@ def main() -> int:
     except asyncio.TimeoutError:
         print(f"--timeout: not done within {args.timeout:g} s; the job is cancelled", file=sys.stderr)
         return 4
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("the job is cancelled", file=sys.stderr)
         return 130
     except (aiohttp.ClientConnectorError, aiohttp.WSServerHandshakeError):

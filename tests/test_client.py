@@ -1,5 +1,6 @@
 """The headless client, scripts/headless.py, as a script calls it: what it saves, what it says, and its exit codes."""
 
+import asyncio
 import http.server
 import json
 import signal
@@ -127,18 +128,42 @@ def test_with_two_photos_and_with_previews(server, tmp_path):
     assert seen.returncode == 0 and {p.suffix for p in (tmp_path / "seen").iterdir()} == {".mp4", ".png"}, seen.stderr
 
 
-def test_ctrl_c_cancels_the_job(server):
-    # A shell's background job, as a test run may be, ignores it.
-    running = subprocess.Popen(
-        command(WORKFLOW, "--set=Tune Video.clip_steps=5000", "--server", server.url, "--quiet"),
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_client_that_is_stopped_cancels_its_own_job(server, name):
+    """And no other: one that waits behind it comes to run."""
+    # A shell's background job, as a test run may be, ignores some.
+    stopped, other = (
+        subprocess.Popen(
+            command(WORKFLOW, f"--set=Tune Video.clip_steps={steps}", "--server", server.url, "--quiet"),
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
+        )
+        for steps in (5000, 4999)
     )
-    wait_for_jobs(server, 1, lambda: running.poll() is None)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130 and "the job is cancelled" in said and "Traceback" not in said
+    wait_for_jobs(server, 2, lambda: stopped.poll() is None and other.poll() is None)
+    stopped.send_signal(getattr(signal, name))
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130 and "the job is cancelled" in said and "Traceback" not in said
+    wait_for_jobs(server, 1, lambda: other.poll() is None, seconds=10)
+    other.send_signal(getattr(signal, name))
+    assert other.wait(60) == 130
+    wait_for_jobs(server, 0, seconds=10)
+
+
+def test_a_job_whose_queueing_is_cut_short_is_cancelled(server, comfy):
+    async def cut_short():
+        graph = json.loads(WORKFLOW.read_text())
+        comfy.override(graph, "Tune Video.clip_steps", 5000)
+        async with comfy.Client(server.url) as client:
+            running = asyncio.ensure_future(client.run(graph))
+            await asyncio.sleep(0)  # it has begun, and no answer is there
+            await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    asyncio.run(cut_short())
     wait_for_jobs(server, 0, seconds=10)
 
 

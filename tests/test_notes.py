@@ -1,5 +1,8 @@
 """What is not as the words asked for is said where the user sees it."""
 
+import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -35,8 +38,8 @@ def test_another_thread_s_notes_are_its_own():
 
 @pytest.mark.host
 def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
-    """A black mask beside no local blend leaves the clip as it is. A run from ComfyUI's cache leaves the note standing,
-    and a white mask takes it back.
+    """A black mask beside no local blend leaves the clip as it is. A run from ComfyUI's cache says so too, and a white
+    mask takes it back.
     """
     graph = workflow(**{"Edit Video.method.blend_threshold": 0})
     edit = next(name for name, node in graph.items() if node["class_type"] == "LIVE_Edit")
@@ -64,10 +67,36 @@ def test_a_note_is_text_on_its_node_and_in_the_history(talk, workflow):
         ]
 
     first, cached, white = talk(twice)
-    assert len(first) == 1 and "it is empty" in first[0] and cached == white == []
+    assert len(first) == 1 and "it is empty" in first[0] and cached == first and white == []
     assert len(shown[0]) == 1 and f"\u26a0 {first[0]}" in shown[0][0]
-    # Of what comes from the cache nothing is sent.
+    # Of what comes from the cache the page is sent what history has.
     assert not shown[1] and all("it is empty" not in text for text in shown[2])
+
+
+@pytest.mark.host
+def test_the_client_says_the_notes_of_nodes_from_the_cache(comfy, server, tmp_path):
+    """Of an output node too, whose own texts are results."""
+    graph = {
+        "1": {"class_type": "TestTensor", "inputs": {"shape": "[2, 32, 32, 3]", "value": "7"}},
+        "2": {
+            "class_type": "LIVE_Measure",
+            "inputs": {
+                "images": ["1", 0],
+                "edited": ["1", 0],
+                "clip_folder": "none",
+                "prompt": "",
+                "source_prompt": "",
+            },
+        },
+    }
+    (tmp_path / "measure.json").write_text(json.dumps(graph))
+    command = [sys.executable, comfy.__file__, "run", tmp_path / "measure.json", "--server", server.url, "--json"]
+    runs = [
+        json.loads(subprocess.run([*command, "--out", tmp_path], capture_output=True, check=True).stdout)
+        for _ in range(2)
+    ]
+    assert any("values from 7" in note for note in runs[0]["notes"])
+    assert [(run["notes"], run["texts"]) for run in runs] == [(runs[0]["notes"], runs[0]["texts"])] * 2
 
 
 @pytest.mark.host

@@ -31,7 +31,7 @@ def show_text(lines: Sequence[str]) -> None:
     place = (server.client_id, context.node_id)
     if lines or place in _texts:
         (_texts.add if lines else _texts.discard)(place)
-        server.send_progress_text("\n".join(lines), context.node_id, server.client_id)
+        server.send_progress_text("\n".join(lines) or " ", context.node_id, server.client_id)  # no page shows ""
 
 
 class Progress:

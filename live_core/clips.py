@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import groupby, pairwise
+from typing import Any, BinaryIO
 
 import torch
 
@@ -206,6 +207,44 @@ def note_colours(bits: int, transfer: int, kept: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ files
+class Heeding(BytesIO):
+    """A file, or one in memory, that asks at each read whether to go on: a decoder that is another's does not. What is
+    raised to stop the work comes out at the end of its `with` block, since PyAV lets only an Exception through."""
+
+    def __init__(self, source: str | BytesIO):
+        super().__init__()
+        self.name = source if isinstance(source, str) else "<none>"  # decoders look at its ending
+        self.opens = isinstance(source, str)
+        self.bytes: BinaryIO = open(source, "rb") if isinstance(source, str) else source
+        self.stop: BaseException | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.stop is not None:
+            return b""
+        try:
+            heed()
+        except BaseException as stop:
+            self.stop = stop
+            raise OSError("it was asked to stop") from stop
+        return self.bytes.read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self.bytes.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.bytes.tell()
+
+    def close(self) -> None:
+        if self.opens:
+            self.bytes.close()
+        super().close()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self.stop is not None:
+            raise self.stop
+
+
 def reading_video() -> AbstractContextManager[None]:
     """LiveError for what a file that is damaged, or no video, makes its readers raise."""
     return reading("video: the file", "give a file with video in it, or save it anew as mp4")

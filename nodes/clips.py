@@ -60,16 +60,15 @@ class _File:
             self.times, self.transfer = read_times(self.source(), *video.get_active_trim_window())
 
     def read(self, first: int, end: int):
-        from ..live_core.clips import opaque, reading_video
+        from ..live_core.clips import Heeding, opaque, reading_video
 
-        host.stop_if_asked()
         starts = self.times.starts
         # Between two frames, which a rounded time cannot miss.
         start = (starts[first - 1] + starts[first]) / 2 if first else 0.0
         stop = (starts[end - 1] + starts[end]) / 2 if end < len(starts) else self.times.end
-        with reading_video():
+        with reading_video(), Heeding(self.source()) as file:
             parts = InputImpl.VideoFromFile(
-                self.source(),
+                file,
                 start_time=self.times.first + start,
                 duration=stop - start,
             ).get_components()

@@ -12,7 +12,7 @@ from graphs import message
 from PIL import Image
 
 from live_core import LiveError, clips
-from live_core.clips import Fit, Times, chosen, fit_frames, fitted_size, read_sound, read_times
+from live_core.clips import Fit, Heeding, Times, chosen, fit_frames, fitted_size, read_sound, read_times
 from live_core.interrupts import heeding
 from live_core.notes import gathered
 
@@ -169,6 +169,31 @@ def test_an_interrupt_is_heard_at_every_frame(tmp_path):
         with heeding(lambda: asked.append(1)):
             work()
         assert len(asked) >= 8
+
+
+def test_an_interrupt_is_heard_while_another_s_decoder_reads(tmp_path):
+    """By whatever way it is raised, once, and the file is as it was for the next reader."""
+    path = videos.write(tmp_path / "a.mp4", videos.noise(40, 256, 256))
+
+    class Stop(BaseException):  # as ComfyUI's is
+        pass
+
+    def stop():
+        asked.append(1)
+        if len(asked) == 20:
+            raise Stop
+
+    for source in (str(path), io.BytesIO(path.read_bytes())):
+        asked, decoded = [], []
+        with pytest.raises(Stop), heeding(stop), Heeding(source) as file, av.open(file) as container:
+            decoded += container.decode(video=0)
+        assert len(asked) == 20 and len(decoded) < 20  # of 40
+        whole = source if isinstance(source, str) else io.BytesIO(source.getvalue())
+        with Heeding(source) as file, av.open(whole) as plain:
+            file.seek(0)
+            read = av.open(file)
+            for ours, theirs in zip(read.decode(video=0), plain.decode(video=0), strict=True):
+                assert ours.pts == theirs.pts and (ours.to_ndarray() == theirs.to_ndarray()).all()
 
 
 # ---------------------------------------------------------------------------------------------------- on the real host

@@ -15,6 +15,11 @@ def pictures(count: int, width: int = 128, height: int = 96) -> np.ndarray:
     )
 
 
+def noise(count: int, width: int, height: int) -> np.ndarray:
+    """(f, H, W, 3) uint8, which no codec makes small."""
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
 def write(
     path: Path,
     frames: np.ndarray,

@@ -22,7 +22,7 @@ import torch
 
 from . import LiveError
 from .notes import note
-from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, check_syntax, pieces
+from .syntax import EMBEDDING, EXTRA_NETWORK, Piece, as_written, check_syntax, pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -254,9 +254,12 @@ def _chunks(runs: list[list[Token]], room: int) -> list[list[Token]]:
 def _vectors(piece: Piece, embeddings: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
     """(d,) each, of an embedding."""
     if piece.text not in embeddings:
+        written = {name: as_written(name) for name in embeddings}
+        unnamed = [name for name, way in written.items() if way is None]
+        rename = f"; rename {', '.join(map(repr, unnamed))}, since a name ends at a blank, < or [" if unnamed else ""
         raise LiveError(
             f"prompt: {EMBEDDING + piece.text!r} is not there; write one of the .safetensors files of "
-            f"models/embeddings: {', '.join(embeddings) or 'none'}"
+            f"models/embeddings: {', '.join(filter(None, written.values())) or 'none'}{rename}"
         )
     return list(embeddings[piece.text])
 

@@ -71,6 +71,13 @@ def _embedding(part: str, weight: float, glued: bool, embeddings: Container[str]
     return [Piece(name, weight, True, glued), *([Piece(rest, weight, glued=not rest[0].isspace())] if rest else [])]
 
 
+def as_written(name: str) -> str | None:
+    """How a prompt has the name of an embedding after ``embedding:``; None where it cannot, since a name ends at a
+    blank, ``<`` or ``[``.
+    """
+    return None if re.search(r"[\s<\[]", name) else name.replace("(", r"\(").replace(")", r"\)")
+
+
 def _hide(text: str) -> str:
     """Escaped parentheses out of sight of those that weigh."""
     return text.replace("\\(", "\0\1").replace("\\)", "\0\2")

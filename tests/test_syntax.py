@@ -121,6 +121,22 @@ def test_an_embedding_is_one_word_of_its_vectors(known):
     )
 
 
+def test_embeddings_are_listed_as_prompts_can_name_them(tmp_path):
+    """As in ComfyUI, a name ends at a blank, < or [, and its parentheses are signs only where they are escaped."""
+    names = ("plain", "film (old)", "film(old)", "a<b", "a[b]")
+    for name in names:
+        save_file({"x": torch.randn(1, 64)}, tmp_path / f"{name}.safetensors")
+    known = Embeddings({path.name: path for path in tmp_path.iterdir()}, 64)
+    with pytest.raises(LiveError, match="is not there") as refused:
+        read_prompt("a embedding:film (old) ball", DEMO, (), known)
+    listed, renamed = str(refused.value).split("models/embeddings: ")[1].split("; rename ")
+    assert set(listed.split(", ")) == {"plain", r"film\(old\)"}
+    assert all(repr(name) in renamed for name in ("film (old)", "a<b", "a[b]"))
+    for name in listed.split(", "):
+        prompt = read_prompt(f"a embedding:{name} ball", DEMO, (), known)
+        assert prompt.weights == (1.0,) * len(prompt.weights) and len(prompt.vectors) == 1
+
+
 @pytest.mark.parametrize(
     "text,says",
     [

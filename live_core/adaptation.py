@@ -19,6 +19,7 @@ from .autoencoder import posterior
 from .bases import INSTRUCT
 from .diffusion import Callback
 from .frames import ALONE
+from .instruct import check_instruction
 from .instruct_settings import Instruction
 from .learning import key_of, learn
 from .memory import one_run
@@ -54,7 +55,7 @@ def adapt(
     bits (`tuning.tune`). At 0 steps nothing is learned. LiveError for another base than InstructPix2Pix.
     """
     model.check_base(INSTRUCT, "Adapt to Edit")
-    instruction.check()
+    check_instruction(model, instruction)
     if model.tuning is not None:
         note(
             "model: it is adapted already, and Adapt to Edit starts again from its base; connect Load LIVE Model, or"

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 
 from .attention import AttentionPlan
 from .bases import INSTRUCT
+from .checks import check_step
 from .diffusion import Callback
 from .frames import ALONE
-from .instruct import instruct_streams
+from .instruct import check_instruction, instruct_streams
 from .instruct_settings import INSTRUCT_PIX2PIX, Instruction, Search
+from .inversion import NARROW
 from .memory import one_run
 from .notes import note
 from .pretrained import LiveModel
@@ -37,7 +39,7 @@ def change_mask(
     is found.
     """
     model.check_base(INSTRUCT, "Mask by Instruction")
-    instruction.check()
+    check_instruction(model, instruction)
     picture, without = clip / model.vae.config.scaling_factor, model.encode_text("")
     text, t = model.encode_text(instruction.text), round(search.noise_level * (model.schedule.length - 1))
     generator = torch.Generator().manual_seed(instruction.seed)
@@ -52,7 +54,7 @@ def change_mask(
                 x = model.schedule.add_noise(frame, noise, t)
                 told = predict(model.unet, streams[1:], {"edit": x}, t, plan=AttentionPlan(ALONE))
                 apart.append((told["both"] - told["picture"]).abs().mean(1)[0])
-            heat[i] = torch.stack(apart).mean(0).cpu()
+            heat[i] = check_step("mask", i + 1, len(clip), torch.stack(apart).mean(0).cpu(), NARROW)
             callback(i + 1, len(clip), frame)
     greatest = torch.quantile(heat.flatten()[:: max(1, heat.numel() // 2**23)], OUTLIERS)
     size = tuple(side * model.pixels_per_latent for side in clip.shape[-2:])

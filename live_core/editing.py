@@ -11,7 +11,7 @@ from .change import Asked, Edit, asked_of
 from .denoising import Batch, denoise
 from .diffusion import Callback
 from .inversion import NARROW, Inversion, check_made_by, note_other_frames
-from .masks import Finder, edit_mask
+from .masks import NEARLY_ALL, Finder, edit_mask
 from .memory import one_run, with_less
 from .methods import Method
 from .notes import note
@@ -23,8 +23,6 @@ from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
 from .taps import WordTap
 from .tokenflow import self_attention_of
-
-NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
 
 
 @dataclass(frozen=True)

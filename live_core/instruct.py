@@ -17,7 +17,7 @@ import torch
 from . import LiveError
 from .attention import AttentionPlan
 from .bases import INSTRUCT
-from .checks import check_step, quoted
+from .checks import check_step, is_finite, quoted
 from .denoising import Batch, denoise
 from .diffusion import Callback
 from .engine import Engine, Here, part_of
@@ -29,6 +29,7 @@ from .local_latents import AdaptLocally
 from .memory import one_run
 from .notes import note
 from .pretrained import LiveModel
+from .prompts import check_prompt
 from .steering import Part
 from .streams import Chain, Stream, needed, predict
 from .windows import windows_of
@@ -117,7 +118,8 @@ def instruct(
             f"instruction: {quoted(instruction.text)}, and the model is adapted to {quoted(model.tuning.prompt)}; give"
             " Adapt to Edit the same, or leave it out"
         )
-    seen = Seen(clip, *_masks_and_texts(model, clip, instruction, local, texts))
+    check_asked(model, instruction, method, texts, len(clip))
+    seen = Seen(clip, *_masks_and_texts(model, clip, local, texts))
     steps = instruction.steps
     windows = part_of(windows_of(len(clip), window, method.frame_plans(steps) or [method.frame_plan]), part)
     # Each window has its own part of the mask, so that none is sent the whole of it.
@@ -156,21 +158,54 @@ def _edited(
 
 
 def _masks_and_texts(
-    model: LiveModel, clip: torch.Tensor, instruction: Instruction, local: Local | None, texts: torch.Tensor | None
+    model: LiveModel, clip: torch.Tensor, local: Local | None, texts: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """The mask (f, h, w) and the frames' texts (f, L, d), None for what was not given."""
-    if texts is None:
-        instruction.check()
-    elif instruction.text.strip():
-        note(f"instruction: {quoted(instruction.text)} is not read where texts are given; leave one of them out")
-    if texts is not None and len(texts) not in (1, len(clip)):
-        raise LiveError(
-            f"texts: {len(texts)} for a clip of {len(clip)} frames; give one for all, or one for each of its frames"
-        )
     height, width = clip.shape[-2:]
     pixels = height * model.pixels_per_latent, width * model.pixels_per_latent
     mask = None if local is None else local.on_latents(len(clip), pixels, (height, width))
     return mask, None if texts is None else texts.expand(len(clip), -1, -1)
+
+
+def check_asked(
+    model: LiveModel, instruction: Instruction, method: InstructMethod, texts: torch.Tensor | None, frames: int
+) -> None:
+    """LiveError or notes for what is asked of a clip of so many frames, by an instruction or by `texts`."""
+    if texts is None:
+        check_instruction(model, instruction)
+    else:
+        if instruction.text.strip():
+            note(f"instruction: {quoted(instruction.text)} is not read where texts are given; leave one of them out")
+        _check_texts(texts, frames, model.unet.unet.config.cross_attention_dim)
+    if method.guidance_scale == 0:
+        note("guidance scale: 0, so the instruction is not followed; give more, 7.5 is usual")
+
+
+def check_instruction(model: LiveModel, instruction: Instruction) -> None:
+    """LiveError unless it says something that the model can read; notes as of any prompt (`prompts.check_prompt`)."""
+    instruction.check()
+    prompt = model.read(instruction.text)
+    if not prompt.words:
+        raise LiveError(f"instruction: {instruction.text!r} has no words; say what to change")
+    check_prompt(prompt, "instruction", model.tokenizer)
+
+
+def _check_texts(texts: torch.Tensor, frames: int, width: int) -> None:
+    """LiveError unless they are finite, and one (L, width) for all of so many frames or for each."""
+    if len(texts) not in (1, frames):
+        raise LiveError(
+            f"conditioning: {len(texts)} texts for a clip of {frames} frames; give one for all, or one for each of its"
+            " frames"
+        )
+    if texts.shape[-1] != width or not texts.shape[1]:
+        raise LiveError(
+            f"conditioning: texts of {texts.shape[1]} vectors of {texts.shape[2]} numbers, and this model reads vectors"
+            f" of {width}; connect CLIP Text Encode with the CLIP of the model's own checkpoint"
+        )
+    if not is_finite(texts):
+        raise LiveError(
+            "conditioning: it has values that are not finite (NaN or infinite); make it anew, or give another"
+        )
 
 
 def edit_window(

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from . import LiveError
 from .bases import INSTRUCT
-from .checks import quoted
 from .diffusion import Callback
-from .instruct import Seen, edit_window
+from .instruct import Seen, check_asked, edit_window
 from .instruct_settings import GATHER_AND_SWAP, Instruction, InstructMethod
 from .local import Local
 from .memory import one_run
-from .notes import note
 from .pretrained import LiveModel
 from .streaming import Task
 from .windows import Window, windows_of
@@ -35,15 +32,7 @@ class InstructedWindows:
     def windows(self, model: LiveModel, frames: int, size: int) -> list[Window]:
         """Those of a clip of so many frames, `size` each. LiveError as `instruct` has it."""
         model.check_base(INSTRUCT, "Edit Long Video by Instruction")
-        if self.texts is None:
-            self.instruction.check()
-        elif self.instruction.text.strip():
-            note(f"instruction: {quoted(self.instruction.text)} is not read where texts are given; leave one out")
-        if self.texts is not None and len(self.texts) not in (1, frames):
-            raise LiveError(
-                f"texts: {len(self.texts)} for a clip of {frames} frames; give one for all, or one for each of its"
-                " frames"
-            )
+        check_asked(model, self.instruction, self.method, self.texts, frames)
         return windows_of(frames, size, self.method.frame_plans(self.instruction.steps) or [self.method.frame_plan])
 
     def key(self, model: LiveModel) -> str:

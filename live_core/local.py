@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from .checks import check_mask_fits
 from .compositing import soften
+from .masks import NEARLY_ALL
 from .notes import note
 from .settings import check_settings, setting
 
@@ -66,7 +67,10 @@ class Local:
         many frames and `pixels` (H, W); a note for frames that stay as they are."""
         check_mask_fits(self.mask, frames, pixels)
         note_empty([i for i, frame in enumerate(self.mask) if not frame.any()], len(self.mask))
-        return self.softened(self.mask, cells).expand(frames, -1, -1)
+        soft = self.softened(self.mask, cells)
+        if soft.mean() >= NEARLY_ALL:
+            note("mask: it covers the whole picture, so nothing of the clip is held; draw a smaller mask, or give none")
+        return soft.expand(frames, -1, -1)
 
     def softened(self, mask: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
         """A mask (f, H, W) grown and blurred, by the area that it has of each of `cells` (h, w): (f, h, w)."""

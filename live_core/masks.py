@@ -12,6 +12,8 @@ from . import LiveError
 from .checks import check_frames
 from .methods import Method
 
+NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
+
 
 @dataclass(frozen=True)
 class MaskRule:

@@ -20,7 +20,7 @@ from .checks import check_mask_fits
 from .compositing import soften
 from .diffusion import Callback
 from .frames import ALONE
-from .instruct import Seen, edit_window
+from .instruct import Seen, check_instruction, edit_window
 from .instruct_settings import INSTRUCT_PIX2PIX, Instruction, InstructMethod, Search
 from .memory import one_run
 from .notes import gathered
@@ -79,7 +79,7 @@ def root_pairs(
     InstructPix2Pix, no instruction, or a mask that does not fit.
     """
     model.check_base(INSTRUCT, "Adapt to Edit")
-    instruction.check()
+    check_instruction(model, instruction)
     which, seeds = settings.of(len(frames)), settings.candidates
     model, method = replace(model, tuning=None), replace(method, frame_plan=ALONE)
     before = frames[which].float().cpu()

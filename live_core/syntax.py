@@ -20,6 +20,11 @@ FOREIGN = (
     (r"\bBREAK\b", "a prompt that is too long for one chunk is broken by itself"),
     (r"\bAND\b", "a clip has one prompt, so say it as one sentence"),
     (r"\[[^\[\]]*\]", "for less weight write (word:0.8)"),
+    (r"\b(?!embedding:)[^\W\d_]+:\d*\.\d+(?!\s*\))", "for a weight write (word:1.2), in parentheses"),
+    (r"(?:\)|\b\w{2,})\+\+|\)--", "for a weight write (word:1.2)"),
+    (r"__\w[\w/-]*__", "no file of wildcards is read, so write one of its words"),
+    (r"(?<!:)//[^\n]*|/\*.*?\*/", "the page takes comments out only where they are typed into the node itself"),
+    (r"<[^\W\d_][^\s<>]*(?=\s|$)", "a photo's placeholder ends in '>'"),
     (r"\{[^{}]*\|[^{}]*\}", "the page chooses one of them only where the prompt is typed into Edit Video itself"),
 )
 

@@ -37,6 +37,14 @@ def made_of(history: dict) -> tuple[list[tuple[str, dict]], dict[tuple[str, str]
     return files, texts
 
 
+async def is_output(client: Client, kind: str | None) -> bool:
+    """Whether nodes of a class are there for what they say or save; what others say is a note."""
+    if not re.fullmatch(r"[\w .+-]+", kind or ""):
+        return True
+    _, info = await client.json("GET", f"/object_info/{kind}")
+    return not isinstance(info, dict) or info.get(kind, {}).get("output_node", True)
+
+
 async def save_files(client: Client, files: list[tuple[str, dict]], out: Path) -> list[str]:
     """Fetch the files into `out`, and never elsewhere; the names they have there."""
     out.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,6 @@ import contextlib
 import copy
 import hashlib
 import json
-import re
 import secrets
 import signal
 import sys
@@ -44,7 +43,7 @@ import aiohttp
 from comfy_client import Client, Server, notes_in, text_of
 from comfy_graph import check_places, check_words, follow, override, put_clip, put_photos, read_workflow
 from comfy_parts import PartError, edit_parts, graph_of_whole, put_parts, shared_node
-from comfy_results import local_name, made_of, save_files
+from comfy_results import is_output, local_name, made_of, save_files
 
 __all__ = ["Client", "Server", "local_name", "override"]
 VIDEOS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"}
@@ -165,14 +164,6 @@ async def run_shared(workflow: dict, ui: dict | None, args) -> Run:
         run = await run_one(client, workflow, ui, args, args.clip, args.out, say, parts=parts)
     run.seconds = round(time.monotonic() - started, 2)
     return run
-
-
-async def is_output(client: Client, kind: str | None) -> bool:
-    """Whether nodes of a class are there for what they say or save; what others say is a note."""
-    if not re.fullmatch(r"[\w .+-]+", kind or ""):
-        return True
-    _, info = await client.json("GET", f"/object_info/{kind}")
-    return not isinstance(info, dict) or info.get(kind, {}).get("output_node", True)
 
 
 def report(run: Run, as_json: bool) -> None:

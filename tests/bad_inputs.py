@@ -5,37 +5,9 @@ with the input and say what would work. Rows of one node stand together, so that
 before it.
 """
 
-import json
-
+import bad_instructions
+from bad_values import EMPTY, HUGE, INF, NAN, NOTE, REFUSED, SAID, linked, one_bad, tensor
 from good_graph import BLUE, CLIP_PROMPT, THING
-
-
-class Node:
-    """A node that stands before a changed input."""
-
-    def __init__(self, kind: str, **inputs):
-        self.kind, self.inputs = kind, inputs
-
-    def __repr__(self):
-        return f"{self.kind}({', '.join(map(str, self.inputs.values()))})"
-
-
-def linked(value) -> Node:
-    """A value that comes by a link, past the widget's limits."""
-    return Node("TestValue", json=json.dumps(value))
-
-
-def tensor(*shape: int, value: float = 0.5) -> Node:
-    return Node("TestTensor", shape=json.dumps(shape), value=str(value))
-
-
-def one_bad(link: list, value: str = "nan") -> Node:
-    return Node("TestOneBad", tensor=link, value=value)
-
-
-ERROR, NOTE, REFUSED, SAID = "a LiveError", "a note on the node", "ComfyUI's own check", "a LiveError or a note"
-NAN, INF, HUGE = float("nan"), float("inf"), 2**70
-EMPTY = Node("TestEmptyClip")
 
 LOAD = [
     ("model", {"model": "absent"}, "model", "absent", REFUSED),
@@ -335,4 +307,4 @@ METHODS = [
     ("blend", {"blend_start": 0.9, "blend_end": 0.2}, "blend.start|blend.end", "0.9"),
 ]
 
-ROWS = [*LOAD, *BIND, *TUNE, *FILES, *INVERT, *EDIT, *EDIT_BY_WORDS, *SHOWN, *METHODS]
+ROWS = [*LOAD, *BIND, *TUNE, *FILES, *INVERT, *EDIT, *EDIT_BY_WORDS, *SHOWN, *METHODS, *bad_instructions.ROWS]

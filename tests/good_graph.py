@@ -1,6 +1,7 @@
 """A small good graph over all nodes, which the table of bad inputs changes."""
 
 DEMO = "demo model (ships with LIVE)"
+INSTRUCT, INSTRUCTION = "demo model for instructions (ships with LIVE)", "make the ball blue"
 CLIP_PROMPT = "a red ball moving on the meadow"
 BLUE, THING = "a blue ball moving on the meadow", "a <thing*> moving on the meadow"
 LIVE = {
@@ -119,6 +120,41 @@ GOOD = {
             "which.side": "edit",
             "which.first": 0.0,
             "which.last": 1.0,
+        },
+    ),
+    # By instruction.
+    "instruct model": ("LIVE_LoadModel", {"model": INSTRUCT, "precision": "float32"}),
+    "change mask": (
+        "LIVE_ChangeMask",
+        {
+            "model": ["instruct model", 0],
+            "images": ["clip", 0],
+            "instruction": INSTRUCTION,
+            "threshold": 0.3,
+            "noise_level": 0.6,
+            "draws": 1,
+            "seed": 0,
+        },
+    ),
+    "local": (
+        "LIVE_LocalLatents",
+        {"mask": ["change mask", 0], "boundary": "reversed", "origin": "noised", "grow": 1, "feather": 1.0},
+    ),
+    "instruct": (
+        "LIVE_Instruct",
+        {
+            "model": ["instruct model", 0],
+            "images": ["clip", 0],
+            "instruction": INSTRUCTION,
+            "method": "gather-and-swap",
+            "method.key_frames": 2,
+            "method.swap_until": 1.0,
+            "method.own_keys": False,
+            "guidance_scale": 4.0,
+            "image_guidance_scale": 1.5,
+            "steps": 2,
+            "seed": 0,
+            "window": 2,
         },
     ),
     # A method of one's own.

@@ -59,5 +59,24 @@ class EmptyClip:
         return (torch.zeros(0, 128, 128, 3),)
 
 
+class Conditioning:
+    """A tensor as CLIP Text Encode gives texts."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CONDITIONING",), "give", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"tensor": ("*", {})}}
+
+    def give(self, tensor):
+        return ([[tensor, {}]],)
+
+
 parsed = json.loads  # a method's argument hides the module
-NODE_CLASS_MAPPINGS = {"TestValue": AnyValue, "TestTensor": Tensor, "TestOneBad": OneBad, "TestEmptyClip": EmptyClip}
+NODE_CLASS_MAPPINGS = {
+    "TestValue": AnyValue,
+    "TestTensor": Tensor,
+    "TestOneBad": OneBad,
+    "TestEmptyClip": EmptyClip,
+    "TestConditioning": Conditioning,
+}

@@ -9,7 +9,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from bad_inputs import ERROR, NOTE, REFUSED, ROWS, SAID, Node
+from bad_inputs import ROWS
+from bad_values import ERROR, NOTE, REFUSED, SAID, Node
 from conftest import ROOT
 from good_graph import GOOD
 from graphs import message, pixels, up_to, with_nodes
@@ -33,20 +34,19 @@ def graph_of(node: str, inputs: dict) -> dict:
         "inputs": dict(GOOD[node][1]),
     }
 
-    def told(value):
+    def told(name, value):
+        """What stands in the graph for `value`, before which nodes may come."""
+        if isinstance(value, Node):
+            made = {n: told(f"{name} {n}", v) for n, v in value.inputs.items()}
+            graph[f"odd {name}"] = {"class_type": value.kind, "inputs": made}
+            return [f"odd {name}", 0]
         return ["another", value[1]] if isinstance(value, list) and value[:1] == [node] else value
 
     for name, value in inputs.items():
-        if isinstance(value, Node):
-            with_nodes(
-                graph,
-                {(node, name): [f"odd {name}", 0]},
-                **{f"odd {name}": (value.kind, {n: told(v) for n, v in value.inputs.items()})},
-            )
-        elif value is None:
+        if value is None:
             del graph[node]["inputs"][name]
         else:
-            graph[node]["inputs"][name] = told(value)
+            graph[node]["inputs"][name] = told(name, value)
     if "method" in inputs:  # settings of the other method go
         for name in [name for name in graph[node]["inputs"] if name.startswith("method.") and name not in inputs]:
             del graph[node]["inputs"][name]

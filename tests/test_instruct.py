@@ -12,7 +12,7 @@ from live_core.attention import AttentionPlan
 from live_core.change_map import change_mask
 from live_core.frames import ALONE, FramePlan, GroupPlan
 from live_core.instruct import CLIP_AT, instruct, texts_of
-from live_core.instruct_settings import GATHER_AND_SWAP, INSTRUCT_PIX2PIX, Instruction, InstructMethod, Search
+from live_core.instruct_settings import GATHER_AND_SWAP, INSTRUCT_PIX2PIX, Instruction, Search
 from live_core.local import BOUNDARIES, ORIGINS, Local
 from live_core.local_latents import weight_of_edit
 from live_core.notes import gathered
@@ -250,6 +250,12 @@ def test_boundaries():
     }
 
 
+def told(notes: list[str]) -> list[str]:
+    """But for that this model, of another's words, was not taught those of an instruction."""
+    assert notes[0].startswith("instruction: this model was taught few words, and reads 'make' letter by letter")
+    return notes[1:]
+
+
 @pytest.mark.parametrize("origin", ORIGINS)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_outside_the_mask_the_clip_stays(instruct_model, seven, origin, boundary):
@@ -261,7 +267,7 @@ def test_outside_the_mask_the_clip_stays(instruct_model, seven, origin, boundary
         ours = edited(instruct_model, seven, local=Local(mask, boundary, origin, grow=0, feather=0))
     assert torch.equal(ours[:, :, :, :4], seven[:, :, :, :4]) and torch.equal(ours[2], seven[2])
     assert (ours - seven)[[0, 1, 3], :, :, 4:].abs().amax((1, 2, 3)).min() > 0.05
-    assert notes == ["mask: it is empty in frames 3 of 7, which stay as they are"]
+    assert told(notes) == ["mask: it is empty in frames 3 of 7, which stay as they are"]
 
 
 def test_a_full_mask_without_boundary_is_no_mask(instruct_model, seven):
@@ -302,13 +308,13 @@ def test_a_mask_by_instruction_is_where_predictions_differ(instruct_model, seven
     """All frames have one scale: one that the instruction does not concern is empty."""
     with gathered() as notes:
         mask = change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.5, draws=2))
-    assert mask.shape == (3, 64, 64) and set(mask.unique().tolist()) == {0, 1} and not notes
+    assert mask.shape == (3, 64, 64) and set(mask.unique().tolist()) == {0, 1} and not told(notes)
     assert torch.equal(mask, change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.5, draws=2)))
     smaller = change_mask(instruct_model, seven[:3], Instruction(TEXT), Search(0.8, draws=2))
     assert (smaller <= mask).all() and smaller.sum() < mask.sum()
     with gathered() as notes:
         change_mask(instruct_model, seven[:1], Instruction(TEXT), Search(0, draws=1))
-    assert notes == ["threshold: 0 finds the whole picture; raise it, or draw a mask"]
+    assert told(notes) == ["threshold: 0 finds the whole picture; raise it, or draw a mask"]
 
 
 def test_conditioning_is_one_text_or_one_for_each_frame():
@@ -321,29 +327,3 @@ def test_conditioning_is_one_text_or_one_for_each_frame():
     for wrong in ([(a, {}), (b[:, 1:], {})], [(a[0], {})], [], ["text"], [(None, {})]):
         with pytest.raises(LiveError, match="^conditioning: "):
             texts_of(wrong)
-
-
-# ------------------------------------------------------------------------------------------------------------ refusals
-def test_bad_inputs_are_named(instruct_model, demo_model, seven):
-    mask = torch.ones(3, 64, 64)
-    for says, call in {
-        "instruction: '  '; say what to change": lambda: instruct(instruct_model, seven, Instruction("  ")),
-        "mask: 3 frames of 64x64; the clip has 7 frames": lambda: edited(instruct_model, seven, local=Local(mask)),
-        "key frames: 8, and the clip has 7 frames": lambda: edited(
-            instruct_model, seven, replace(GATHER_AND_SWAP, frame_plan=GroupPlan(size=8))
-        ),
-        "'model' is a text-to-image model .*Edit by Instruction takes an InstructPix2Pix model": lambda: edited(
-            demo_model, seven
-        ),
-        "texts: 3 for a clip of 7 frames": lambda: edited(instruct_model, seven, texts=torch.zeros(3, 5, 16)),
-        "window: 3 of 7 frames.*so it has to be whole": lambda: edited(
-            instruct_model, seven, InstructMethod("previous", FramePlan(("previous",), norm="frame")), window=3
-        ),
-        "window: 0": lambda: edited(instruct_model, seven, window=0),
-        "boundary: 'falling'": lambda: Local(mask, "falling"),
-        "origin: 'drawn'": lambda: Local(mask, origin="drawn"),
-        "swap until: 2": lambda: replace(GATHER_AND_SWAP, swap_until=2),
-        "key frames: 0": lambda: GroupPlan(size=0),
-    }.items():
-        with pytest.raises(LiveError, match=says):
-            call()

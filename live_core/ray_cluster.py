@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,7 +61,7 @@ def _join(ray: Any, address: str) -> None:
             ray.init(address=address, **QUIET)
     except Exception as error:  # Ray has no class of its own for what may be wrong with a cluster
         ray.shutdown()
-        raise LiveError(f"address: no Ray cluster answers at {address!r} ({_first_line(error)}); {remedy}") from error
+        raise LiveError(f"address: no Ray cluster answers at {address!r} ({_why(error)}); {remedy}") from error
 
 
 def _knock(host: str, port: int) -> None:
@@ -95,7 +96,7 @@ def _start(ray: Any, gpus: int) -> None:
             ray.shutdown()
             if not left:
                 raise LiveError(
-                    f"engine: Ray did not start on this machine ({_first_line(error)}); its logs are in"
+                    f"engine: Ray did not start on this machine ({_why(error)}); its logs are in"
                     " ray/session_latest/logs of the folder for temporary files"
                 ) from error
 
@@ -111,8 +112,10 @@ def _loopback() -> Iterator[None]:
         constants.ENABLE_RAY_CLUSTER = usual
 
 
-def _first_line(error: BaseException) -> str:
-    """Of what is at the bottom of it, such as a token that was not given."""
+def _why(error: BaseException) -> str:
+    """What is at the bottom of an error of Ray's, which may be the last line of a traceback in its text."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{next(iter(str(error).splitlines()), '') or type(error).__name__:.300}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return f"{(named or lines)[-1 if named else 0]:.300}"

@@ -72,14 +72,14 @@ async def edit_parts(
     graph_for: Callable[[Client], Coroutine[None, None, dict]],
     timeout: float,
     say: Say,
-) -> tuple[list[bytes], list[str]]:
-    """The latents of as many parts as there are servers, in order, and the servers that are left. A part whose server
-    is lost goes to another. `graph_for` gives the graph with its files on a server.
+) -> tuple[list[bytes], list[str], list[str]]:
+    """The latents of as many parts as there are servers, in order, the servers that are left, and what nodes noted. A
+    part whose server is lost goes to another. `graph_for` gives the graph with its files on a server.
 
     PartError where the edit itself fails, ConnectionError where no server is left: both name the part.
     """
     count = len(urls)
-    waiting, done, left = list(range(count)), {}, []
+    waiting, done, left, notes = list(range(count)), {}, [], []
 
     async def work(url: str) -> None:
         async with Client(url) as client:
@@ -90,10 +90,15 @@ async def edit_parts(
                     continue
                 i = waiting.pop(0)
                 try:
-                    done[i] = await _latents(client, graph_of_part(graph, node, f"{i + 1}/{count}"), timeout)
+                    made = await _latents(client, graph_of_part(graph, node, f"{i + 1}/{count}"), timeout)
                 except BaseException:
                     waiting.insert(0, i)
                     raise
+                done[i], texts = made
+                for text in texts:
+                    if text not in notes:  # as each part has them
+                        notes.append(text)
+                        say(text)
                 say(f"part {i + 1}/{count} is done by {url}")
         left.append(url)
 
@@ -115,18 +120,19 @@ async def edit_parts(
         raise ConnectionError(
             f"no server is left for part {missing}" if missing else "no server is left to join the parts"
         )
-    return [done[i] for i in range(count)], [url for url in urls if url in left]
+    return [done[i] for i in range(count)], [url for url in urls if url in left], notes
 
 
-async def _latents(client: Client, graph: dict, timeout: float) -> bytes:
-    """The latents file that a part's graph saves."""
+async def _latents(client: Client, graph: dict, timeout: float) -> tuple[bytes, list[str]]:
+    """The latents file that a part's graph saves, and what its nodes noted."""
     outcome, events, history = await client.run(graph, timeout=timeout)
     if outcome != "success":
         data = events[-1][2]
         said = f"{data.get('node_type', '')}: {data.get('exception_message', '').strip()}"
         raise PartError(f"{outcome} at {client.url}: {said}")
-    files = [file for _, file in made_of(history)[0] if file["filename"].endswith(".latent")]
-    return await client.fetch(files[-1])
+    files, texts = made_of(history)
+    latents = [file for _, file in files if file["filename"].endswith(".latent")]
+    return await client.fetch(latents[-1]), [text for _, text in texts]
 
 
 async def put_parts(client: Client, parts: list[bytes]) -> list[str]:

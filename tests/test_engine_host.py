@@ -81,7 +81,7 @@ def test_two_servers_give_the_frames_of_one_and_one_that_dies_is_replaced(
     server, comfy, comfyui, instruct_folder, tmp_path
 ):
     file = tmp_path / "edit.json"
-    file.write_text(json.dumps(graph(edit={"steps": 4})))
+    file.write_text(json.dumps(graph(edit={"steps": 4, "local": ["local", 0]}, mask={"threshold": 0})))
     starting = comfy.Server(ROOT)
     shutil.copytree(instruct_folder, starting.base / "models" / "diffusers" / "instruct")
     with starting as other:
@@ -89,6 +89,7 @@ def test_two_servers_give_the_frames_of_one_and_one_that_dies_is_replaced(
         for folder, more in (("one", both[:2]), ("two", both[:4])):
             done = client(file, "--out", tmp_path / folder, *more, "--quiet")
             assert done.returncode == 0, done.stderr
+            assert done.stderr.count("note: threshold: 0 finds the whole picture") == 1
         assert f"part 2/2 is done by {other.url}" in done.stderr or f"part 1/2 is done by {other.url}" in done.stderr
 
         file.write_text(json.dumps(graph(edit={"window": 8})))

@@ -119,7 +119,9 @@ def instruct(
             " Adapt to Edit the same, or leave it out"
         )
     check_asked(model, instruction, method, texts, len(clip))
-    seen = Seen(clip, *_masks_and_texts(model, clip, local, texts))
+    mask, texts = _masks_and_texts(model, clip, local, texts)
+    # In main memory, where every worker can read them.
+    seen = Seen(clip.cpu(), None if mask is None else mask.cpu(), None if texts is None else texts.cpu())
     steps = instruction.steps
     windows = part_of(windows_of(len(clip), window, method.frame_plans(steps) or [method.frame_plan]), part)
     # Each window has its own part of the mask, so that none is sent the whole of it.

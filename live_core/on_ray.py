@@ -87,7 +87,7 @@ def _in_order(
 ) -> Generator[torch.Tensor, None, None]:
     """What `work` gives for each task, in their order, by whichever worker is free; no task is begun far before its
     turn."""
-    line, drawn, due = iter(tasks), 0, 0
+    line, drawn, due, sent = iter(tasks), 0, 0, ray.put(work)
     busy = {worker.ready.remote(): (-1, worker) for worker in workers}
     free: list = []
     done: dict[int, torch.Tensor] = {}
@@ -98,7 +98,7 @@ def _in_order(
             ended = task is None
             if not ended:
                 worker = free.pop(0)
-                busy[worker.run.remote(work, task)] = (drawn, worker)
+                busy[worker.run.remote(sent, task)] = (drawn, worker)
                 drawn += 1
         elif due in done:
             yield done.pop(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,13 @@ class Sent:
 def send(model: LiveModel) -> Sent:
     """`model` for workers. The files of its embeddings go by their paths: prompts that name one need them there."""
     network = model.unet.unet
-    rest = replace(model, unet=None, embeddings=Files(dict(model.embeddings())))  # type: ignore[arg-type]
+    rest = replace(
+        model,
+        unet=None,  # type: ignore[arg-type]
+        vae=_in_main_memory(model.vae),
+        conditioner=_in_main_memory(model.conditioner),
+        embeddings=Files(dict(model.embeddings())),
+    )
     return Sent(dict(network.config), _as_bytes(network.state_dict()), rest)
 
 
@@ -85,6 +92,13 @@ class Worker:
     def _run(self, work: Callable[..., torch.Tensor], task: object) -> tuple[torch.Tensor, list[str]]:
         with torch.no_grad(), gathered() as notes:
             return work(self.model, task, lambda step, total, latents: None).cpu(), notes
+
+
+def _in_main_memory(part: Any) -> Any:
+    """A copy of a network, or of what has one, where a worker without this machine's devices can read it."""
+    copied = deepcopy(part)
+    getattr(copied, "network", copied).to("cpu")
+    return copied
 
 
 def _as_bytes(tensors: Mapping[str, torch.Tensor]) -> Tensors:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -17,13 +18,16 @@ from conftest import ROOT
 
 from live_core import LiveError
 from live_core.engine import Here
+from live_core.frames import GroupPlan
 from live_core.instruct import instruct
 from live_core.instruct_settings import GATHER_AND_SWAP, Instruction
+from live_core.instruct_stream import InstructedWindows, edit_task
 from live_core.interrupts import heeding
 from live_core.local import Local
 from live_core.notes import gathered
 from live_core.on_ray import AHEAD, OnRay, _share
 from live_core.ray_cluster import connected
+from live_core.streaming import Task
 from live_core.workers import receive, send
 
 
@@ -149,12 +153,13 @@ def test_two_workers_give_the_bytes_of_one_process(ray, instruct_model, nine):
     assert sorted(count for _, _, count in told) == [1, 2, 2, 2, 2]
 
 
-def test_a_killed_worker_costs_its_window(ray, instruct_model, nine, tmp_path):
-    """It dies within the third window, between two steps; notes and order are as if it had not."""
-    from live_core.instruct import Seen, edit_window
-
+def test_a_killed_worker_costs_its_window(ray, instruct_model, tmp_path):
+    """It dies within the third window of a clip that comes from a file, between two steps; notes, frames and their
+    order are as if it had not."""
     once = str(tmp_path / "died")
-    work = partial(edit_window, instruction=Instruction("make it night", 2), method=GATHER_AND_SWAP)
+    asked = InstructedWindows(Instruction("make it night", 2), replace(GATHER_AND_SWAP, frame_plan=GroupPlan(size=2)))
+    work = partial(edit_task, asked=asked)
+    clip = torch.rand(8, 64, 64, 3, generator=torch.Generator().manual_seed(0))
 
     def dies(model, task, callback):
         import importlib
@@ -162,21 +167,21 @@ def test_a_killed_worker_costs_its_window(ray, instruct_model, nine, tmp_path):
         importlib.import_module("live_core.notes").note("frames: some were edited")
 
         def step(*_):
-            if int(task[0]) == 2 and not os.path.exists(once):
+            if task.number == 2 and not os.path.exists(once):
                 open(once, "w").close()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        return work(model, task[1], callback=step)
+        return work(model, task, step)
 
     def tasks():
-        for i in range(4):
-            yield torch.tensor(i), Seen(nine[[0, 3, 5, 8, 2 * i, 2 * i + 1]])
+        for i, window in enumerate(asked.windows(instruct_model, 8, 2)):
+            yield Task(window, i, 4, clip[window.positions])
 
     with gathered() as notes:
         there = list(OnRay(workers=2).map(dies, instruct_model, tasks(), silent))
     assert os.path.exists(once) and notes == ["frames: some were edited"]
-    here = [work(instruct_model, seen) for _, seen in tasks()]
-    assert len(there) == 4 and all(map(torch.equal, there, here))
+    here = list(Here().map(work, instruct_model, tasks(), silent))
+    assert len(there) == 4 and all(map(torch.equal, there, here)) and there[0].shape == (2, 64, 64, 3)
 
 
 def test_what_goes_wrong_within_a_worker_is_said_and_what_stops_the_run_stops_the_workers(ray, instruct_model):

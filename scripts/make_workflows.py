@@ -44,8 +44,10 @@ STAGES = {
         "SolidMask",
         "MaskComposite",
     ),
+    "Method": ("LIVE_MethodFrames", "LIVE_MethodWords", "LIVE_MethodSelf", "LIVE_MethodBlend"),
     "Prepare": (
         "LIVE_Tune",
+        "LIVE_SaveTuning",
         "LIVE_AdaptToEdit",
         "LIVE_Invert",
         "LIVE_NullText",
@@ -68,9 +70,9 @@ STAGES = {
         "SamplerCustomAdvanced",
         "VAEDecode",
     ),
-    "Result": ("LIVE_Composite", "LIVE_Compare", "CreateVideo", "SaveVideo", "SaveImage"),
+    "Result": ("LIVE_Reconstruct", "LIVE_Composite", "LIVE_Compare", "CreateVideo", "SaveVideo", "SaveImage"),
     "Attention": ("LIVE_Inspect",),
-    "Pictures": ("PreviewImage",),
+    "Pictures": ("LIVE_Measure", "PreviewImage"),
 }
 
 

@@ -56,6 +56,19 @@ def test_help_pages_name_the_inputs_that_are_there(talk):
         assert bold - set(fields) - set(node["output_name"]) == set(), f"{name} has no such input or output"
 
 
+def names_of(groups: dict, owner: str = "") -> set[str]:
+    """Every input as the page looks up its translation: what a choice brings stands after the choice's own name."""
+    found = set()
+    for name, spec in (
+        (name, spec) for kind in ("required", "optional") for name, spec in groups.get(kind, {}).items()
+    ):
+        found.add(owner + name)
+        for option in spec[1].get("options", []):
+            if isinstance(option, dict):
+                found |= names_of(option["inputs"], f"{owner}{name}_")
+    return found
+
+
 def fields_of(groups: dict) -> dict[str, list]:
     """Input -> its spec, those that a choice brings too."""
     fields = {name: spec for kind in ("required", "optional") for name, spec in groups.get(kind, {}).items()}
@@ -67,13 +80,16 @@ def fields_of(groups: dict) -> dict[str, list]:
 
 
 def test_translations_name_nodes_inputs_and_outputs_that_are_there(talk):
-    """What ComfyUI serves of `locales` for its page: every node, under the names that the schemas have."""
+    """What ComfyUI serves of `locales` for its page: every node and every input, under the names that the schemas
+    have.
+    """
     (_, served), (_, info) = talk(lambda c: asyncio.gather(c.json("GET", "/i18n"), c.json("GET", "/object_info")))
     ours = {name: entry for name, entry in served["zh"]["nodeDefs"].items() if name.startswith("LIVE_")}
     assert set(ours) == {name for name in info if name.startswith("LIVE_")}
     for name, entry in ours.items():
-        fields = {*info[name]["input"].get("required", {}), *info[name]["input"].get("optional", {})}
-        assert entry["display_name"] and entry["description"] and set(entry.get("inputs", {})) <= fields, name
+        assert entry["display_name"] and entry["description"], name
+        assert set(entry.get("inputs", {})) == names_of(info[name]["input"]), name
+        assert all(each["name"] for each in entry.get("inputs", {}).values()), name
         assert all(int(i) < len(info[name]["output"]) for i in entry.get("outputs", {})), name
 
 

@@ -10,6 +10,7 @@ from conftest import ROOT, absent
 HANDED_ON = {
     "LIVE_BindConcept": {"concept": "concept"},
     "LIVE_Tune": {"tuned model": "model"},
+    "LIVE_AdaptToEdit": {"adapted model": "model", "sheet": "images"},
     "LIVE_NullText": {"inversion": "inversion"},
     "LIVE_LoadTuning": {"tuned model": "model"},
     "LIVE_Edit": {"mask": "mask"},

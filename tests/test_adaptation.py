@@ -17,6 +17,7 @@ from live_core.instruct import instruct
 from live_core.instruct_settings import INSTRUCT_PIX2PIX, Instruction, Search
 from live_core.notes import gathered
 from live_core.objectives import LearnedWeights
+from live_core.pretrained import load_folder
 from live_core.tunings import load_tuning, save_tuning
 from live_core.video_unet import CLIP, EDIT, LEARNED
 
@@ -137,6 +138,31 @@ def test_conditions_are_left_out_as_in_training(instruct_model, pair):
     kinds = [(bool(row.picture.any()), bool(torch.equal(row.text, objective.text))) for row in rows]
     counts = {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)}
     assert counts == pytest.approx({(True, True): 0.85, (False, True): 0.05, (False, False): 0.05, (True, False): 0.05})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_learns_in_its_own(instruct_folder, pair, dtype):
+    model = load_folder(instruct_folder, dtype)
+    learned = adapt(model, *pair, ASKED, replace(FAST, steps=2))
+    own = dict(model.unet.unet.named_parameters())
+    assert {tensor.dtype for tensor in learned.tensors.values()} == {dtype}
+    assert any(not torch.equal(tensor, own[name]) for name, tensor in learned.tensors.items())
+    model.with_tuning(learned)
+
+
+def test_where_memory_runs_out_it_learns_the_same_with_less(instruct_model, pair, adapted, monkeypatch):
+    grad, failures = torch.autograd.grad, [True]
+
+    def crowded(*args, **options):
+        if failures and failures.pop():
+            raise torch.OutOfMemoryError("no room")
+        return grad(*args, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", crowded)
+    with gathered() as notes:
+        again = adapt(instruct_model, *pair, ASKED, FAST)
+    assert_same(again, adapted)
+    assert notes == ["memory ran out: training went on with activations computed again in the backward pass"]
 
 
 # ------------------------------------------------------------------------------------------------------------- stopped

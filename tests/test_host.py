@@ -166,6 +166,8 @@ def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
         "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0,
         "Null-Text Inversion.inner_steps": 1,
         "Paint by Example.steps": 2,
+        "Adapt to Edit.steps": 2,
+        "Adapt to Edit.edit_steps": 2,
     }.items():
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)

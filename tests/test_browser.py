@@ -35,6 +35,8 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, models_of_one_s_own, n
             ("LIVE_Invert", "steps", 4),
             ("LIVE_NullText", "inner_steps", 1),
             ("LIVE_PaintByExample", "steps", 2),
+            ("LIVE_AdaptToEdit", "steps", 2),
+            ("LIVE_AdaptToEdit", "edit_steps", 2),
         ):
             if node in kinds:
                 browser.set_widget(page, node, widget, value)

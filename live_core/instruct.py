@@ -113,11 +113,6 @@ def instruct(
     frames.
     """
     model.check_base(INSTRUCT, "Edit by Instruction")
-    if model.tuning is not None and model.tuning.prompt != instruction.text and texts is None:
-        note(
-            f"instruction: {quoted(instruction.text)}, and the model is adapted to {quoted(model.tuning.prompt)}; give"
-            " Adapt to Edit the same, or leave it out"
-        )
     check_asked(model, instruction, method, texts, len(clip))
     mask, texts = _masks_and_texts(model, clip, local, texts)
     # In main memory, where every worker can read them.
@@ -175,6 +170,11 @@ def check_asked(
     """LiveError or notes for what is asked of a clip of so many frames, by an instruction or by `texts`."""
     if texts is None:
         check_instruction(model, instruction)
+        if model.tuning is not None and model.tuning.prompt != instruction.text:
+            note(
+                f"instruction: {quoted(instruction.text)}, and the model is adapted to {quoted(model.tuning.prompt)};"
+                " give Adapt to Edit the same, or leave it out"
+            )
     else:
         if instruction.text.strip():
             note(f"instruction: {quoted(instruction.text)} is not read where texts are given; leave one of them out")

@@ -15,6 +15,7 @@ from live_core.augmentation import DEGREES, SHEAR, SHIFT, Pairs
 from live_core.change_map import change_mask
 from live_core.instruct import instruct
 from live_core.instruct_settings import INSTRUCT_PIX2PIX, Instruction, Search
+from live_core.instruct_stream import InstructedWindows
 from live_core.notes import gathered
 from live_core.objectives import LearnedWeights
 from live_core.pretrained import load_folder
@@ -237,9 +238,11 @@ def test_what_cannot_be_adapted_is_refused_or_noted(demo_model, instruct_model, 
     with gathered() as notes:
         again = adapt(model, *pair, ASKED, FAST)
         instruct(model, clip, replace(ASKED, text="make it night"), INSTRUCT_PIX2PIX)
+        InstructedWindows(replace(ASKED, text="make it day"), INSTRUCT_PIX2PIX).windows(model, 4, 2)
         instruct(model, clip, ASKED, INSTRUCT_PIX2PIX)
     assert_same(again, adapted)
     assert [each.split(";")[0] for each in notes if "few words" not in each] == [
         "model: it is adapted already, and Adapt to Edit starts again from its base",
         "instruction: 'make it night', and the model is adapted to 'make the ball blue'",
+        "instruction: 'make it day', and the model is adapted to 'make the ball blue'",
     ]

@@ -123,7 +123,7 @@ class NullText(Node):
 
     @classmethod
     def execute(cls, model, inversion, guidance_scale, inner_steps) -> io.NodeOutput:
-        from ..live_core.inversion import find_null_text
+        from ..live_core.null_text import find_null_text
 
         with host.on_device(model):
             return io.NodeOutput(

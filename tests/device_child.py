@@ -53,8 +53,9 @@ def main() -> None:
     load_package("live_pack", PACK)
     from live_pack.live_core import LiveError
     from live_pack.live_core.checkpoints import CONTEXT_KEY, UNET
-    from live_pack.live_core.inversion import find_null_text, invert
+    from live_pack.live_core.inversion import invert
     from live_pack.live_core.methods import DDIM
+    from live_pack.live_core.null_text import find_null_text
     from live_pack.live_core.pretrained import load_folder
     from live_pack.live_core.tuning import TuneSettings, tune
     from live_pack.nodes import host

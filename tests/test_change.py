@@ -14,9 +14,10 @@ from live_core.alignment import appended, changed_words, replacements, share_wor
 from live_core.change import Asked, Edit, word_edits
 from live_core.concept import bind
 from live_core.editing import edit
-from live_core.inversion import find_null_text, invert
+from live_core.inversion import invert
 from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_ATTRIBUTE, LIVE, PROMPT_TO_PROMPT, Method
 from live_core.notes import gathered
+from live_core.null_text import find_null_text
 from live_core.phrases import read_weights, read_windows, split_phrases
 from live_core.prompts import read_prompt
 from live_core.token_edits import place_words, replace_words, swap_words

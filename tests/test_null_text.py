@@ -8,13 +8,14 @@ import torch
 from demo.cases import CASES
 from live_core import LiveError
 from live_core.editing import Edit, edit
-from live_core.inversion import find_null_text, invert, reconstruct
+from live_core.inversion import invert, reconstruct
 from live_core.methods import (
     DDIM,
     LIVE,
     PROMPT_TO_PROMPT,
     VIDEO_P2P,
 )
+from live_core.null_text import find_null_text
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")

@@ -16,7 +16,7 @@ from live_core.attention import AttentionPlan
 from live_core.change import Edit, asked_of
 from live_core.editing import edit
 from live_core.frames import ALONE, FramePlan
-from live_core.inversion import find_null_text, invert
+from live_core.inversion import invert
 from live_core.methods import (
     DDIM,
     FATEZERO_ATTRIBUTE,
@@ -30,6 +30,7 @@ from live_core.methods import (
     VIDEO_P2P,
     Method,
 )
+from live_core.null_text import find_null_text
 from live_core.video_unet import VideoUNet
 
 CASE = CASES["ball-to-star"]

@@ -28,8 +28,9 @@ from live_core import metrics
 from live_core.compositing import composite, soften
 from live_core.concept import bind
 from live_core.editing import Edit, Edited, edit
-from live_core.inversion import Inversion, find_null_text, invert
+from live_core.inversion import Inversion, invert
 from live_core.methods import Method
+from live_core.null_text import find_null_text
 from live_core.pretrained import LiveModel, load_folder
 from live_core.refining import changed, follow_edges
 from live_core.tuning import TuneSettings, tune

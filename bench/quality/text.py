@@ -21,7 +21,7 @@ from demo.train import MODEL
 from demo.world import COLOURS, RIM, SCENES, SHAPES, Clip, make_clip, random_thing
 from live_core.compositing import composite, soften
 from live_core.editing import Edit, edit
-from live_core.inversion import find_null_text, invert
+from live_core.inversion import invert
 from live_core.methods import (
     BLENDED_LATENT,
     DDIM,
@@ -35,6 +35,7 @@ from live_core.methods import (
     VIDEO_P2P,
     Method,
 )
+from live_core.null_text import find_null_text
 from live_core.pretrained import LiveModel, load_folder
 from live_core.tuning import TuneSettings, tune
 

@@ -110,7 +110,7 @@ class FramePlan:
             [
                 j
                 for slot in slots
-                for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in _frames(slot, i, frames)])
+                for j in ([0] if slot == LATENT_PROMPT else [shift + j for j in self._named(slot, i, frames)])
             ]
             for i in range(frames)
         ]
@@ -123,6 +123,21 @@ class FramePlan:
         ([[0], [1], [2]], [[0], [0], [0, 1]])
         """
         return [[i] for i in range(frames + latent_prompt)]
+
+    def _named(self, slot: str, i: int, frames: int) -> list[int]:
+        """Which of the frames `slot` is, seen from frame i."""
+        return _frames(slot, i, frames)
+
+    def reads(self, own: range, frames: int) -> set[int]:
+        """Which frames of a clip those of `own` read besides themselves, in any layer. An untrained latent prompt is
+        the clip's first frame (`inversion.latent_prompt_of`), so that one is read too.
+
+        >>> sorted(FramePlan(("latent_prompt", "previous", "+2")).reads(range(8, 16), 240))
+        [0, 7, 16, 17]
+        """
+        slots = ["first" if slot == LATENT_PROMPT else slot for slot in self.slots]
+        slots += ["all"] if self.dense_blocks else []
+        return {j for slot in slots for i in own for j in _frames(slot, i, frames)} - set(own)
 
     def riders(self, frames: int) -> tuple[int, ...]:
         """Which frames of a clip ride along before those that are edited, in every window of it.

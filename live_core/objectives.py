@@ -24,11 +24,11 @@ import torch.nn.functional as F
 
 from .attention import AttentionPlan
 from .concept import TEMPLATES, Concept
-from .frames import FramePlan
 from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
 from .tune_settings import TuneSettings
+from .windows import Window, in_window, window_at
 
 Loss = tuple[torch.Tensor, torch.Tensor]  # the error, and the latents less the noise that the model saw in them
 
@@ -128,12 +128,25 @@ class Objective(Protocol):
 
 
 class ClipObjective:
-    """Noise prediction on the clip (f, c, h, w) under its prompt."""
+    """Noise prediction on the clip (f, c, h, w) under its prompt: on all of it, or on a window drawn at random, beside
+    which ride the frames that it reads, as in an edit of a long clip (`windows.window_at`); they count in no loss.
+    """
 
-    def __init__(self, model: LiveModel, clip: torch.Tensor, prompt: str, frame_plan: FramePlan, learned: Learned):
-        self.model, self.clip, self.frame_plan, self.learned = model, clip, frame_plan, learned
+    def __init__(self, model: LiveModel, clip: torch.Tensor, prompt: str, settings: TuneSettings, learned: Learned):
+        self.model, self.clip, self.learned = model, clip, learned
+        self.frame_plan, self.size = settings.frame_plan, settings.window or len(clip)
+        self.drawn_from(0)
         with torch.no_grad():
             self.text = model.encode_text(prompt)[None]
+
+    @property
+    def frames(self) -> int:
+        """How many frames a step learns."""
+        return min(self.size, len(self.clip))
+
+    def drawn_from(self, start: int) -> Window:
+        """The window that starts there. LiveError where the frame plan has none of this size."""
+        return window_at(start, len(self.clip), self.size, [self.frame_plan])
 
     def learners(self, _turn: int) -> list[Learner]:
         learned = self.learned
@@ -144,10 +157,16 @@ class ClipObjective:
         return 0  # the clip comes before the photos
 
     def loss(self, _turn: int, generator: torch.Generator) -> Loss:
-        t = int(torch.randint(self.model.schedule.length, (), generator=generator))
-        return noise_error(
-            self.model, self.clip, t, self.text, self.learned.latent_prompt, AttentionPlan(self.frame_plan), generator
-        )
+        t, total = int(torch.randint(self.model.schedule.length, (), generator=generator)), len(self.clip)
+        if self.frames == total:
+            window, clip, counts = self.drawn_from(0), self.clip, None
+        else:
+            window = self.drawn_from(int(torch.randint(total - self.size + 1, (), generator=generator)))
+            clip, counts = self.clip[window.positions], torch.zeros(len(window.positions), 1, 1, 1)
+            counts[window.own] = 1
+        plan = AttentionPlan(in_window(self.frame_plan, window, total))
+        loss, clean = noise_error(self.model, clip, t, self.text, self.learned.latent_prompt, plan, generator, counts)
+        return loss, clean[window.own]
 
 
 class PhotoObjective:
@@ -202,7 +221,7 @@ def noise_error(
     mask: torch.Tensor | None = None,
 ) -> Loss:
     """The mean squared error of the prediction for `latents` (f, c, h, w) at timestep t under `text` (1, L, d), where
-    `mask` (1, 1, h, w) counts.
+    `mask`, (1, 1, h, w) or (f, 1, 1, 1), counts.
     """
     schedule = model.schedule
     noise = torch.randn(latents.shape, generator=generator).to(latents)

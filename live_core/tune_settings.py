@@ -56,6 +56,18 @@ class TuneSettings:
     )
     frame_plan: FramePlan = FramePlan(("latent_prompt", "first", "previous"))
     seed: int = seed_of("The same seed and inputs give the same tuning.")
+    # Tune-A-Video and LIVE learn clips of 8 to 32 frames whole.
+    window: int = setting(
+        0,
+        "For long clips: each step learns so many successive frames, drawn at random, and the frames that these read."
+        " Memory is that of one window. 0: the whole clip at every step.",
+        unit="frames",
+        whole=True,
+        low=0,
+        page=(0, 4096),
+        advanced=True,
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, named=lambda name: name.replace("_", " "))

@@ -35,11 +35,11 @@ def tune(
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
 
     `callback(step, total, latents)` runs after every step and may raise to stop; the model is then as it was before.
-    Its latents are the clip's and then the photos', each as its last step left it: less the noise that the model saw in
-    it; before its first step, as it is. In the folder `unfinished`, if given, a tuning that was stopped leaves a file
-    named by its `tuning_key`, from which the same call goes on, to the same bits as if it had never stopped; the file
-    goes away with the last step. The folder keeps the newest few. A file that cannot be read or written costs a
-    warning, never the tuning.
+    Its latents are the clip's, or its last window's, and then the photos', each as its last step left it: less the
+    noise that the model saw in it; before its first step, as it is. In the folder `unfinished`, if given, a tuning that
+    was stopped leaves a file named by its `tuning_key`, from which the same call goes on, to the same bits as if it had
+    never stopped; the file goes away with the last step. The folder keeps the newest few. A file that cannot be read or
+    written costs a warning, never the tuning.
     """
     model.check_base(TEXT_TO_IMAGE, "Tune Video")
     if settings.clip_steps + settings.photo_steps < 1:
@@ -90,9 +90,9 @@ def _tune(
 ) -> Tuning:
     clip = clip.to(model.unet.device)
     learned = Learned(model, clip, concepts, settings)
+    of_clip = ClipObjective(model, clip, prompt, settings, learned)
     of_photos = PhotoObjective(model, concepts, settings, learned)
-    objectives = (ClipObjective(model, clip, prompt, settings.frame_plan, learned), of_photos)
-    shown = [clip, *of_photos.references]
+    objectives, shown = (of_clip, of_photos), [clip[: of_clip.frames], *of_photos.references]
     losses = learn(model, learned, objectives, _turns(settings), settings.seed, shown, callback, file)
     seat = learned.latent_prompt
     return Tuning(

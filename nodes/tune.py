@@ -61,6 +61,7 @@ class Tune(Node):
                         " method: what its frames see is then the same in tuning, inversion and edit."
                     ),
                 ),
+                _setting("window"),
             ],
             outputs=[Model.Output(display_name="tuned model")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -84,6 +85,7 @@ class Tune(Node):
         photo_loss="log",
         row=None,
         concept=(),
+        window=0,
     ) -> io.NodeOutput:
         from ..live_core.change import check_edit_prompt
         from ..live_core.methods import METHODS
@@ -105,6 +107,7 @@ class Tune(Node):
             photo_loss=photo_loss,
             frame_plan=row.frame_plan,
             seed=seed,
+            window=window,
         )
         with host.on_device(model):
             clip = model.encode_frames(images)

@@ -38,3 +38,37 @@ def gathered() -> Iterator[list[str]]:
         yield notes
     finally:
         _gathering.reset(token)
+
+
+class NotesOfParts:
+    """Notes on the parts of one work, which are said when all are done: what was said of every part as it is, what was
+    said of some with which.
+
+    >>> parts = NotesOfParts()
+    >>> for name in ("frames 1 to 8", "frames 9 to 16"):
+    ...     with parts.of(name):
+    ...         note("method: it sees other frames")
+    ...         if name == "frames 9 to 16":
+    ...             note("mask: it is empty")
+    >>> with gathered() as notes:
+    ...     parts.say()
+    >>> notes
+    ['method: it sees other frames', 'mask: it is empty (frames 9 to 16)']
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.said: dict[str, list[str]] = {}
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """What is noted in the `with` block is of this part."""
+        self.parts.append(part)
+        with gathered() as notes:
+            yield
+        for text in notes:
+            self.said.setdefault(text, []).append(part)
+
+    def say(self) -> None:
+        for text, parts in self.said.items():
+            note(text if parts == self.parts else f"{text} ({', '.join(parts)})")

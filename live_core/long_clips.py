@@ -114,7 +114,7 @@ def edit_long(
         def told(step: int, _total: int, latents: torch.Tensor, done: int = done) -> None:
             callback(done * steps + step, len(windows) * steps, latents)
 
-        with notes.of(f"frames {window.frames.start + 1} to {window.frames.stop}"):
+        with notes.of(window.name):
             masks = None if masks_at is None else masks_at(window.positions)
             edited = edit_window(model, images_at(window.positions), window, frames, asked, masks, told)
         yield edited

@@ -32,6 +32,12 @@ class Window:
         return [*self.riders, *self.frames, *self.after]
 
     @property
+    def name(self) -> str:
+        """What a message calls its frames: the clip's first is frame 1."""
+        first, last = self.frames.start + 1, self.frames.stop
+        return f"frame {last}" if first == last else f"frames {first} to {last}"
+
+    @property
     def own(self) -> slice:
         """Where among `positions` the window's own frames are."""
         return slice(len(self.riders), len(self.riders) + len(self.frames))
@@ -124,8 +130,8 @@ def window_at(start: int, frames: int, size: int, plans: Sequence[FramePlan], ne
     riders = beside.union(*(plan.reads(own, frames) for plan in plans)) - set(own)
     if len(riders) > size:
         raise LiveError(
-            f"window: {size}, but {len(riders)} frames of others ride along with frames {own.start + 1} to {own.stop}"
-            f" ({plans[0]}); give {len(riders)} or more"
+            f"window: {size}, but {len(riders)} frames of others ride along with {Window((), own).name} ({plans[0]});"
+            f" give {len(riders)} or more"
         )
     riders |= set(range(max(0, own.stop - size), own.start))
     return Window(

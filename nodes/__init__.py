@@ -19,6 +19,7 @@ from .instruct import Instruct
 from .invert import Invert, NullText
 from .load import DemoClip, FromComfy, LoadModel
 from .local import AdaptLatents
+from .long import EditLong
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
 from .paint import Inpaint, PaintByExample
 from .renames import RENAMES, register_renames
@@ -43,6 +44,7 @@ class LiveExtension(ComfyExtension):
             NullText,
             Edit,
             AdaptToEdit,
+            EditLong,
             Instruct,
             RunOnRay,
             DecodeLatents,

@@ -8,12 +8,12 @@ from .load import demo_words
 TEXTS = ("PrimitiveString", "PrimitiveStringMultiline")  # core nodes that hand on the text typed into them, or linked
 
 
-def prompts_after(graph: dict | None, node: str, kind: str) -> list[str]:
-    """The prompts of the nodes of class `kind` whose model comes from `node`, of an API graph, as far as they are known
-    before those run (`text_of`).
+def prompts_after(graph: dict | None, node: str, kinds: tuple[str, ...]) -> list[str]:
+    """The prompts of the nodes of classes `kinds` whose model comes from `node`, of an API graph, as far as they are
+    known before those run (`text_of`).
     """
     graph = graph or {}
-    nodes = [other.get("inputs", {}) for other in graph.values() if other.get("class_type") == kind]
+    nodes = [other.get("inputs", {}) for other in graph.values() if other.get("class_type") in kinds]
     texts = [text_of(graph, inputs.get("prompt")) for inputs in nodes if inputs.get("model") == [node, 0]]
     return [text for text in texts if text is not None]
 

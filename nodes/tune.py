@@ -87,12 +87,14 @@ class Tune(Node):
         concept=(),
         window=0,
     ) -> io.NodeOutput:
+        import torch
+
         from ..live_core.change import check_edit_prompt
         from ..live_core.methods import METHODS
         from ..live_core.tuning import tune
 
         # What will stop an edit is said before the tuning it needs.
-        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, "LIVE_Edit"):
+        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, ("LIVE_Edit", "LIVE_EditLong")):
             check_edit_prompt(model, model.read(later, concept), concept)
         row = METHODS[method] if row is None else row
         settings = TuneSettings(
@@ -110,7 +112,7 @@ class Tune(Node):
             window=window,
         )
         with host.on_device(model):
-            clip = model.encode_frames(images)
+            clip = torch.cat([model.encode_frames(part) for part in images.split(window or len(images))])
             tuning = tune(
                 model,
                 clip,

@@ -61,7 +61,7 @@ class Tune(Node):
                         " method: what its frames see is then the same in tuning, inversion and edit."
                     ),
                 ),
-                _setting("window"),
+                input_of(TuneSettings, "window"),
             ],
             outputs=[Model.Output(display_name="tuned model")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],

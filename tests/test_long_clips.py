@@ -70,7 +70,7 @@ def test_a_plan_of_steps_has_them_ride_on_both_sides():
     assert last.positions == [7, 8, 9, 10, 11]  # filled up to a window
 
 
-def test_frames_that_a_mask_is_averaged_over_ride(demo_model):
+def test_frames_that_a_mask_is_averaged_over_ride():
     shared = replace(PROMPT_TO_PROMPT, mask_neighbours=2)
     assert [w.positions for w in asked(shared, window=4).windows(12)] == [
         [0, 1, 2, 3, 4, 5],
@@ -135,7 +135,7 @@ def test_a_window_is_the_same_whatever_went_before(demo_model, seven):
 
 def test_the_mask_of_a_window_is_that_of_its_frames(demo_model, seven):
     mask = torch.zeros(7, 64, 64)
-    mask[4, 16:48, 16:48] = 1
+    mask[3, 16:48, 16:48] = 1
     method = replace(TAV_DDIM, guidance_scale=7.5)
     with gathered() as notes:
         _, found = edited(demo_model, seven, asked(method), mask)
@@ -176,10 +176,9 @@ def test_progress_goes_over_the_whole_clip_and_stops_it_anywhere(demo_model, sev
     assert_untouched(demo_model, before)
 
 
-@pytest.mark.parametrize("method", ["live", "fatezero-attribute"])
-def test_three_times_the_frames_take_no_more_memory(method):
+def test_three_times_the_frames_take_no_more_memory():
     child = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "long_child.py"), method], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, str(ROOT / "tests" / "long_child.py"), "live"], capture_output=True, text=True, cwd=ROOT
     )
     assert child.returncode == 0, child.stderr
     short, long = json.loads(child.stdout.splitlines()[-1])

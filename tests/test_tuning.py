@@ -207,9 +207,7 @@ def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, 
     settings = replace(FAST, clip_steps=1, photo_steps=0, photo_loss="log")
     tune(demo_model, clip, CASE.prompt, (), settings)
     learned = Learned(demo_model, clip, (), settings)
-    loss, _ = ClipObjective(demo_model, clip, CASE.prompt, settings, learned).loss(
-        0, torch.Generator().manual_seed(0)
-    )
+    loss, _ = ClipObjective(demo_model, clip, CASE.prompt, settings, learned).loss(0, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found[-1][-1], torch.autograd.grad(loss, learned.latent_prompt)[0], atol=1e-7, rtol=1e-4)
     with pytest.raises(LiveError, match="photo loss: 'huber'; choose log, square"):
         tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_loss="huber"))

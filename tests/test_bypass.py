@@ -14,7 +14,6 @@ HANDED_ON = {
     "LIVE_NullText": {"inversion": "inversion"},
     "LIVE_LoadTuning": {"tuned model": "model"},
     "LIVE_Edit": {"mask": "mask"},
-    "LIVE_AdaptToEdit": {"adapted model": "model", "sheet": "images"},
     "LIVE_EditLong": {"images": "images", "mask": "mask"},
     "LIVE_Composite": {"images": "edited", "mask": "mask"},
     "LIVE_Compare": {"images": "edited"},

@@ -10,7 +10,8 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Task:
 
 
 # Of each window its own frames (f, H, W, 3), 0..1, without riders; in order, and not far ahead of what is taken.
-Run = Callable[[Iterable[Task]], Iterable[torch.Tensor]]
+Run = Callable[[Iterator[Task]], Generator[torch.Tensor, None, None]]
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,11 @@ def stream(job: Job, run: Run, folder: Path, out: Path, sound: Sound = silent, c
     missing = [number for number, window in enumerate(job.windows) if not parts.has(number, window)]
     if missing and len(missing) < len(job.windows):
         logging.info("LIVE: going on with a clip of which %d windows are left", len(missing))
-    for number, frames in zip(missing, run(tasks(job, missing)), strict=True):
-        heed()
-        parts.keep(number, in_bytes(frames))
+    if missing:
+        with closing(run(tasks(job, missing))) as edited:
+            for number, frames in zip(missing, edited, strict=True):
+                heed()
+                parts.keep(number, in_bytes(frames))
     write_film(out, parts.frames(), job.clip, sound, crf)
     shutil.rmtree(parts.folder, ignore_errors=True)
 

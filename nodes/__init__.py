@@ -23,6 +23,7 @@ from .long import EditLong
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
 from .paint import Inpaint, PaintByExample
 from .renames import RENAMES, register_renames
+from .stream import StreamInstruct
 from .tune import Tune
 
 
@@ -46,6 +47,7 @@ class LiveExtension(ComfyExtension):
             AdaptToEdit,
             EditLong,
             Instruct,
+            StreamInstruct,
             RunOnRay,
             DecodeLatents,
             AdaptLatents,

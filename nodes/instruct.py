@@ -11,6 +11,7 @@ from .sockets import Engine, LocalLatents, Model
 class Instruct(Node):
     @classmethod
     def define_schema(cls):
+        model, *asked = asked_inputs()
         return io.Schema(
             node_id="LIVE_Instruct",
             display_name="Edit by Instruction",
@@ -21,41 +22,9 @@ class Instruct(Node):
             ),
             search_aliases=["instruct pix2pix", "ip2p", "VIA", "gather and swap", "edit by text", "long video"],
             inputs=[
-                Model.Input(
-                    "model", tooltip="An InstructPix2Pix model, such as instruct-pix2pix of Stable Diffusion 1.5."
-                ),
+                model,
                 io.Image.Input("images", tooltip="The clip's frames."),
-                input_of(Instruction, "text", "instruction", default=None),
-                _method_input(),
-                input_of(INSTRUCT_PIX2PIX, "guidance_scale"),
-                input_of(INSTRUCT_PIX2PIX, "image_guidance_scale"),
-                input_of(Instruction, "steps"),
-                input_of(Instruction, "seed", control_after_generate=io.ControlAfterGenerate.fixed),
-                io.Int.Input(
-                    "window",
-                    default=16,
-                    min=1,
-                    max=4096,
-                    advanced=True,
-                    tooltip=(
-                        "So many frames are edited at a time, besides the key frames. Memory is that of one window, and"
-                        " the frames are the same for any."
-                    ),
-                ),
-                LocalLatents.Input(
-                    "local",
-                    optional=True,
-                    tooltip="From Local Latent Adaptation: a mask, outside which the clip stays as it is.",
-                ),
-                io.Conditioning.Input(
-                    "conditioning",
-                    optional=True,
-                    tooltip=(
-                        "What the model reads in the place of the instruction: one text for all frames, or one for"
-                        " each, as MGIE's language model gives. Then frames read the key frames' texts too."
-                    ),
-                ),
-                Engine.Input("engine", optional=True, tooltip="From Run on Ray: several windows at a time."),
+                *asked,
                 io.String.Input(
                     "part",
                     default="",
@@ -103,7 +72,7 @@ class Instruct(Node):
                 model,
                 model.encode_frames(images),
                 Instruction(instruction, steps, seed),
-                replace(_row_of(method), **guidance),
+                replace(row_of(method), **guidance),
                 local,
                 None if conditioning is None else texts_of(conditioning),
                 window,
@@ -114,6 +83,44 @@ class Instruct(Node):
             return io.NodeOutput(
                 host.to_images(model.decode_frames(latents)), {"samples": host.to_images(model.plain(latents))}
             )
+
+
+def asked_inputs() -> list[io.Input]:
+    """The model, and what it is asked: how the instruction is written and followed, by which frames, where, by whom."""
+    return [
+        Model.Input("model", tooltip="An InstructPix2Pix model, such as instruct-pix2pix of Stable Diffusion 1.5."),
+        input_of(Instruction, "text", "instruction", default=None),
+        _method_input(),
+        input_of(INSTRUCT_PIX2PIX, "guidance_scale"),
+        input_of(INSTRUCT_PIX2PIX, "image_guidance_scale"),
+        input_of(Instruction, "steps"),
+        input_of(Instruction, "seed", control_after_generate=io.ControlAfterGenerate.fixed),
+        io.Int.Input(
+            "window",
+            default=16,
+            min=1,
+            max=4096,
+            advanced=True,
+            tooltip=(
+                "So many frames are edited at a time, besides the key frames. Memory is that of one window, and"
+                " the frames are the same for any."
+            ),
+        ),
+        LocalLatents.Input(
+            "local",
+            optional=True,
+            tooltip="From Local Latent Adaptation: a mask, outside which the clip stays as it is.",
+        ),
+        io.Conditioning.Input(
+            "conditioning",
+            optional=True,
+            tooltip=(
+                "What the model reads in the place of the instruction: one text for all frames, or one for"
+                " each, as MGIE's language model gives. Then frames read the key frames' texts too."
+            ),
+        ),
+        Engine.Input("engine", optional=True, tooltip="From Run on Ray: several windows at a time."),
+    ]
 
 
 def _method_input() -> io.Input:
@@ -135,7 +142,7 @@ def _method_input() -> io.Input:
     )
 
 
-def _row_of(chosen: dict):
+def row_of(chosen: dict):
     """The row that a `method` input stands for."""
     from dataclasses import replace
 

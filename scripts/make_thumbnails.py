@@ -28,13 +28,25 @@ SAVERS = ("SaveVideo", "SaveImage")
 
 def previews(graph: dict) -> dict:
     """A preview of the workflow's clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
+    streamed = [(number, node) for number, node in graph.items() if node["class_type"] == "LIVE_StreamInstruct"]
+    if streamed:
+        ((number, node),) = streamed
+        return {
+            **{name: _preview([f"{name} frames", 0]) for name in ("clip", "edit")},
+            "clip frames": {"class_type": "GetVideoComponents", "inputs": {"video": node["inputs"]["video"]}},
+            "edit frames": {"class_type": "GetVideoComponents", "inputs": {"video": [number, 0]}},
+        }
     (clip,), (edit,) = (
         [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
         for kinds in (["LIVE_Invert", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
     photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
     shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}
-    return {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
+    return {name: _preview(images) for name, images in shown.items()}
+
+
+def _preview(images: list) -> dict:
+    return {"class_type": "PreviewImage", "inputs": {"images": images}}
 
 
 def previews_of_own(graph: dict) -> dict:

@@ -65,6 +65,7 @@ STAGES = {
     "Edit": (
         "LIVE_Edit",
         "LIVE_Instruct",
+        "LIVE_StreamInstruct",
         "LIVE_PaintByExample",
         "DualCFGGuider",
         "SamplerCustomAdvanced",

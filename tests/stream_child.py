@@ -39,15 +39,15 @@ def main() -> None:
         edit, key = partial(edit_task, model, callback=lambda *step: None, asked=asked), asked.key(model)
     done = []
 
-    def told(task):
-        frames = edit(task)
-        done.append(task.number)
-        print(task.number, flush=True)
-        return frames
+    def run(tasks):
+        for task in tasks:
+            yield edit(task)
+            done.append(task.number)
+            print(task.number, flush=True)
 
     job = streaming.Job(clip, windows, key)
     sound = film.of_file(clip.source, clip.first * clip.base, None)
-    streaming.stream(job, partial(map, told), Path(folder), Path(out), sound)
+    streaming.stream(job, run, Path(folder), Path(out), sound)
     # Not `resource.getrusage`, whose peak begins with that of the process which started this one.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     print(json.dumps({"done": done, "most": int(status["VmHWM"].split()[0])}))

@@ -57,10 +57,15 @@ def instructed(model, asked, job) -> list[torch.Tensor]:
     return [edit_task(model, task, lambda *step: None, asked) for task in tasks(job, range(len(job.windows)))]
 
 
+def each(edit, coming):
+    for task in coming:
+        yield edit(task)
+
+
 def streamed(tmp_path, clip, edit=brighter, size=3, plan=PAIR, sound=silent, key="", **more):
     out = tmp_path / "out.mp4"
     job = Job(clip, windows_of(len(clip), size, [plan]), key, **more)
-    stream(job, partial(map, edit), tmp_path / "parts", out, sound)
+    stream(job, partial(each, edit), tmp_path / "parts", out, sound)
     return out
 
 
@@ -272,7 +277,7 @@ def test_a_damaged_window_is_done_again(tmp_path):
     folder = tmp_path / "parts" / job.name
     folder.mkdir(parents=True)
     (folder / "000000.safetensors").write_bytes(b"half a window")
-    stream(job, partial(map, edit), tmp_path / "parts", tmp_path / "out.mp4")
+    stream(job, partial(each, edit), tmp_path / "parts", tmp_path / "out.mp4")
     assert done == [0, 1] and len(videos.frames(tmp_path / "out.mp4")) == 6
 
 

@@ -1,0 +1,87 @@
+"""What a clip of any length takes to be edited by instruction from file to file: memory and time, by its frames.
+
+    $COMFYUI_PYTHON -m bench.streaming 32 96 1440 [--steps 1] [--window 16]
+
+Each count is a process of its own: the demo clip, 128x128, to and fro, edited by the demo model for instructions.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "demo" / "cases" / "ball-to-star" / "clip.mp4"
+
+
+def write_clip(path: Path, frames: int) -> None:
+    import av
+
+    with av.open(str(CLIP)) as source, av.open(str(path), "w") as out:
+        shown = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
+        stream = out.add_stream("libx264", rate=24)
+        stream.height, stream.width, _ = shown[0].shape
+        stream.pix_fmt = "yuv420p"
+        for picture in itertools.islice(itertools.cycle([*shown, *shown[-2:0:-1]]), frames):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(stream.encode())
+
+
+def peak() -> float:
+    """MB that this process has held at most; Linux alone tells it of a process without that which started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def measure(frames: int, steps: int, size: int) -> dict:
+    import torch
+
+    from live_core.engine import Here
+    from live_core.footage import File
+    from live_core.instruct_settings import Instruction
+    from live_core.instruct_stream import InstructedWindows, edit_task
+    from live_core.pretrained import load_folder
+    from live_core.streaming import Job, stream
+
+    torch.set_num_threads(1)
+    model = load_folder(ROOT / "demo" / "model_instruct")
+    asked = InstructedWindows(Instruction("turn the red ball into a blue star", steps))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_clip(path, frames)
+        began = time.time(), time.process_time()
+        clip = File(lambda: str(path))
+        job = Job(clip, asked.windows(model, len(clip), size), asked.key(model))
+        run = partial(Here().map, partial(edit_task, asked=asked), model, progress=lambda *done: None)
+        stream(job, run, Path(folder) / "parts", Path(folder) / "out.mp4")
+        wall, cpu = time.time() - began[0], time.process_time() - began[1]
+    return {
+        "frames": frames,
+        "MB": round(peak()),
+        "seconds": round(wall),
+        "CPU seconds a frame": round(cpu / frames, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("frames", type=int, nargs="+")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--window", type=int, default=16)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.here:
+        print(json.dumps(measure(args.frames[0], args.steps, args.window)), flush=True)
+        return
+    for frames in args.frames:
+        asked = [str(frames), "--steps", str(args.steps), "--window", str(args.window), "--here"]
+        subprocess.run([sys.executable, "-m", "bench.streaming", *asked], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,5 @@
-"""Run by test_host.py with ComfyUI's Python: a node's run on a device that the weights must move to. There is none
-here, so what ComfyUI's loading does to weights, `Module.to` in the mode that is on, is done with another number format.
-And what MODELs of other architectures are told. Prints one JSON object.
+"""Run by test_host.py with ComfyUI's Python: which number format a device gets, what a preview may cost, and what
+MODELs of other architectures are told. Prints one JSON object.
 
     python device_child.py <pack folder> <ComfyUI folder>
 """
@@ -21,7 +20,6 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 import torch  # noqa: E402
-from comfy.model_patcher import ModelPatcher  # noqa: E402
 
 
 def said_of(host, refusal: type[Exception], shapes: dict[str, tuple[int, ...]]) -> str:
@@ -53,11 +51,6 @@ def main() -> None:
     load_package("live_pack", PACK)
     from live_pack.live_core import LiveError
     from live_pack.live_core.checkpoints import CONTEXT_KEY, UNET
-    from live_pack.live_core.inversion import invert
-    from live_pack.live_core.methods import DDIM
-    from live_pack.live_core.null_text import find_null_text
-    from live_pack.live_core.pretrained import load_folder
-    from live_pack.live_core.tuning import TuneSettings, tune
     from live_pack.nodes import host
 
     first = {"input_blocks.0.0.weight": (320, 5, 3, 3), CONTEXT_KEY.removeprefix(UNET): (320, 768)}
@@ -66,19 +59,7 @@ def main() -> None:
         for shapes in ({"double_blocks.0.img_attn.qkv.weight": (9, 3)}, {"label_emb.0.0.weight": (4, 4)}, first)
     ]
 
-    def load(patchers, **_):
-        for patcher in patchers:
-            patcher.model.to(torch.float64)
-
-    host.management.load_models_gpu, detach = load, ModelPatcher.detach
-    back = []
-    ModelPatcher.detach = lambda self, unpatch_all=True: back.append(unpatch_all) or detach(self, unpatch_all)
-    model = load_folder(PACK / "demo" / "model")
     clip = torch.zeros(2, 4, 8, 8)
-    with host.on_device(model):
-        moved = str(model.unet.dtype)
-        tuning = tune(model, clip, "a red ball", (), TuneSettings(clip_steps=1, photo_steps=0))
-        null = find_null_text(model, invert(model, clip, "a red ball", DDIM, 1), 2.0, 1).null_text
     choose = {}
     for device, half in (("cpu", True), ("cuda", True), ("cuda", False)):
         host.management.get_torch_device = partial(torch.device, device)
@@ -98,10 +79,6 @@ def main() -> None:
         json.dumps(
             {
                 "auto": choose,
-                "moved": moved,
-                "learned": len(tuning.tensors),
-                "null": list(null.shape),
-                "back": True in back,
                 "previews": previews,
                 "others": others,
             }

@@ -75,12 +75,12 @@ def up_to(graph: dict, node: str) -> dict:
     return {**found, "shown": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}}}
 
 
-async def freed(client) -> None:
-    """What the page's "Unload Models and Execution Cache" does. The server sees to it when it next looks at its queue,
-    by the end of a graph at the latest.
+async def freed(client, still: dict | None = None) -> None:
+    """What the page's "Unload Models and Execution Cache" does, or, with the graph that `still` was the last, "Unload
+    Models" alone. The server sees to it when it next looks at its queue: by the end of a graph at the latest.
     """
-    await client.json("POST", "/free", json={"unload_models": True, "free_memory": True})
-    outcome, _, _ = await client.run(with_nodes({}, {}, any=("PreviewAny", {"source": "any"})))
+    await client.json("POST", "/free", json={"unload_models": True, "free_memory": still is None})
+    outcome, _, _ = await client.run(still or with_nodes({}, {}, any=("PreviewAny", {"source": "any"})))
     assert outcome == "success"
 
 

@@ -283,17 +283,13 @@ def test_attention_is_shown_from_one_run(talk, server):
     )
 
 
-def test_weights_that_moved_can_be_trained_and_go_back(comfyui):
-    """On a device that is not the CPU ComfyUI moves weights in inference mode; what moved so could not be trained."""
+def test_what_a_device_gets_and_a_preview_costs(comfyui):
     folder, python = comfyui
     done = subprocess.run(
         [python, str(ROOT / "tests" / "device_child.py"), str(ROOT), str(folder)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["moved"] == "torch.float64" and report["learned"] > 0 and report["null"][0] == 1 and report["back"], (
-        report
-    )
     assert report["auto"] == {
         "cpu, True": "torch.float32",
         "cuda, True": "torch.float16",

@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 import comfy.model_management as management
 import torch
+from comfy.model_patcher import ModelPatcher
+
+
+class Resident(ModelPatcher):
+    """A network that ComfyUI may load and evict as it needs the room, as it does its own, whole or not at all.
+
+    It moves outside inference mode, in which ComfyUI runs nodes and what they evict: weights that moved under it can
+    never be trained.
+    """
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def partially_load(self, device_to, extra_memory=0, force_patch_weights=False):
+        """Whole also with --novram, which asks for nothing of it."""
+        return super().partially_load(device_to, 1e32, force_patch_weights)
+
+    def partially_unload(self, device_to, memory_to_free=0, force_patch_weights=False):
+        """Nothing: ComfyUI then detaches all of it."""
+        return 0
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def detach(self, unpatch_all=True):
+        return super().detach(unpatch_all)
+
+    def __reduce__(self):
+        """None: a copy of its network, here or on another machine, is not in ComfyUI's list."""
+        return type(None), ()
+
+
+def _resident(network: torch.nn.Module) -> Resident:
+    """The network's only one, whichever models share it.
+
+    It hangs on the network, since ComfyUI knows it by a weak reference: both are collected together, and until they are
+    ComfyUI can evict them.
+    """
+    if vars(network).get("resident") is None:
+        inside = torch.nn.ModuleList([network])  # a patcher sets `device`, which diffusers' networks do not let it
+        network.resident = Resident(inside, management.get_torch_device(), management.unet_offload_device())
+    return network.resident
 
 
 @contextmanager
 def on_device(model):
-    """The model's networks on ComfyUI's device for the length of a run.
+    """The model's networks on ComfyUI's device for the length of a run, with all that is free left to activations.
 
-    They go back afterwards: ComfyUI cannot move weights that only its cache of node outputs holds. And they move
-    outside inference mode, in which ComfyUI runs nodes: weights that moved under it can never be trained.
+    They stay there for the next run, until ComfyUI loads what needs the room, or is told to free its models. What moves
+    when can be seen on any device. That a card has the room again once they are evicted, only one can show.
     """
-    from comfy.model_patcher import ModelPatcher
-
     from ...live_core.memory import with_less
 
-    networks = model.networks
-    patcher = ModelPatcher(networks, management.get_torch_device(), management.unet_offload_device())
-
-    def move() -> None:
-        # All that is free is for activations.
-        management.load_models_gpu([patcher], memory_required=1e30, force_full_load=True)
-        networks.to(management.get_torch_device())  # with --novram nothing has moved yet
-
+    networks = [_resident(network) for network in model.networks]
+    load = partial(management.load_models_gpu, networks, memory_required=1e30)
+    with_less("the model's weights", [("", load)])
     try:
-        with torch.inference_mode(False), torch.no_grad():
-            with_less("the model's weights", [("", move)])
         yield
     finally:
-        with torch.inference_mode(False), torch.no_grad():
-            patcher.detach()
         management.soft_empty_cache()
 
 

@@ -22,13 +22,13 @@ WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"
 FILMED = SHARED / "clips" / "wolf.mp4"
 
 
-def test_loads_without_complaint_and_fast(server):
+def test_loads_without_complaint(server):
+    """How fast is held in test_house.py."""
     # What follows is of the workflows run so far, failing ones too.
     started, ready, _ = server.log.read_text().partition("Starting server")
     assert ready and "IMPORT FAILED" not in started and "Traceback" not in started
     # The list of import times, and no warning beside it.
-    (line,) = (line for line in started.splitlines() if "live-video-editing" in line)
-    assert float(line.split(" seconds")[0].split()[-1]) < 0.3
+    assert sum("live-video-editing" in line for line in started.splitlines()) == 1
 
 
 def test_schemas_are_complete(talk):

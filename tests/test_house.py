@@ -1,6 +1,7 @@
 """Who touches ComfyUI: `nodes/host` alone, and the library not at all."""
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,3 +29,12 @@ def test_only_the_host_touches_comfyui(file):
 def test_the_library_knows_no_comfyui():
     for file in (ROOT / "live_core").glob("*.py"):
         assert not {name.split(".")[0] for name in imported(file)} & (COMFYUI | {"comfy_api"}), file
+
+
+def test_the_pack_loads_fast(comfyui):
+    """Beside what ComfyUI has loaded itself. A busy machine may double processor time, not make it eight times more."""
+    folder, python = comfyui
+    child = str(ROOT / "tests" / "import_child.py")
+    done = subprocess.run([python, child, str(ROOT), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(done.stdout.splitlines()[-1]) < 0.3

@@ -1,7 +1,7 @@
 SHELL := bash
 HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-all pictures check test unit workflows thumbnails
+.PHONY: demo demo-all pictures check test unit workflows thumbnails instruct-picture
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
@@ -24,6 +24,9 @@ test: check          ## and every test, with a real ComfyUI server and its real 
 workflows:           ## workflows/api laid out on the real page: workflows/*.json; blueprints of them: subgraphs/*.json
 	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py && \
 	  "$$COMFYUI_PYTHON" scripts/make_blueprints.py
+
+instruct-picture:    ## README's picture of edits by instruction: docs/instruct.jpg
+	$(HOST); "$$COMFYUI_PYTHON" -m bench.quality.pictured docs/instruct.jpg
 
 thumbnails:          ## every workflow run as it ships, for its picture in Templates: workflows/*.jpg
 	$(HOST); "$$COMFYUI_PYTHON" scripts/make_thumbnails.py

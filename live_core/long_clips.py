@@ -2,8 +2,8 @@
 inverted, edited and decoded like a short clip (`windows.windows_along`).
 
 Windows know nothing of one another, so they may be done in any order, on any machine, again after a stop, to the same
-bits. Riders are edited anew in each: held at every step to what they became in the window before, they made no
-difference between windows that could be measured, and cost that freedom.
+bits. Riders are edited anew in each: held at every step to what they became in the window before, they brought the
+frames no nearer to those of the whole clip (bench/APPENDIX.md), and cost that freedom.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -28,6 +28,10 @@ class InstructedWindows:
     method: InstructMethod = GATHER_AND_SWAP
     local: Local | None = None
     texts: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.local is not None:  # no worker is sent the masks of a whole clip
+            object.__setattr__(self, "local", replace(self.local, mask=torch.empty(0)))
 
     def windows(self, model: LiveModel, frames: int, size: int) -> list[Window]:
         """Those of a clip of so many frames, `size` each. LiveError as `instruct` has it."""

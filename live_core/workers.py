@@ -43,7 +43,8 @@ def send(model: LiveModel) -> Sent:
         conditioner=_in_main_memory(model.conditioner),
         embeddings=Files(dict(model.embeddings())),
     )
-    return Sent(dict(network.config), _as_bytes(network.state_dict()), rest)
+    config = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    return Sent(config, _as_bytes(network.state_dict()), rest)
 
 
 def receive(sent: Sent, device: str) -> LiveModel:
@@ -54,7 +55,7 @@ def receive(sent: Sent, device: str) -> LiveModel:
     temporal = {key: tensor for key, tensor in tensors.items() if "_temp." in key}
     dtype = tensors["conv_in.weight"].dtype
     with torch.device("meta"):  # its random start would take longer than all the rest
-        network = UNet2DConditionModel.from_config(sent.config)
+        network = UNet2DConditionModel(**sent.config)
     fill(network, {key: tensors[key] for key in tensors.keys() - temporal.keys()}, COMPLAINT, dtype)
     unet = VideoUNet(network.eval())
     unet.unet.load_state_dict(temporal, strict=False)

@@ -179,7 +179,7 @@ def test_a_killed_worker_costs_its_window(ray, instruct_model, tmp_path):
 
     with gathered() as notes:
         there = list(OnRay(workers=2).map(dies, instruct_model, tasks(), silent))
-    assert os.path.exists(once) and notes == ["frames: some were edited"]
+    assert os.path.exists(once) and notes.count("frames: some were edited") == 1
     here = list(Here().map(work, instruct_model, tasks(), silent))
     assert len(there) == 4 and all(map(torch.equal, there, here)) and there[0].shape == (2, 64, 64, 3)
 

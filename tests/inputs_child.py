@@ -129,7 +129,33 @@ def main() -> None:
             said[name] = [str(error)]
         except Exception as error:
             said[name] = [f"bare {type(error).__name__}: {error}"]
-    print(json.dumps(said))
+    print(json.dumps({**said, "damaged links": damaged_links()}))
+
+
+def damaged_links() -> list[str]:
+    """What looking for the file behind a photo raises in graphs whose links, before Load Image or into it, are none."""
+    from live_pack.nodes import host
+
+    raised = []
+    for damaged in ([], [[]], ["file"], ["file", 0, 0], [0, 0], ["gone", 0], {}, None, ""):
+        graphs = (
+            {"bind": {"inputs": {"photo": damaged}}},
+            {"bind": {"inputs": {}}},
+            {
+                "bind": {"inputs": {"photo": ["file", 0]}},
+                "file": {"class_type": "LoadImage", "inputs": {"image": damaged}},
+            },
+            {
+                "bind": {"inputs": {"photo": ["scaled", 0]}},
+                "scaled": {"class_type": "ImageScale", "inputs": {"image": damaged}},
+            },
+        )
+        for graph in graphs if damaged != "" else graphs[:2]:
+            try:
+                host.check_opaque(graph, "bind", "photo", "cut it out")
+            except Exception as error:
+                raised.append(f"{damaged!r}: {type(error).__name__}: {error}")
+    return raised
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ FORM = "1"  # of the files of windows: other forms are other clips
 
 @dataclass(frozen=True)
 class Task:
-    """A window to be edited, the `number`-th of `total`. `pictures` (F, H, W, 3), 0..1: its riders, then its frames;
+    """A window to be edited, the `number`-th of `total`. `pictures` (F, H, W, 3), 0..1, are its riders and frames;
     `masks` (F, H, W), where it may be edited, of the same, or None."""
 
     window: Window
@@ -58,7 +58,7 @@ class Job:
     def name(self) -> str:
         """32 hex digits, by which its unfinished windows are found again."""
         masks = self.masks.digest if self.masks else ""
-        windows = [(window.riders, window.frames) for window in self.windows]
+        windows = [(window.riders, window.frames, window.after) for window in self.windows]
         return hashlib.sha256(f"{FORM} {self.clip.digest} {masks} {windows} {self.key}".encode()).hexdigest()[:32]
 
 
@@ -92,10 +92,11 @@ def tasks(job: Job, numbers: Sequence[int]) -> Iterator[Task]:
 
 
 def gathered_frames(clip: Footage, windows: Sequence[Window]) -> Iterator[torch.Tensor]:
-    """For each window its frames, (F, H, W, ...), riders first. The clip is read once, and once more before where
-    riders come later than frames that read them; frames are held until the last window that has them."""
+    """For each window its frames, (F, H, W, ...), as `Window.positions` has them. The clip is read once, and once more
+    before where riders come later than the window after theirs; frames are held until the last window that has them.
+    """
     until = {i: number for number, window in enumerate(windows) for i in window.positions}
-    ahead = {i for window in windows for i in window.riders if i >= window.frames.stop}
+    ahead = {i for window in windows for i in window.positions if i >= window.frames.stop + len(window.frames)}
     held = dict(clip.pictures(ahead))
     coming = clip.pictures(until.keys() - ahead)
     for number, window in enumerate(windows):

@@ -14,9 +14,8 @@ from live_core.engine import Here
 from live_core.footage import Stills
 from live_core.long_clips import LongEdit, Pasting, edit_long
 from live_core.long_stream import PromptedWindows, edit_task
-from live_core.methods import FATEZERO_ATTRIBUTE, LIVE
+from live_core.methods import FATEZERO_ATTRIBUTE, LIVE, PROMPT_TO_PROMPT
 from live_core.streaming import Job, tasks
-from live_core.windows import windows_along
 
 BLUE = Edit("a blue ball moving on the meadow")
 ASKED = LongEdit(CASE.prompt, BLUE, FATEZERO_ATTRIBUTE, 1, 2, pasting=Pasting(1, 1.0))
@@ -40,14 +39,25 @@ def test_a_streamed_edit_has_the_frames_of_the_whole(demo_model, five):
     assert told == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 
 
-def test_every_window_gets_its_frames_and_holds_few():
-    """Riders behind a window, near or far, are there, and no more is held than windows that follow one another need."""
-    clip = Stills(torch.arange(24.0)[:, None, None, None].expand(-1, 8, 8, 3) / 24, Fraction(8))
-    for method in (FATEZERO_ATTRIBUTE, LIVE, replace(FATEZERO_ATTRIBUTE, blend_threshold=0.3, mask_neighbours=1)):
-        windows = PromptedWindows(replace(ASKED, method=method, window=4), 24).asked.windows(24)
+class Counted(Stills):
+    """Stills that know which of them were read last."""
+
+    def pictures(self, wanted):
+        for i, picture in super().pictures(wanted):
+            self.read = i
+            yield i, picture
+
+
+def test_every_window_gets_its_frames_and_none_is_read_long_before():
+    """Riders behind a window, near or far, are there; those far behind it are read once, ahead of all."""
+    clip = Counted(torch.arange(24.0)[:, None, None, None].expand(-1, 8, 8, 3) / 24, Fraction(8))
+    near = replace(PROMPT_TO_PROMPT, mask_neighbours=1)
+    for method in (FATEZERO_ATTRIBUTE, LIVE, near):
+        windows = replace(ASKED, method=method, window=4).windows(24)
         for task, window in zip(tasks(Job(clip, windows, ""), range(6)), windows, strict=True):
             assert torch.allclose(task.pictures[:, 0, 0, 0] * 24, torch.tensor(window.positions).float())
-    assert windows_along(24, 4, [FATEZERO_ATTRIBUTE.frame_plan])[0].after == (11,)
+            assert clip.read <= window.frames.stop, method.name
+    assert replace(ASKED, window=4).windows(24)[0].after == (11,)
 
 
 def test_another_edit_is_known_as_another(demo_model, tuned):

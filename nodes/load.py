@@ -100,7 +100,17 @@ class DemoClip(Node):
                 "A clip, a photo and their words that ship with this pack. For your own, link Load Video in the place"
                 " of its video and Load Image in the place of its photo."
             ),
-            inputs=[io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip, photo and words.")],
+            inputs=[
+                io.Combo.Input("case", options=host.demo_cases(), tooltip="Which shipped clip, photo and words."),
+                io.Int.Input(
+                    "frames",
+                    default=8,
+                    min=1,
+                    max=4096,
+                    **LATER,
+                    tooltip="The clip has 8. For more it runs back to its first frame, forth again, and so on.",
+                ),
+            ],
             outputs=[
                 io.Image.Output(display_name="images"),
                 io.Image.Output(display_name="photo"),
@@ -111,7 +121,9 @@ class DemoClip(Node):
         )
 
     @classmethod
-    def execute(cls, case) -> io.NodeOutput:
+    def execute(cls, case, frames=8) -> io.NodeOutput:
+        from dataclasses import replace
+
         import numpy as np
         import torch
         from comfy_api.v0_0_2 import InputImpl
@@ -120,9 +132,22 @@ class DemoClip(Node):
         folder = host.PACK / "demo" / "cases" / case
         video = InputImpl.VideoFromFile(str(folder / "clip.mp4"))
         clip = video.get_components()
+        if frames != len(clip.images):
+            clip = replace(clip, images=clip.images[back_and_forth(len(clip.images), frames)])
+            video = InputImpl.VideoFromComponents(clip)
         photo = torch.from_numpy(np.asarray(Image.open(folder / "photo.png").convert("RGB"), np.float32) / 255)[None]
         words = (demo_words(case, output) for output in range(FIRST_WORDS, FIRST_WORDS + len(WORDS)))
         return io.NodeOutput(clip.images, photo, float(clip.frame_rate), video, *words)
+
+
+def back_and_forth(length: int, frames: int) -> list[int]:
+    """So many frames of a clip of that length, which runs to its end, back to its beginning, and so on.
+
+    >>> back_and_forth(3, 8)
+    [0, 1, 2, 1, 0, 1, 2, 1]
+    """
+    there_and_back = [*range(length), *range(length - 2, 0, -1)]
+    return [there_and_back[i % len(there_and_back)] for i in range(frames)]
 
 
 def demo_words(case: object, output: int) -> str | None:

@@ -38,7 +38,7 @@ def previews(graph: dict) -> dict:
         }
     (clip,), (edit,) = (
         [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
-        for kinds in (["LIVE_Invert", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
+        for kinds in (["LIVE_Invert", "LIVE_EditLong", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
     photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
     shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}

@@ -64,6 +64,7 @@ STAGES = {
     ),
     "Edit": (
         "LIVE_Edit",
+        "LIVE_EditLong",
         "LIVE_Instruct",
         "LIVE_StreamInstruct",
         "LIVE_PaintByExample",

@@ -168,6 +168,7 @@ def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
         "Paint by Example.steps": 2,
         "Adapt to Edit.steps": 2,
         "Adapt to Edit.edit_steps": 2,
+        "Edit Long Clip.steps": 2,
     }.items():
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)

@@ -3,6 +3,9 @@
     $COMFYUI_PYTHON -m bench.streaming 32 96 1440 [--steps 1] [--window 16]
 
 Each count is a process of its own: the demo clip, 128x128, to and fro, edited by the demo model for instructions.
+
+On one CPU core, one step, windows of 16 and four key frames: 32 frames held 669 MB at most and took 0.120 s of the core
+each, 96 frames 688 MB and 0.120 s, 1,440 frames 698 MB and 0.115 s.
 """
 
 import argparse

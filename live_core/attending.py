@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
+from .indices import index_of
+
 
 def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: list[list[int]], at_once: int | None = None
@@ -26,7 +28,7 @@ def attend(
     out = torch.empty_like(q)
     for part in parts:
         here = [rows[i] for i in part]
-        out[:, part] = _to(here)(_frames(q, part), k, v, here)
+        out[:, index_of(part, like=out)] = _to(here)(_frames(q, part), k, v, here)
     return out.flatten(0, 1)
 
 
@@ -61,7 +63,7 @@ def _to_rows(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: list[list[
 def _frames(x: torch.Tensor, wanted: list[int]) -> torch.Tensor:
     """Frames `wanted`, which may repeat, of x (s, f, h, n, c). Not by x[:, wanted]: on several CPU threads that adds up
     the gradients of a repeated frame in whatever order they come, and one seed would give another tuning each time."""
-    return x.index_select(1, torch.tensor(wanted, device=x.device))
+    return x.index_select(1, index_of(wanted, like=x))
 
 
 def probabilities(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:

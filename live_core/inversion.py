@@ -164,7 +164,8 @@ def invert(
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         for i in reversed(range(steps)):
             x = schedule.invert(x, noise_of(x, i, walked, method.inverted_under, within), timesteps[i], steps)
-            path.append(check_step("inversion", steps - i, steps, x, NARROW).cpu())
+            path.append(x.to("cpu", non_blocking=True))  # there before the check of x is through
+            check_step("inversion", steps - i, steps, x, NARROW)
             callback(steps - i, total, x)
         if beside is not None:
             for i in range(steps):

@@ -61,14 +61,14 @@ def learn(
                 objective, turn = objectives[turns[step]], len(losses[turns[step]])
                 learners = objective.learners(turn)
                 compute = partial(_gradients, partial(objective.loss, turn), learners, scale, seed, step)
-                loss, seen[objective.shown(turn)], found = model.unet.retried(compute, len(seen[0]))
+                loss, fit, seen[objective.shown(turn)], found = model.unet.retried(compute, len(seen[0]))
                 if not math.isfinite(loss):  # before the optimisers, which never forget a NaN
                     raise LiveError(
                         f"tuning: the loss of step {step + 1} of {len(turns)} is not finite, so it was stopped before"
                         f" it learned from that; {LESS}"
                     )
                 whole = False
-                _learn(learned, learners, found, scale)
+                _learn(learned, learners, found, fit, scale)
                 losses[turns[step]].append(loss)
                 whole = True
                 if file is not None and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -98,22 +98,46 @@ def key_of(model: LiveModel, facts: Sequence[Any], tensors: Iterable[torch.Tenso
 
 def _gradients(
     loss_of: Callable[[torch.Generator], Loss], learners: Sequence[Learner], scale: float, seed: int, step: int
-) -> tuple[float, torch.Tensor, list[Gradients]]:
-    """A step's loss, its latents less the predicted noise, and each learner's gradients, `scale` times too large."""
+) -> tuple[float, list[bool], torch.Tensor, list[Gradients]]:
+    """A step's loss, whether each learner's gradients are finite, the step's latents less the predicted noise, and the
+    gradients, `scale` times too large.
+    """
     loss, clean = loss_of(_generator(seed, step))
     found = []
     for i, learner in enumerate(learners):
         descended = loss.log() if learner.log else loss
         found.append(torch.autograd.grad(descended * scale, learner.learned, retain_graph=i + 1 < len(learners)))
-    return float(loss.detach()), clean, found
+    # One word from the device for all, since it stops what has been asked of it until then.
+    finite = [torch.stack([gradient.isfinite().all() for gradient in gradients]).all() for gradients in found]
+    told, *fit = torch.stack([loss.detach(), *(each.to(loss) for each in finite)]).tolist()
+    return told, [bool(each) for each in fit], clean, found
 
 
-def _learn(learned: LearnedWeights, learners: Sequence[Learner], found: Sequence[Gradients], scale: float) -> None:
-    """One step of each learner by its gradients, and the U-Net's own weights after their masters."""
-    for learner, gradients in zip(learners, found, strict=True):
-        _descend(gradients, learner.masters, learner.optimizer, scale)
+def _learn(
+    learned: LearnedWeights,
+    learners: Sequence[Learner],
+    found: Sequence[Gradients],
+    fit: Sequence[bool],
+    scale: float,
+) -> None:
+    """One step of each learner by its gradients, and the U-Net's own weights after their masters. No step, with a
+    warning, where half precision overflowed, since an optimiser never forgets a NaN.
+    """
+    for learner, gradients, finite in zip(learners, found, fit, strict=True):
+        if finite:
+            _descend(gradients, learner.masters, learner.optimizer, scale)
+        else:
+            note(
+                "precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision"
+                " bfloat16 or float32"
+            )
     if any(learner.optimizer is learned.optimizer for learner in learners):
         learned.put()
+
+
+def _descend(gradients: Gradients, masters: Sequence[torch.Tensor], optimizer: torch.optim.AdamW, scale: float) -> None:
+    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large."""
+    descend(optimizer, masters, gradients, scale, most=1.0)
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
@@ -121,15 +145,3 @@ def _generator(seed: int, step: int) -> torch.Generator:
     are mixed in.
     """
     return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2**64)
-
-
-def _descend(gradients: Gradients, masters: Sequence[torch.Tensor], optimizer: torch.optim.AdamW, scale: float) -> None:
-    """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large;
-    none, with a warning, where half precision overflowed, since an optimiser never forgets a NaN."""
-    if all(gradient.isfinite().all() for gradient in gradients):
-        descend(optimizer, masters, gradients, scale, most=1.0)
-    else:
-        note(
-            "precision: a gradient overflowed, so a step learned nothing; if that happens often, choose precision"
-            " bfloat16 or float32"
-        )

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from . import LiveError
 from .checks import check_frames
+from .indices import index_of
 from .methods import Method
 
 NEARLY_ALL = 0.99  # part of the pixels above which a mask is as good as full
@@ -33,7 +34,7 @@ def word_mask(
     Sum over the words' tokens, mean over neighbours, maximum over grown cells, resize, divide by each frame's maximum,
     threshold. No tokens, no mask: all zeros.
     """
-    heat = maps[..., tokens].sum(-1).unflatten(-1, map_size)[:, None]
+    heat = maps[..., index_of(tokens, like=maps)].sum(-1).unflatten(-1, map_size)[:, None]
     if rule.neighbours:
         heat = torch.stack(
             [heat[max(0, i - rule.neighbours) : i + rule.neighbours + 1].mean(0) for i in range(len(heat))]
@@ -95,7 +96,7 @@ class Finder:
         """(f, *size), 0 or 1: where the edit may change the clip; found on the maps' own device for None."""
         method = self.method
         maps = [m[self.shift :].to(device or m.device) for m in self.maps() if m is not None]  # after a step, both
-        found = torch.zeros(len(maps[-1]), *size).to(maps[-1])
+        found = maps[-1].new_zeros(len(maps[-1]), *size)
         if method.blend_threshold is not None:
             read = {"both": (0, 1), "source": (0,), "edit": (1,)}[method.mask_from]
             found = blend_mask(

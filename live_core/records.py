@@ -80,7 +80,8 @@ class SideRecorder:
 
     def step(self, maps: torch.Tensor) -> None:
         copies = maps.shape[-1] // len(self.prompt.ids)
-        self._words.append((maps[self.shift :, :, : self.prompt.end] * copies).half().cpu())
+        words = (maps[self.shift :, :, : self.prompt.end] * copies).half()
+        self._words.append(words.to("cpu", non_blocking=True))  # there before the loop's check of the step is through
 
     @property
     def ran(self) -> bool:

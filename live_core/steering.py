@@ -79,8 +79,10 @@ class InjectWords(Part):
         source: int | None,
         tokens: tuple[int, int],
     ):
-        self.token_edits, self.target, self.source, self.tokens = token_edits, target, source, tokens
+        self.target, self.source, self.tokens = target, source, tokens
         self.level = unet.level_within(method.cross_max_tokens)
+        # Where they are read, before the first step: every layer of every step reads them.
+        self.token_edits = [edit and (edit[0].to(unet.device), edit[1].to(unet.device)) for edit in token_edits]
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
@@ -134,14 +136,18 @@ class LocalBlend(Part):
 
     def __init__(self, method: Method, finder: Finder, latents_of_source: Callable[[], torch.Tensor]):
         self.method, self.finder, self.latents_of_source = method, finder, latents_of_source
-        self.masks: dict[int, torch.Tensor] = {}  # step -> (f, h, w) bool
+        self.masks: dict[int, torch.Tensor] = {}  # step -> (f, h, w) bool, on the latents' device
+
+    def used_masks(self) -> dict[int, torch.Tensor]:
+        """Step -> (f, h, w) bool, in main memory."""
+        return {i: mask.cpu() for i, mask in self.masks.items()}
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if step.index not in self.method.blend_steps(step.total):
             return x
         height, width = x.shape[-2:]
         allowed = self.finder.mask((height, width), self.method.mask_grow)
-        self.masks[step.index] = allowed.bool().cpu()
+        self.masks[step.index] = allowed.bool()
         return blend(self.latents_of_source(), x, allowed)
 
 

@@ -239,7 +239,9 @@ class VideoUNet(nn.Module):
             frame_texts=text.ndim == 4,
             rows_at_once=at_once,
         )
-        if isinstance(timestep, torch.Tensor) and timestep.ndim:  # diffusers wants one for each frame
+        if isinstance(timestep, int):  # diffusers would make a tensor of it in main memory, and upload that
+            timestep = torch.full((rows,), timestep, device=x.device)
+        elif timestep.ndim:  # diffusers wants one for each frame
             timestep = timestep.repeat_interleave(x.shape[1])
         if at_once is not None:  # diffusers wants chunks of equal size
             self._chunk_feed_forward(max(n for n in range(1, at_once + 1) if rows % n == 0))

@@ -1,0 +1,71 @@
+"""A card works ahead of the host, until it is asked a question. A step asks one: whether what it gave is finite."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from asked_of_host import META, Asked
+from chain import CASE, FAST
+from conftest import ROOT
+
+from live_core.editing import Edit, edit
+from live_core.inversion import invert
+from live_core.methods import METHODS
+from live_core.pretrained import load_folder
+from live_core.tuning import tune
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    """The demo model without values."""
+    model = load_folder(ROOT / "demo" / "model")
+    for part in (model.unet, model.vae, model.text_encoder):
+        part.to(META)
+    return model
+
+
+CLIP = torch.zeros(3, 4, 16, 16, device=META)
+
+
+class Steps:
+    """A callback: what was asked from the first step's end to the last's, and in how many steps."""
+
+    def __init__(self, counts: Counter):
+        self.counts, self.steps = counts, 0
+        self.before: Counter | None = None
+
+    def __call__(self, step, total, latents):
+        if self.before is None:
+            self.before = self.counts.copy()
+        else:
+            self.steps += 1
+            self.asked = self.counts - self.before
+
+    def in_each(self) -> dict[str, float]:
+        return {what: count / self.steps for what, count in self.asked.items()}
+
+
+# What these keep of the source goes by main memory, and TokenFlow's neighbours are sought with numbers from there.
+OTHERS = {"fatezero-style", "fatezero-attribute", "fatezero-shape", "tokenflow"}
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in OTHERS])
+def test_steps_of_an_inversion_and_an_edit(shapes, method):
+    with Asked() as counts:
+        steps = Steps(counts)
+        inversion = invert(shapes, CLIP, CASE.prompt, METHODS[method], STEPS, callback=steps)
+        assert steps.in_each() == {"read in checks.py:is_finite": 1}
+        steps = Steps(counts)
+        edit(shapes, inversion, Edit("a blue ball moving on the meadow"), METHODS[method], steps)
+        assert steps.in_each() == {"read in checks.py:is_finite": 1}
+
+
+def test_steps_of_a_tuning(shapes):
+    """Also the noise, which the seed draws in main memory so that it is the same everywhere."""
+    with Asked() as counts:
+        steps = Steps(counts)
+        tune(shapes, CLIP, CASE.prompt, (), replace(FAST, clip_steps=STEPS, photo_steps=0), steps)
+    assert steps.in_each() == {"copy out in learning.py:_gradients": 1, "copy in in objectives.py:noise_error": 1}

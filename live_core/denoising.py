@@ -36,9 +36,10 @@ def denoise(
     first: int = 0,
     callback: Callback = lambda step, total, latents: None,
     remedy: str = "",
+    stage: str = "edit",
 ) -> torch.Tensor:
     """The edit's latents (f, c, h, w) from `x`, those at step `first` of as many as `batch` has plans. LiveError with
-    `remedy` where they cease to be finite."""
+    `stage` and `remedy` where they cease to be finite."""
     total = len(batch.frame_plans)
     for step in [Step(i, total, t) for i, t in enumerate(schedule.timesteps(total))][first:]:
         plan = merge(batch.frame_plans[step.index], step, [part.before(step) for part in parts])
@@ -46,6 +47,6 @@ def denoise(
         x = schedule.denoise(x, guided(noise, batch.chain), step.t, total)
         for part in parts:
             x = part.after(step, x, noise)
-        check_step("edit", step.index + 1, total, x, remedy)
+        check_step(stage, step.index + 1, total, x, remedy)
         callback(step.index + 1, total, x)
     return x

@@ -19,7 +19,7 @@ from .notes import note
 from .pretrained import LiveModel, Tuning
 from .seats import latent_prompt_of, note_untrained
 from .stores import DiskStore, RamStore, check_attention
-from .streams import Stream, guided, predict
+from .streams import Stream, predict
 from .taps import WordTap
 from .video_unet import VideoUNet
 
@@ -197,34 +197,3 @@ def record_of(method: Method, unet: VideoUNet, store: AttentionStore, words: boo
         cross_level=unet.level_within(method.cross_max_tokens),
         self_level=unet.level_within(method.self_max_tokens),
     )
-
-
-@one_run()
-@torch.no_grad()
-def reconstruct(
-    model: LiveModel,
-    inversion: Inversion,
-    callback: Callback = lambda step, total, latents: None,
-    guidance_scale: float = 1.0,
-) -> torch.Tensor:
-    """Sample from the inverted noise with the source prompt: (f, c, h, w), the inversion's own check.
-
-    At `guidance_scale` 1 by the conditional prediction alone; above, guided, by the null text if there is one.
-    """
-    check_made_by(model, inversion, "its reconstruction")
-    steps = inversion.steps
-    x = inversion.at(0).to(model.unet.device)
-    streams = [source_stream(model, inversion.method, inversion.prompt, inversion.at(steps).to(x))]
-    if guidance_scale != 1:
-        null = model.encode_text("") if inversion.null_text is None else inversion.null_text.to(streams[0].text)
-        streams.insert(0, replace(streams[0], name="unconditional", text=null))
-    chain = [(stream.name, guidance_scale) for stream in streams]
-    plan = AttentionPlan(inversion.method.frame_plan)
-    with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
-        for i, t in enumerate(model.schedule.timesteps(steps)):
-            noise = predict(model.unet, streams, {"source": x}, t, i, plan)
-            x = check_step(
-                "reconstruction", i + 1, steps, model.schedule.denoise(x, guided(noise, chain), t, steps), NARROW
-            )
-            callback(i + 1, steps, x)
-    return x

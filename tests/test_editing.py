@@ -12,10 +12,11 @@ from demo.cases import CASES
 from live_core import LiveError, metrics
 from live_core.concept import bind
 from live_core.editing import Edit, edit
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.methods import LIVE, TAV_DDIM
 from live_core.notes import gathered
 from live_core.pretrained import Tuning
+from live_core.reconstruction import reconstruct
 from live_core.tuning import tune
 
 CHANGE = Edit("a <thing*> moving on the meadow")

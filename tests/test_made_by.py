@@ -11,10 +11,11 @@ from live_core.change import Edit
 from live_core.concept import Concept, bind
 from live_core.editing import edit
 from live_core.inspect import show_words
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.methods import DDIM, LIVE
 from live_core.notes import gathered
 from live_core.null_text import find_null_text
+from live_core.reconstruction import reconstruct
 from live_core.tuning import tune
 from live_core.tunings import load_tuning, save_tuning
 

@@ -12,7 +12,7 @@ from live_core.attention import AttentionPlan
 from live_core.change import word_edits
 from live_core.editing import Edit, edit
 from live_core.frames import ALONE
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.methods import (
     BLENDED_LATENT,
     DDIM,
@@ -24,6 +24,7 @@ from live_core.methods import (
 from live_core.null_text import find_null_text
 from live_core.pretrained import Tuning
 from live_core.prompts import read_prompt
+from live_core.reconstruction import reconstruct
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")

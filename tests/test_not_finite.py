@@ -13,10 +13,11 @@ from live_core.checks import check_frames, check_number, check_whole, is_finite
 from live_core.compositing import composite, soften
 from live_core.editing import Edit, edit
 from live_core.inspect import show_masks
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.masks import edit_mask
 from live_core.methods import LIVE
 from live_core.null_text import find_null_text
+from live_core.reconstruction import reconstruct
 from live_core.tuning import TuneSettings, tune
 
 NAN, INF = math.nan, math.inf

@@ -8,7 +8,7 @@ import torch
 from demo.cases import CASES
 from live_core import LiveError
 from live_core.editing import Edit, edit
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.methods import (
     DDIM,
     LIVE,
@@ -16,6 +16,7 @@ from live_core.methods import (
     VIDEO_P2P,
 )
 from live_core.null_text import find_null_text
+from live_core.reconstruction import reconstruct
 
 CASE = CASES["ball-to-star"]
 CHANGE = Edit("a blue star moving on the meadow")

@@ -10,10 +10,11 @@ from chain import CASE, FAST, assert_same, assert_untouched, frames, weights
 
 from live_core import descent, masks
 from live_core.editing import Edit, edit
-from live_core.inversion import invert, reconstruct
+from live_core.inversion import invert
 from live_core.methods import FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, VIDEO_P2P
 from live_core.notes import gathered
 from live_core.null_text import find_null_text
+from live_core.reconstruction import reconstruct
 from live_core.tuning import tune
 
 STEPS = 3

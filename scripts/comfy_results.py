@@ -9,6 +9,8 @@ from pathlib import Path
 
 from comfy_client import Client
 
+PLAYED = ("LIVE_Compare",)  # shows on the page what other nodes made, and is no result itself
+
 
 def local_name(name: str) -> str:
     """The name under which a server's file is kept: what stands after its last slash of either kind, without what names
@@ -18,9 +20,9 @@ def local_name(name: str) -> str:
     return f"_{name}" if not name or is_device else name[-200:]
 
 
-def made_of(history: dict) -> tuple[list[tuple[str, dict]], dict[tuple[str, str], bool]]:
+def made_of(history: dict, graph: dict | None = None) -> tuple[list[tuple[str, dict]], dict[tuple[str, str], bool]]:
     """([(node, file)], {(node, text): whether it is among the node's notes}) of a history entry, whatever else stands
-    in it."""
+    in it; without the files of what `graph` only plays."""
     files: list[tuple[str, dict]] = []
     texts: dict[tuple[str, str], bool] = {}
     for node, outputs in (history.get("outputs") or {}).items():
@@ -34,7 +36,8 @@ def made_of(history: dict) -> tuple[list[tuple[str, dict]], dict[tuple[str, str]
                     and isinstance(made.get("filename"), str)
                 ):
                     files.append((node, {"subfolder": "", **made}))
-    return files, texts
+    kinds = {node: entry.get("class_type") for node, entry in (graph or {}).items()}
+    return [(node, file) for node, file in files if kinds.get(node) not in PLAYED], texts
 
 
 async def is_output(client: Client, kind: str | None) -> bool:

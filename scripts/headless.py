@@ -128,7 +128,7 @@ async def run_one(
         data = events[-1][2]
         run.error = f"{data.get('node_type', '')}: {data.get('exception_message', '').strip()}"
     else:
-        files, texts = made_of(history)
+        files, texts = made_of(history, graph)
         run.files = [str(out / name) for name in await save_files(client, files, out)]
         for (node, text), noted in texts.items():
             if text not in run.notes:

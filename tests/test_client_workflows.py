@@ -77,7 +77,7 @@ def test_every_shipped_workflow_can_follow(name):
         ("LIVE_Edit", "method.guidance_scale", 4.25),
     ):
         for entry in changed.values():
-            if entry["class_type"] == node:
+            if entry["class_type"] == node and field in entry["inputs"]:
                 entry["inputs"][field] = value
     followed = comfy_graph.follow(ui, api, changed)
     links = {link[0]: link for link in followed["links"]}

@@ -160,8 +160,13 @@ async def run_shared(workflow: dict, ui: dict | None, args) -> Run:
         parts, left, notes = await edit_parts(args.server, node, graph_for, args.timeout, say)
     except PartError as error:
         return Run(args.clip and str(args.clip), " ".join(args.server), "", error=str(error))
+
+    def say_anew(text: str) -> None:  # a server repeats what nodes noted whose results it kept
+        if text not in notes:
+            say(text)
+
     async with Client(left[0]) as client:
-        run = await run_one(client, workflow, ui, args, args.clip, args.out, say, parts=parts)
+        run = await run_one(client, workflow, ui, args, args.clip, args.out, say_anew, parts=parts)
     run.notes = [*notes, *(text for text in run.notes if text not in notes)]
     run.seconds = round(time.monotonic() - started, 2)
     return run

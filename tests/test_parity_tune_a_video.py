@@ -90,7 +90,7 @@ class RecordedText(LiveModel):
     """A model whose text encoder says what the case recorded, (L, d)."""
 
     def encode_text(self, text, concepts=()):
-        return self.text_encoder
+        return self.conditioner
 
     def check_clip_prompt(self, text, concepts=()):
         pass
@@ -122,7 +122,7 @@ def test_two_training_steps(dtype, monkeypatch):
         ours.recorded.update(
             {int(data[f"in/timesteps_{step}"]): frames_first(data[f"out/noisy_latents_{step}"])[0] for step in (0, 1)}
         )
-    model = RecordedText(unet, None, data["in/encoder_hidden_states"][0], None, ours, "recorded", "recorded")
+    model = RecordedText(unet, None, data["in/encoder_hidden_states"][0], ours, "recorded", "recorded")
 
     timesteps, noises = (iter([data[f"in/{name}_{step}"] for step in (0, 1)]) for name in ("timesteps", "noise"))
     monkeypatch.setattr(torch, "randint", lambda *_, **__: next(timesteps)[0])

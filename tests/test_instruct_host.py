@@ -63,7 +63,7 @@ def graph(**changes) -> dict:
 
 @pytest.fixture(scope="module")
 def with_instruct_model(server, instruct_folder):
-    shutil.copytree(instruct_folder, server.base / "models" / "diffusers" / "instruct")
+    shutil.copytree(instruct_folder, server.base / "models" / "diffusers" / "instruct", dirs_exist_ok=True)
 
 
 async def pictures(client, graph) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_a_video_keeps_its_moments_and_its_sound(talk, files):
     assert moments(video) == pytest.approx(UNEVEN, abs=1e-4) and not said
     assert sound_packets(video) == sound_packets(files / "streamed.mp4")
     assert videos.frames(video).shape == (8, 48, 64, 3)
-    assert not list((files.parent / "user").rglob("*.safetensors"))
+    assert not list((files.parent / "user" / "live" / "unfinished" / "videos").rglob("*.safetensors"))
 
 
 def test_frames_are_those_of_edit_by_instruction(talk):

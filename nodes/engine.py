@@ -1,7 +1,11 @@
+import os
+
 from comfy_api.v0_0_2 import io
 
 from .node import Node
 from .sockets import Engine
+
+TRUSTED = "LIVE_RAY_CLUSTERS"  # in the environment: the clusters, HOST:PORT and commas, that a graph may name
 
 
 class RunOnRay(Node):
@@ -21,8 +25,9 @@ class RunOnRay(Node):
                     "address",
                     default="",
                     tooltip=(
-                        "HOST:PORT of a Ray cluster that this machine is part of, or auto to find it. Empty: Ray runs"
-                        " on this machine alone, for as long as the edit takes."
+                        "HOST:PORT of a Ray cluster that this machine is part of, or auto to find it; one of another"
+                        f" machine must be in the environment variable {TRUSTED}. Empty: Ray runs on this machine"
+                        " alone, for as long as the edit takes."
                     ),
                 ),
                 io.Int.Input(
@@ -44,5 +49,21 @@ class RunOnRay(Node):
         from ..live_core.on_ray import OnRay
         from ..live_core.ray_cluster import imported
 
+        engine = OnRay(address.strip(), workers)
+        _check_trusted(engine.address)
         imported()  # LiveError here rather than after the clip is encoded
-        return io.NodeOutput(OnRay(address.strip(), workers))
+        return io.NodeOutput(engine)
+
+
+def _check_trusted(address: str) -> None:
+    """LiveError for a cluster on another machine that only the graph names: what a cluster answers can be code, and
+    graphs are shared. What `auto` finds is set up by whoever runs this machine."""
+    from ..live_core import LiveError
+
+    trusted = [each.strip() for each in os.environ.get(TRUSTED, "").split(",")]
+    if address in ("", "auto", *trusted) or address.rpartition(":")[0] in ("127.0.0.1", "localhost"):
+        return
+    raise LiveError(
+        f"address: {address!r:.100} is on another machine, and a cluster can run code on this one, so a graph alone may"
+        f" not choose it; if you trust it, start ComfyUI with {TRUSTED}={address:.100}"
+    )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_on_ray(talk):
     assert np.array_equal(here, there)
     for words, answer in zip(said, answers, strict=True):
         assert words in answer, answer
+
+
+def test_a_graph_alone_chooses_no_cluster_of_another_machine(talk):
+    """It is refused before anything is sent there."""
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        other.setblocking(False)
+        address = f"127.0.0.2:{other.getsockname()[1]}"
+        answer = talk(lambda client: client.run(on_ray(address)))
+        assert f"address: '{address}' is on another machine" in message(answer[1])
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 def test_parts_are_decoded_by_a_node_of_their_own(talk):

@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, absent
 
 from live_core import LiveError
 from live_core.engine import Here
@@ -130,7 +130,7 @@ def ray():
     """Ray, connected to a cluster that was started here."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: no wheel for this Python")
     if os.cpu_count() < 2:
-        pytest.skip("one core, and two workers need two")
+        absent("a second core, which two workers need")
     with connected("", 0):
         yield ray
 

@@ -25,30 +25,7 @@ class Composite(Node):
                         " clip's."
                     ),
                 ),
-                io.Int.Input(
-                    "dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."
-                ),
-                io.Float.Input(
-                    "blur",
-                    default=3.0,
-                    min=0.0,
-                    max=200.0,
-                    step=0.1,
-                    tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.",
-                ),
-                io.Int.Input(
-                    "edge_radius",
-                    default=0,
-                    min=0,
-                    max=512,
-                    advanced=True,
-                    **LATER,
-                    tooltip=(
-                        "Before it grows, the mask's border moves to the edges of what changed, old thing's and new"
-                        " thing's, if they are within so many pixels. As far as a cell of the mask's map: 8 for the"
-                        " demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."
-                    ),
-                ),
+                *paste_inputs(**LATER),
                 io.Image.Input(
                     "reconstruction",
                     optional=True,
@@ -74,6 +51,34 @@ class Composite(Node):
         if reconstruction is not None:
             soft = soft * changed(images, edited, reconstruction)
         return io.NodeOutput(host.to_images(composite(images, edited, soft)), host.to_images(soft))
+
+
+def paste_inputs(**later) -> list[io.Input]:
+    """How a mask is made ready for pasting; `later` declares what 0.1 had not."""
+    return [
+        io.Int.Input("dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."),
+        io.Float.Input(
+            "blur",
+            default=3.0,
+            min=0.0,
+            max=200.0,
+            step=0.1,
+            tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.",
+        ),
+        io.Int.Input(
+            "edge_radius",
+            default=0,
+            min=0,
+            max=512,
+            advanced=True,
+            **later,
+            tooltip=(
+                "Before it grows, the mask's border moves to the edges of what changed, old thing's and new"
+                " thing's, if they are within so many pixels. As far as a cell of the mask's map: 8 for the"
+                " demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."
+            ),
+        ),
+    ]
 
 
 class Reconstruct(Node):

@@ -35,15 +35,7 @@ class Edit(Node):
                 Inversion.Input(
                     "inversion", tooltip="From Invert Video, for the same method, or from Null-Text Inversion."
                 ),
-                io.String.Input(
-                    "prompt",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    tooltip=(
-                        "What the edited clip shall show: the clip's prompt with words replaced or added, or with a"
-                        " placeholder for the thing in a photo."
-                    ),
-                ),
+                edit_prompt_input(),
                 method_input(),
                 *change_inputs(),
             ],
@@ -93,6 +85,18 @@ class Edit(Node):
             edited.records,
             ui={"text": lines} if lines else None,
         )
+
+
+def edit_prompt_input() -> io.Input:
+    return io.String.Input(
+        "prompt",
+        multiline=True,
+        dynamic_prompts=True,
+        tooltip=(
+            "What the edited clip shall show: the clip's prompt with words replaced or added, or with a"
+            " placeholder for the thing in a photo."
+        ),
+    )
 
 
 def change_inputs() -> list[io.Input]:

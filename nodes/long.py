@@ -1,7 +1,8 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
-from .edit import change_inputs, change_of, words_looked_for
+from .composite import paste_inputs
+from .edit import change_inputs, change_of, edit_prompt_input, words_looked_for
 from .methods import method_input, method_of
 from .node import Node
 from .sockets import Model
@@ -29,15 +30,7 @@ class EditLong(Node):
                     dynamic_prompts=True,
                     tooltip="What the clip shows: the prompt it was tuned with.",
                 ),
-                io.String.Input(
-                    "prompt",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    tooltip=(
-                        "What the edited clip shall show: the clip's prompt with words replaced or added, or with a"
-                        " placeholder for the thing in a photo."
-                    ),
-                ),
+                edit_prompt_input(),
                 method_input(),
                 io.Int.Input(
                     "steps",
@@ -142,26 +135,5 @@ def _window_inputs() -> list[io.Input]:
             default=True,
             tooltip="Paste the edit over the clip's own pixels through the mask, as Composite does. Off: the edit.",
         ),
-        io.Int.Input(
-            "dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side first."
-        ),
-        io.Float.Input(
-            "blur",
-            default=3.0,
-            min=0.0,
-            max=200.0,
-            step=0.1,
-            tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.",
-        ),
-        io.Int.Input(
-            "edge_radius",
-            default=0,
-            min=0,
-            max=512,
-            advanced=True,
-            tooltip=(
-                "Before it grows, the mask's border moves to the edges of what changed, if they are within so many"
-                " pixels. 0: the mask as it is."
-            ),
-        ),
+        *paste_inputs(),
     ]

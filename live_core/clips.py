@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import groupby, pairwise
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
@@ -20,7 +20,12 @@ from .notes import note
 from .pictures import cover
 from .settings import check_settings, setting
 
+if TYPE_CHECKING:
+    from av import Packet
+
 BYTES_AT_ONCE = 2**29  # of a clip's own frames, decoded at once
+SLACK = 0.05  # seconds by which a piece of sound may lie beside its moment: a file's clock may be coarse
+LOST_SOUND = "video: a part of its sound cannot be read and is silent; save the clip anew as mp4, or fetch it again"
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273, Table 3
 
 
@@ -245,9 +250,26 @@ class Heeding(BytesIO):
             raise self.stop
 
 
-def reading_video() -> AbstractContextManager[None]:
+@contextmanager
+def reading_video() -> Iterator[None]:
     """LiveError for what a file that is damaged, or no video, makes its readers raise."""
-    return reading("video: the file", "give a file with video in it, or save it anew as mp4")
+    from av.error import FFmpegError
+
+    with reading("video: the file", "give a file with video in it, or save it anew as mp4"):
+        try:
+            yield
+        except FFmpegError as error:  # of which some are no OSError, such as the end of a file in its header
+            raise OSError(error.errno, error.strerror) from error
+
+
+def decoded(packet: Packet) -> list[Any] | None:
+    """The frames of a packet; None of a damaged one, which is passed over, as ComfyUI does."""
+    from av.error import FFmpegError
+
+    try:
+        return list(packet.decode())
+    except FFmpegError:
+        return None
 
 
 def read_times(file: str | BytesIO, start: float = 0.0, duration: float = 0.0) -> tuple[Times, int]:
@@ -293,19 +315,28 @@ def read_sound(file: str | BytesIO, first: float, length: float) -> tuple[torch.
         if stream is None:
             return None
         resampler = av.AudioResampler(format="fltp")
-        parts, began = [], None
-        for frame in container.decode(stream):
+        parts: list[tuple[float | None, torch.Tensor]] = []
+        lost = False
+        for packet in container.demux(stream):
             heed()
-            for part in resampler.resample(frame):
-                began = part.time if began is None else began
-                parts.append(torch.from_numpy(part.to_ndarray()))
-            if frame.time is not None and frame.time > first + length:
+            frames = decoded(packet)
+            lost |= frames is None
+            for frame in frames or ():
+                samples = [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
+                parts.append((frame.time, torch.cat(samples, 1)))  # a resampler's own clock knows no gaps
+            if frames and frames[-1].time is not None and frames[-1].time > first + length:
                 break
+    if lost:
+        note(LOST_SOUND)
     if not parts:
         return None
-    rate, samples = stream.rate, round(length * stream.rate)
-    skipped = round((first - (began or 0.0)) * rate)
-    sound = torch.cat(parts, 1)
-    sound = sound[:, skipped:] if skipped >= 0 else torch.nn.functional.pad(sound, (-skipped, 0))
-    sound = sound[:, :samples]
-    return torch.nn.functional.pad(sound, (0, samples - sound.shape[1])), rate
+    sound = torch.zeros(len(parts[0][1]), round(length * stream.rate))
+    at: int | None = None  # the sample that comes next
+    for time, samples in parts:
+        due = round((time - first) * stream.rate) if time is not None else at or 0
+        if at is None or abs(due - at) > stream.rate * SLACK:
+            at = due
+        kept = samples[:, max(-at, 0) :][:, : max(sound.shape[1] - max(at, 0), 0)]
+        sound[:, max(at, 0) :][:, : kept.shape[1]] = kept
+        at += samples.shape[1]
+    return sound, stream.rate

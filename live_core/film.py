@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .clips import LOST_SOUND, decoded, reading_video
 from .files import drafted
 from .footage import Footage
 from .interrupts import heed
@@ -102,7 +103,8 @@ def of_file(source: Callable[[], str | BytesIO], first: Fraction, end: Fraction 
     def sound(output: OutputContainer) -> Iterator[tuple[float, Packet]]:
         import av
 
-        container = av.open(source(), "r")
+        with reading_video():
+            container = av.open(source(), "r")
         tracks: dict[AudioStream, Any] = {}
         for stream in container.streams.audio:
             if stream.codec_context is None:
@@ -125,7 +127,7 @@ def _packets(
             heed()
             track = tracks[packet.stream]
             if isinstance(track, _Encoder):
-                yield from track.packets(packet.decode(), first, end)
+                yield from track.packets(packet, first, end)
                 continue
             if packet.dts is None or packet.pts is None:
                 continue
@@ -149,11 +151,12 @@ class _Encoder:
 
         self.stream = output.add_stream("aac", rate=stream.rate, layout=stream.layout)
         self.resampler = AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+        self.lost = False  # whether a part could not be read
 
-    def packets(
-        self, frames: Iterable[AudioFrame], first: Fraction, end: Fraction | None
-    ) -> Iterator[tuple[float, Packet]]:
-        for frame in frames:
+    def packets(self, packet: Packet, first: Fraction, end: Fraction | None) -> Iterator[tuple[float, Packet]]:
+        frames = decoded(packet)
+        self.lost |= frames is None
+        for frame in frames or ():
             for part in self.resampler.resample(frame):
                 when = _when(part)
                 if (end is not None and when >= end) or when + Fraction(part.samples, part.sample_rate) <= first:
@@ -163,6 +166,8 @@ class _Encoder:
                 yield from self._timed(self.stream.encode(part))
 
     def rest(self) -> Iterator[tuple[float, Packet]]:
+        if self.lost:
+            note(LOST_SOUND)
         yield from self._timed(self.stream.encode(None))
 
     def _timed(self, packets: Iterable[Packet]) -> Iterator[tuple[float, Packet]]:

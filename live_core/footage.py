@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from . import LiveError
-from .clips import Fit, fitted_size, note_colours, opaque, reading_video
+from .clips import Fit, decoded, fitted_size, note_colours, opaque, reading_video
 from .interrupts import heed
 from .notes import note
 from .pictures import cover
@@ -148,19 +148,13 @@ class File(Footage):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """The clip's frames; packets that cannot be decoded are passed over, as ComfyUI does."""
-        import av
-
         first = int(self.start / self.base)
         end = int((self.start + self.duration) / self.base) if self.duration else None
         if first:
             container.seek(first, stream=stream)
         for packet in container.demux(stream):
             heed()
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                continue
-            for frame in frames:
+            for frame in decoded(packet) or ():
                 if end is not None and frame.pts is not None and frame.pts >= end:
                     return
                 if frame.pts is None or frame.pts >= first:

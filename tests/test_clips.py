@@ -19,6 +19,23 @@ from live_core.notes import gathered
 UNEVEN = [0.0, 0.033, 0.066, 0.2, 0.233, 0.5, 0.533, 0.9]
 
 
+def test_damaged_sound_is_silent_there_and_in_step_after(tmp_path):
+    """As long as the clip, and its end where it was."""
+    path = videos.write(tmp_path / "a.mp4", videos.pictures(16), 8, tone=2.0)
+    whole, _ = read_sound(str(path), 0.0, 2.0)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+    for packet in packets[40:50]:
+        assert data.count(packet) == 1
+        data = data.replace(packet, b"\xff" * len(packet))
+    path.write_bytes(data)
+    with gathered() as notes:
+        sound, rate = read_sound(str(path), 0.0, 2.0)
+    assert sound.shape == whole.shape and any("a part of its sound cannot be read" in text for text in notes)
+    assert torch.allclose(sound[:, 55 * 1024 : 80000], whole[:, 55 * 1024 : 80000], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "size,fit,to",
     [

@@ -138,9 +138,11 @@ def test_what_does_not_come_through_is_said(files, name, says):
 
 def test_what_is_no_clip_is_said(tmp_path, files):
     (tmp_path / "words.mp4").write_text("words")
+    (tmp_path / "begun.mp4").write_bytes(files[0].read_bytes()[:40])
     for path, trim, says in (
         (tmp_path / "absent.mp4", (), "video: the file cannot be read"),
         (tmp_path / "words.mp4", (), "video: the file cannot be read"),
+        (tmp_path / "begun.mp4", (), "video: the file cannot be read"),
         (files[0], (7.0,), "video: no frame from 7 s on"),
     ):
         with pytest.raises(LiveError, match=says):

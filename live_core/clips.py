@@ -322,8 +322,8 @@ def read_sound(file: str | BytesIO, first: float, length: float) -> tuple[torch.
             frames = decoded(packet)
             lost |= frames is None
             for frame in frames or ():
-                samples = [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
-                parts.append((frame.time, torch.cat(samples, 1)))  # a resampler's own clock knows no gaps
+                pieces = [torch.from_numpy(part.to_ndarray()) for part in resampler.resample(frame)]
+                parts.append((frame.time, torch.cat(pieces, 1)))  # a resampler's own clock knows no gaps
             if frames and frames[-1].time is not None and frames[-1].time > first + length:
                 break
     if lost:

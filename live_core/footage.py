@@ -104,9 +104,11 @@ class File(Footage):
         shapes: list[tuple[int, int]] = []
         last = 0
         with reading_video(), av.open(self.source(), "r") as container:
-            if not container.streams.video:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
                 raise LiveError("video: the file has no picture; give a file with video in it")
-            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise LiveError(f"video: the file's pictures are of a kind that nothing here reads; {ANEW}")
             self.base = Fraction(stream.time_base or Fraction(1, 90000))
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or 1)
             told, sides = stream.frames, [each.type for each in container.streams]

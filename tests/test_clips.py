@@ -25,9 +25,8 @@ def test_damaged_sound_is_silent_there_and_in_step_after(tmp_path):
     whole, _ = read_sound(str(path), 0.0, 2.0)
     data = path.read_bytes()
     with av.open(str(path)) as container:
-        packets = [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+        packets = [bytes(packet) for packet in container.demux(container.streams.audio[0])]
     for packet in packets[40:50]:
-        assert data.count(packet) == 1
         data = data.replace(packet, b"\xff" * len(packet))
     path.write_bytes(data)
     with gathered() as notes:

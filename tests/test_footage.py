@@ -138,11 +138,15 @@ def test_what_does_not_come_through_is_said(files, name, says):
 
 def test_what_is_no_clip_is_said(tmp_path, files):
     (tmp_path / "words.mp4").write_text("words")
-    (tmp_path / "begun.mp4").write_bytes(files[0].read_bytes()[:40])
+    data = files[0].read_bytes()
+    assert data.count(b"avc1") == 2 and data.startswith(b"ftyp", 4)
+    (tmp_path / "unknown.mp4").write_bytes(data.replace(b"avc1", b"zzzz"))
+    (tmp_path / "begun.mp4").write_bytes(data[:40])
     for path, trim, says in (
         (tmp_path / "absent.mp4", (), "video: the file cannot be read"),
         (tmp_path / "words.mp4", (), "video: the file cannot be read"),
         (tmp_path / "begun.mp4", (), "video: the file cannot be read"),
+        (tmp_path / "unknown.mp4", (), "video: the file's pictures are of a kind that nothing here reads"),
         (files[0], (7.0,), "video: no frame from 7 s on"),
     ):
         with pytest.raises(LiveError, match=says):

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..cases import Case
+from ..world import Clip
 from .places import SEEN, scale
 
 GRID, REACH = 64, 1.5  # cells a side of the cut-out, and its half side in radii
@@ -23,26 +24,37 @@ def steadiness(case: Case, edited: np.ndarray, which: int) -> float:
     frame, it is the edit's own deviation, and around it the passing background does not count. Parts out of the picture
     or behind another thing do not count. 0 for the true answer, for one frame, and for any error that stays the same.
     """
+    wrong = edited.astype(float) - case.truth.frames()
+    return deviation(wrong, case.truth, which, _others(case, which))
+
+
+def deviation(wrong: np.ndarray, clip: Clip, which: int, others: np.ndarray | None = None) -> float:
+    """The same of any difference `wrong` (f, H, W, 3), in levels of 255, along the track of thing `which` of `clip`.
+    `others` (f, H, W), 0..1: what stands in front or beside and does not count."""
     from scipy import ndimage
 
-    alone = _alone(case, which)
-    others = _others(case, which)
-    wrong = (edited.astype(float) - case.truth.frames()) / 255
+    alone = _alone(clip, which)
+    others = np.zeros_like(alone) if others is None else others
     cut, weight, inside = [], [], np.zeros((GRID, GRID), bool)
-    for i in range(len(edited)):
-        *cells, visible = _cells(case, which, i)
+    for i in range(len(wrong)):
+        *cells, visible = _cells(clip, which, i)
         sample = partial(ndimage.map_coordinates, coordinates=cells, order=1, mode="nearest")
-        cut.append(np.stack([sample(wrong[i, ..., c]) for c in range(3)], -1))
+        cut.append(np.stack([sample(wrong[i, ..., c] / 255) for c in range(3)], -1))
         weight.append(visible & (sample(others[i]) < SEEN))
         inside |= visible & (sample(alone[i]) > 0.5)
     region = ndimage.binary_dilation(inside, iterations=round(MARGIN * GRID / (2 * REACH)))
-    cut, weight = np.stack(cut), (np.stack(weight) & region)[..., None].astype(float)
+    return around_mean(np.stack(cut), np.stack(weight) & region)
+
+
+def around_mean(values: np.ndarray, counts: np.ndarray) -> float:
+    """Mean deviation over frames of values (f, ..., 3) from their mean, of those where `counts` (f, ...) is true."""
+    weight = counts[..., None].astype(float)
     seen = weight.sum(0)
     weight = weight * (seen > 1)  # what is seen once cannot deviate
     if not weight.any():
         return 0.0
-    mean = (weight * cut).sum(0) / np.maximum(seen, 1)
-    return float((weight * np.abs(cut - mean)).sum() / (3 * weight.sum()))
+    mean = (weight * values).sum(0) / np.maximum(seen, 1)
+    return float((weight * np.abs(values - mean)).sum() / (3 * weight.sum()))
 
 
 def edge(case: Case, edited: np.ndarray, which: int) -> float:
@@ -57,7 +69,7 @@ def edge(case: Case, edited: np.ndarray, which: int) -> float:
     from scipy import ndimage
 
     truth = case.truth.frames().astype(float)
-    alone = _alone(case, which)
+    alone = _alone(case.truth, which)
     others = _others(case, which)
     s = scale(edited)
     offsets = np.arange(-2 * ACROSS, 2 * ACROSS + 1) * s / 2  # half pixels
@@ -88,10 +100,9 @@ def _range(profiles: np.ndarray) -> np.ndarray:
     return np.linalg.norm(profiles[:, :, None] - profiles[:, None], axis=-1).max((1, 2), initial=0)
 
 
-def _alone(case: Case, which: int) -> np.ndarray:
-    """(f, H, W) 0..1: the new thing with nothing in front of it."""
-    truth = case.truth
-    return replace(truth, things=(truth.things[which],), tracks=(truth.tracks[which],)).masks(0)
+def _alone(clip: Clip, which: int) -> np.ndarray:
+    """(f, H, W) 0..1: a thing with nothing in front of it."""
+    return replace(clip, things=(clip.things[which],), tracks=(clip.tracks[which],)).masks(0)
 
 
 def _others(case: Case, which: int) -> np.ndarray:
@@ -100,9 +111,9 @@ def _others(case: Case, which: int) -> np.ndarray:
     return np.max(masks, 0) if masks else np.zeros((len(case.clip), case.clip.height, case.clip.width), np.float32)
 
 
-def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cells(clip: Clip, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of the picture where the cut-out's cells lie, and which of them are in it; each (GRID, GRID)."""
-    track = case.truth.tracks[which]
+    track = clip.tracks[which]
     v, u = np.mgrid[-REACH : REACH : GRID * 1j, -REACH : REACH : GRID * 1j] * track.radius[frame]
     cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
     # A pixel's centre is half a pixel in.
@@ -111,5 +122,5 @@ def _cells(case: Case, which: int, frame: int) -> tuple[np.ndarray, np.ndarray, 
     return (
         rows,
         columns,
-        (rows >= 0) & (rows <= case.clip.height - 1) & (columns >= 0) & (columns <= case.clip.width - 1),
+        (rows >= 0) & (rows <= clip.height - 1) & (columns >= 0) & (columns <= clip.width - 1),
     )

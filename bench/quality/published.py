@@ -4,6 +4,7 @@
     python -m bench.quality.published --photos output/quality/results.csv --fresh output/quality/results-fresh.csv
     python -m bench.quality.published --words output/quality-text/results.csv
     python -m bench.quality.published --photos-anew output/quality/results.csv    # on fewer cases
+    python -m bench.quality.published --instructed output/quality-instructed/results.csv
 
 Rows that were measured anew take the place of their variant's old ones. What stands between `<!-- name -->` and
 `<!-- /name -->` on the two pages is written here, all else by hand.
@@ -23,12 +24,13 @@ from demo.measure import VIEWED
 from . import __main__ as quality
 from . import text
 from .claims import CLAIMS, EMPTY, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
+from .instructed import tables as by_instruction
 from .report import DRAWS, Measured, read_csv, write_csv
 
 Cells = dict[tuple[str, str, str], str]
 FOLDER = Path(__file__).resolve().parents[1]
 RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
-TABLES = ("photos", "fresh", "words", "photos-anew", "words-anew")
+TABLES = ("photos", "fresh", "words", "photos-anew", "words-anew", "instructed")
 ENOUGH = 8  # cases, for an interval to be claimed
 TITLES = {
     "object_accuracy": "accuracy ↑",
@@ -213,6 +215,7 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
         "words": words_tables,
         "photos-anew": quality.tables,
         "words-anew": words_tables,
+        "instructed": by_instruction.tables,
     }
     for table, draw in made.items():
         lines = draw(rows[table]) if table in rows else between(pages[APPENDIX], table)
@@ -224,6 +227,9 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
     for finding in FINDINGS:
         put(RESULTS, finding.name, finding_table(finding, photos))
     put(RESULTS, "old", footnotes(photos + words))
+    if "instructed" in rows:
+        put(RESULTS, "instructed-claims", by_instruction.claims_table(rows["instructed"]))
+        put(RESULTS, "instructed-rows", by_instruction.summary_table(rows["instructed"]))
     return pages
 
 

@@ -1,132 +1,87 @@
-"""Edits by instruction: frame by frame, and with key frames that all frames read (VIA), on clips of fresh seeds; by the
-base, and by a model that has learned one edit of one frame (VIA's test-time adaptation).
+"""Edits by instruction: VIA, VIA without each of its parts, and what came before it, on clips of fresh seeds.
 
-    python -m bench.quality.instructed --judge ~/demo-training-instruct                  # sixteen clips; three minutes
-    python -m bench.quality.instructed --judge ~/demo-training-instruct --adapt 50 100 200 400             # an hour
+    python -m bench.quality.instructed --judge ~/demo-training-instruct             # everything; hours on one core
+    python -m bench.quality.instructed --judge ~/demo-training-instruct --count 1 --stages frames
+    python -m bench.quality.published                                               # into the report
 
-`done`: the part of the frames that show what was asked for, as the judge reads them. `one choice`: the part that shows
-the clip's commonest shape and colour; of a vague instruction many are right, but they must be one. `as root`: the part
-that shows the shape and colour of the edit that was learned; all rows of a clip are held to the same one. `rest`: PSNR
-in dB where the instruction leaves the clip alone. Edits start from another seed than those of which one is learned.
+Rows are kept one by one, and not measured twice: a run that was stopped goes on. After every stage, and at the end, all
+that is measured goes to <out>/results.csv. The judge is trained in its folder when it is not there.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from demo.frames import to_pictures
-from demo.instructions import instruct as ask
 from demo.train import MODEL
-from demo.training.instructed import PICTURE, WORDS, Asked, done, rest
-from demo.training.judge import LABELS, Judge, train_judge
-from demo.world import Clip, make_clip
-from live_core.adapt_settings import AdaptSettings
-from live_core.adaptation import adapt
-from live_core.instruct import instruct
-from live_core.instruct_settings import INSTRUCT_METHODS, Instruction, InstructMethod
-from live_core.pretrained import LiveModel, load_folder
-from live_core.root_pairs import RootPair, chosen, root_pairs
-from live_core.tunings import Tuning
-from live_core.video_unet import EDIT
+from demo.training.judge import train_judge
+from live_core.pretrained import fingerprint_of, load_folder
 
-FIRST_SEED = 2_600_000_000
-KINDS = ("object", "colour", "any-colour", "any-object")
-MEASURES = ("done", "one choice", "as root", "rest")
-STEPS = 10
-LEARNING_RATE = 1e-3  # of an adaptation of the demo model
-SEED = 1000  # of the edits; those of which one is learned start from 0
+from ..report import write_csv
+from ..rows import UNEDITED, Rows, key_of, weights_of
+from .cases import COUNT, all_cases
+from .measures import MEASURES
+from .rows import ADAPTED, ATTENTION, GROUPS, LEARNED, OTHERS, PARTS, RAMPS, ROWS, UNTIL, WORDS_ROWS
+from .subject import CEILING, LEARNING_RATE, SEARCH, SEED, STEPS, WORDS_STEPS, Models, Subject
+
+FEW = 12  # cases of an ablation: two of every kind
 
 
-def cases(count: int) -> list[tuple[str, str, Clip, Clip]]:
-    """(kind, instruction, clip, a right answer), `count` of each kind."""
-    found = []
-    for index in range(count):
-        for k, kind in enumerate(KINDS):
-            seed = FIRST_SEED + 1000 * k + index
-            clip = make_clip(seed)
-            text, after = ask(clip, kind, np.random.default_rng(seed))
-            found.append((kind, text, clip, after))
-    return found
+@dataclass(frozen=True)
+class Stage:
+    """Rows that are measured together, case by case, on the first `cases`; weights are kept after so many steps as
+    `adapted` says."""
+
+    rows: tuple[str, ...]
+    cases: int = 6 * COUNT
+    adapted: tuple[int, ...] = ()
 
 
-def frame(clip: Clip, i: int) -> Clip:
-    """One frame of a clip, as a clip."""
-    tracks = (type(t)(*((values[i],) for values in (t.x, t.y, t.radius, t.angle))) for t in clip.tracks)
-    return replace(clip, tracks=tuple(tracks), phase=(clip.phase[i],))
+STAGES = {
+    "frames": Stage((UNEDITED, CEILING, *ATTENTION)),
+    "parts": Stage(tuple(PARTS), adapted=(ADAPTED,)),
+    "others": Stage(tuple(OTHERS)),
+    "words": Stage(tuple(WORDS_ROWS)),
+    "ablations": Stage((*GROUPS, *UNTIL, *RAMPS), FEW),
+    "learned": Stage(tuple(LEARNED), FEW, tuple(row.adapted for row in LEARNED.values())),
+}
 
 
-def guided(method: InstructMethod) -> InstructMethod:
-    return replace(method, guidance_scale=WORDS, image_guidance_scale=PICTURE)
-
-
-def adapted(
-    model: LiveModel, case: tuple[str, str, Clip, Clip], steps: Sequence[int]
-) -> tuple[RootPair, dict[int, LiveModel]]:
-    """The edit of the best score, and the model after it has learned it for each number of `steps`; all are on one way,
-    for a step depends on none after it."""
-    _, text, clip, _ = case
-    asked, settings = Instruction(text, STEPS), AdaptSettings(max(steps, default=0), LEARNING_RATE)
-    pairs = root_pairs(model, to_pictures(clip.frames()), asked, method=guided(INSTRUCT_METHODS["instruct-pix2pix"]))
-    root, models = pairs[chosen(pairs, 0)], {}
-
-    def keep(step: int, _total: int, _latents: torch.Tensor) -> None:
-        if step in steps:
-            now = {name: weight.detach().clone() for name, weight in model.unet.trainable(EDIT).items()}
-            models[step] = replace(model, tuning=Tuning(now, None, (), text, model.fingerprint, learns=EDIT))
-
-    adapt(model, root.before, root.after, asked, settings, keep)
-    return root, models
-
-
-def looks(judge: Judge, pictures: torch.Tensor) -> list[tuple[str, str]]:
-    """Shape and colour of each picture (3, s, s), -1..1, as the judge reads them."""
-    read = {name: judge(pictures)[name].argmax(-1).tolist() for name in ("shape", "colour")}
-    return [(LABELS["shape"][s], LABELS["colour"][c]) for s, c in zip(read["shape"], read["colour"], strict=True)]
-
-
-@torch.no_grad()
-def measure(
-    model: LiveModel, judge: Judge, method: InstructMethod, case: tuple[str, str, Clip, Clip], root: RootPair
-) -> dict[str, float]:
-    kind, text, clip, after = case
-    frames = model.encode_frames(to_pictures(clip.frames()))
-    latents = instruct(model, frames, Instruction(text, STEPS, SEED), guided(method))
-    edited, learned = (x.permute(0, 3, 1, 2) * 2 - 1 for x in (model.decode_frames(latents), root.after[None]))
-    asked = [Asked(kind, text, frame(clip, i), frame(after, i)) for i in range(len(clip))]
-    seen, (wanted,) = looks(judge, edited), looks(judge, learned)
+def keys_of(models: Models) -> dict[str, str]:
+    """Names what each row's measurement depends on."""
+    judge = fingerprint_of(models.judge.state_dict())
+    asked = (weights_of(models.instructed), judge, STEPS, SEED, SEARCH, LEARNING_RATE)
+    told = (weights_of(models.told), judge, WORDS_STEPS)
     return {
-        "done": float(np.mean(done(judge, asked, edited))),
-        "one choice": Counter(seen).most_common(1)[0][1] / len(seen),
-        "as root": seen.count(wanted) / len(seen),
-        "rest": float(np.mean([rest(a, picture) for a, picture in zip(asked, edited, strict=True)])),
+        UNEDITED: key_of(UNEDITED, judge),
+        CEILING: key_of(CEILING, asked[0], judge),
+        **{name: key_of(*asked, name, row) for name, row in ROWS.items()},
+        **{name: key_of(*told, name, row) for name, row in WORDS_ROWS.items()},
     }
 
 
-def main() -> None:
+def run(models: Models, out: Path, stages: Sequence[str], count: int) -> None:
+    """Measure what is missing of these stages, of so many cases of each kind, and write all that is there."""
+    log, keys, cases = Rows(out), keys_of(models), all_cases(count)
+    for stage in map(STAGES.__getitem__, stages):
+        wanted = {name: keys[name] for name in stage.rows}
+        log.measure(cases[: stage.cases], wanted, lambda case, stage=stage: Subject(models, case, stage.adapted).run)
+        write_csv(out / "results.csv", log.of(keys), {**MEASURES, "seconds": -1})
+    print(f"wrote {out / 'results.csv'}")
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--judge", type=Path, required=True, help="folder with the judge; trained there when absent")
-    parser.add_argument("--count", type=int, default=4, help="clips of each kind")
-    parser.add_argument("--adapt", type=int, nargs="*", default=[], help="learn the best edit for so many steps")
-    args = parser.parse_args()
-    model, (judge, _) = load_folder(MODEL.with_name("model_instruct")), train_judge(args.judge)
-    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for case in cases(args.count):
-        root, models = adapted(model, case, args.adapt)
-        for name, method in INSTRUCT_METHODS.items():
-            for steps, each in ((0, model), *models.items()):
-                label = f"{name}, {steps} steps" if args.adapt else name
-                rows.setdefault((case[0], label), []).append(measure(each, judge, method, case, root))
-    print(f"| kind | method | clips | {' | '.join(MEASURES)} |\n{'|---' * (3 + len(MEASURES))}|")
-    for (kind, name), found in sorted(rows.items()):
-        means = (f"{np.mean([row[m] for row in found]):.3g}" for m in MEASURES)
-        print(f"| {kind} | {name} | {len(found)} | {' | '.join(means)} |")
+    parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=list(STAGES))
+    parser.add_argument("--count", type=int, default=COUNT, help="cases of each kind")
+    parser.add_argument("--out", type=Path, default=Path("output/quality-instructed"))
+    args = parser.parse_args(arguments)
+    judge, _ = train_judge(args.judge)
+    models = Models(load_folder(MODEL.with_name("model_instruct")), load_folder(MODEL), judge)
+    run(models, args.out, args.stages, args.count)
 
 
 if __name__ == "__main__":

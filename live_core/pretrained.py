@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 OVERFLOW = "load the model with precision float32; if it has that, its weights are damaged"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LiveModel:
     """A Stable Diffusion 1.x or 2.x model seen as a video model. The networks are shared and never left changed.
     `conditioner`: what makes of a text, or of a photo, what the U-Net's cross-attention reads.
@@ -62,6 +62,10 @@ class LiveModel:
     tuning: Tuning | None = None
     embeddings: Callable[[], Mapping[str, Path]] = dict
     base: Base = TEXT_TO_IMAGE
+
+    def __repr__(self) -> str:
+        """Short: ComfyUI sends with every error what the node was given, as it is printed."""
+        return f"LiveModel({self.name!r}, {self.fingerprint})"
 
     @property
     def networks(self) -> nn.ModuleList:

@@ -7,6 +7,7 @@ from functools import wraps
 
 from comfy_api.v0_0_2 import io
 
+from ..live_core import LiveError
 from ..live_core.encoded import Encoded, lending
 from ..live_core.interrupts import heeding
 from ..live_core.memory import one_run
@@ -18,6 +19,15 @@ from .inputs import checked, note_unread
 # graphs as they were; the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
 LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
 _encoded = Encoded()  # what a clip was encoded to, for every node and graph
+
+
+class Refused(LiveError):
+    """A LiveError as it leaves a node. ComfyUI writes the class of an error with its module, which for a pack is a path
+    of the machine, once before the sentence and once more as its type; of a class without a module, the name alone.
+    """
+
+
+Refused.__module__, Refused.__qualname__ = "builtins", LiveError.__qualname__
 
 
 class Node(io.ComfyNode):
@@ -48,9 +58,13 @@ def _noted(execute: Callable) -> Callable:
     @wraps(execute)
     def run(cls, **inputs) -> io.NodeOutput:
         with gathered() as notes, one_run(), heeding(host.stop_if_asked), lending(_encoded):
-            fields = cls.define_schema().inputs
-            note_unread(fields, host.graph_inputs())
-            output = execute(cls, **checked(fields, inputs))
+            schema = cls.define_schema()
+            note_unread(schema.inputs, host.graph_inputs())
+            try:
+                with host.timed(schema.display_name):
+                    output = execute(cls, **checked(schema.inputs, inputs))
+            except LiveError as error:
+                raise Refused(str(error)).with_traceback(error.__traceback__) from error.__cause__
         ui = output.ui or {}
         ui = ui if isinstance(ui, dict) else ui.as_dict()
         own = tuple(ui.get("text", ()))

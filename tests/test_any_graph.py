@@ -106,11 +106,7 @@ async def fault_of(client, graph: dict) -> str | None:
             await client.json("POST", "/interrupt")
         await asyncio.sleep(0.02)
     errors = [data for kind, data in history[identity]["status"]["messages"] if kind == "execution_error"]
-    ours = [
-        data
-        for data in errors
-        if data["node_type"].startswith("LIVE_") and not data["exception_type"].endswith("live_core.LiveError")
-    ]
+    ours = [data for data in errors if data["node_type"].startswith("LIVE_") and data["exception_type"] != "LiveError"]
     return (
         f"{ours[0]['exception_type']}: {ours[0]['exception_message']}{''.join(ours[0]['traceback'][-3:])}"
         if ours

@@ -69,7 +69,7 @@ async def verdict(client, node: str, inputs: dict, field: str, value: str, kind:
     data = events[-1][2]
     if outcome == "error":
         said = [message(events)]
-        if not data["exception_type"].endswith("live_core.LiveError"):
+        if data["exception_type"] != "LiveError":
             return f"{data['exception_type']}: {said[0].strip()}"
         if data["node_id"] != node:
             return f"at node {data['node_id']!r}: {said[0]}"

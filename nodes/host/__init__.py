@@ -23,6 +23,7 @@ from .folders import (
 from .graphs import before_queueing, check_opaque, graph_inputs, linked
 from .models import PRECISIONS, dtype_of, load_model, take_apart
 from .page import Progress, show_text, stop_if_asked
+from .stages import timed
 
 __all__ = [
     "PACK",
@@ -49,6 +50,7 @@ __all__ = [
     "stop_if_asked",
     "take_apart",
     "temp_folder",
+    "timed",
     "to_images",
     "tokenizer_folder",
     "tuning_names",

@@ -21,7 +21,7 @@ from .diffusion import Callback
 from .frames import ALONE
 from .instruct import check_instruction
 from .instruct_settings import Instruction
-from .learning import key_of, learn
+from .learning import Losses, key_of, learn
 from .memory import one_run
 from .notes import note
 from .objectives import LearnedWeights, Learner, Loss
@@ -47,12 +47,14 @@ def adapt(
     settings: AdaptSettings = DEFAULTS,
     callback: Callback = lambda step, total, latents: None,
     unfinished: Path | None = None,
+    losses: Losses | None = None,
 ) -> Tuning:
     """Learn that `instruction` turns the picture `before` into `after`, (H, W, 3), 0..1.
 
     `callback(step, total, latents)` runs after every step with its pairs' latents, and may raise to stop; the model is
     then as it was before. In the folder `unfinished`, if given, a stopped one leaves what it needs to go on to the same
-    bits (`tuning.tune`). At 0 steps nothing is learned. LiveError for another base than InstructPix2Pix.
+    bits (`tuning.tune`). `losses`: as there, all in the first list. At 0 steps nothing is learned. LiveError for
+    another base than InstructPix2Pix.
     """
     model.check_base(INSTRUCT, "Adapt to Edit")
     check_instruction(model, instruction)
@@ -67,7 +69,7 @@ def adapt(
         facts = [EDIT, instruction.text, asdict(settings)]
         file = unfinished and unfinished / f"{key_of(model, facts, (before, after, objective.text))}.safetensors"
         shown = [torch.zeros(settings.pairs, 1)]
-        losses = learn(model, learned, [objective], [0] * settings.steps, settings.seed, shown, callback, file)
+        losses = learn(model, learned, [objective], [0] * settings.steps, settings.seed, shown, callback, file, losses)
         return Tuning(
             tensors=learned.overlay() if settings.steps else {},
             latent_prompt=None,

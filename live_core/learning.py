@@ -39,15 +39,16 @@ def learn(
     seen: list[torch.Tensor],
     callback: Callback = lambda step, total, latents: None,
     file: Path | None = None,
+    losses: Losses | None = None,
 ) -> Losses:
     """Descend at each step the objective that `turns` names, one of at most two, and give their losses; the U-Net's
     own weights are as they were before, and what was learned is in `learned`.
 
     `callback(step, total, latents)` is shown `seen`, latents (f, c, h, w) each, of which a step renews one; it may
     raise to stop. `file`: where a stopped one leaves what it needs to go on, and where it is looked for; it goes away
-    with the last step.
+    with the last step. `losses`: empty lists, to which each step adds its own before `callback` is called.
     """
-    losses: Losses = ([], [])
+    losses = ([], []) if losses is None else losses
     state = Unfinished(learned.tensors(), learned.optimizers, losses)
     scale = 1024.0 if model.unet.dtype == torch.float16 else 1.0  # keeps small half-precision gradients from vanishing
     whole = True  # False while a step is half done

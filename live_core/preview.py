@@ -4,6 +4,7 @@ frames, and rows of pictures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,19 @@ def _with_constant(latents: torch.Tensor) -> torch.Tensor:
 
 
 def contact_sheet(latents: torch.Tensor, colours: torch.Tensor, most: int = 8, side: int = 128) -> np.ndarray:
-    """Up to `most` frames of `latents` (f, c, h, w), evenly chosen, side by side: (side, width, 3) uint8."""
+    """Up to `most` frames of `latents` (f, c, h, w), evenly chosen, each `side` pixels high, in rows of which there are
+    so many that the sheet is nearest to twice as wide as high: (H, W, 3) uint8. A place that is left is black.
+    """
     chosen = latents[torch.linspace(0, len(latents) - 1, min(most, len(latents))).round().long()]
     rgb = (_with_constant(chosen) @ colours.to(chosen.device)).clamp(0, 1).reshape(len(chosen), *chosen.shape[-2:], 3)
     height, width = chosen.shape[-2:]
     big = F.interpolate(rgb.permute(0, 3, 1, 2), (side, max(1, round(side * width / height))), mode="bilinear")
-    return (torch.cat(list(big), -1).permute(1, 2, 0) * 255).byte().cpu().numpy()
+    count, shape = len(big), big.shape[-1] / side
+    rows = min(range(1, count + 1), key=lambda r: abs(math.log(-(-count // r) * shape / r / 2)))
+    columns = -(-count // rows)
+    big = torch.cat([big, big.new_zeros(rows * columns - count, *big.shape[1:])])
+    sheet = torch.cat([torch.cat(list(row), -1) for row in big.split(columns)], -2)
+    return (sheet.permute(1, 2, 0) * 255).byte().cpu().numpy()
 
 
 def plot_lines(curves: dict[str, torch.Tensor], width: int = 640, height: int = 160) -> torch.Tensor:

@@ -11,7 +11,7 @@ from . import LiveError
 from .bases import TEXT_TO_IMAGE
 from .concept import Concept, check_reference
 from .diffusion import Callback
-from .learning import key_of, learn
+from .learning import Losses, key_of, learn
 from .memory import one_run
 from .notes import note
 from .objectives import ClipObjective, Learned, PhotoObjective
@@ -31,6 +31,7 @@ def tune(
     settings: TuneSettings = DEFAULTS,
     callback: Callback = lambda step, total, latents: None,
     unfinished: Path | None = None,
+    losses: Losses | None = None,
 ) -> Tuning:
     """Learn `clip` (f, c, h, w), scaled latents, described by `prompt`, and the concepts' photos.
 
@@ -39,7 +40,8 @@ def tune(
     noise that the model saw in it; before its first step, as it is. In the folder `unfinished`, if given, a tuning that
     was stopped leaves a file named by its `tuning_key`, from which the same call goes on, to the same bits as if it had
     never stopped; the file goes away with the last step. The folder keeps the newest few. A file that cannot be read or
-    written costs a warning, never the tuning.
+    written costs a warning, never the tuning. `losses`: two empty lists for those of the clip's and of the photos'
+    steps, to be looked at as they grow.
     """
     model.check_base(TEXT_TO_IMAGE, "Tune Video")
     if settings.clip_steps + settings.photo_steps < 1:
@@ -64,7 +66,7 @@ def tune(
         )
     with torch.inference_mode(False), torch.enable_grad():
         file = unfinished and unfinished / f"{tuning_key(model, clip, prompt, concepts, settings)}.safetensors"
-        return _tune(model, clip.clone(), prompt, concepts, settings, callback, file)
+        return _tune(model, clip.clone(), prompt, concepts, settings, callback, file, losses)
 
 
 def tuning_key(
@@ -87,13 +89,14 @@ def _tune(
     settings: TuneSettings,
     callback: Callback,
     file: Path | None,
+    losses: Losses | None,
 ) -> Tuning:
     clip = clip.to(model.unet.device)
     learned = Learned(model, clip, concepts, settings)
     of_clip = ClipObjective(model, clip, prompt, settings, learned)
     of_photos = PhotoObjective(model, concepts, settings, learned)
     objectives, shown = (of_clip, of_photos), [clip[: of_clip.frames], *of_photos.references]
-    losses = learn(model, learned, objectives, _turns(settings), settings.seed, shown, callback, file)
+    losses = learn(model, learned, objectives, _turns(settings), settings.seed, shown, callback, file, losses)
     seat = learned.latent_prompt
     return Tuning(
         tensors=learned.overlay() if settings.clip_steps or settings.temporal_in_photo_steps else {},

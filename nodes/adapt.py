@@ -80,6 +80,7 @@ class AdaptToEdit(Node):
             progress = host.Progress(model, candidates * edit_steps)
             pairs = root_pairs(model, images, asked, roots, method, mask, progress)
             root = pairs[chosen(pairs, choice)]
-            progress = host.Progress(model, settings.steps)
-            tuning = adapt(model, root.before, root.after, asked, settings, progress, host.unfinished_folder())
+            losses: tuple[list[float], list[float]] = ([], [])
+            progress = host.Progress(model, settings.steps, curves={"edit": losses[0]})
+            tuning = adapt(model, root.before, root.after, asked, settings, progress, host.unfinished_folder(), losses)
             return io.NodeOutput(model.with_tuning(tuning), host.to_images(sheet(pairs, choice)))

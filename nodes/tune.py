@@ -112,6 +112,8 @@ class Tune(Node):
             window=window,
         )
         with host.on_device(model):
+            losses: tuple[list[float], list[float]] = ([], [])
+            curves = {"clip": losses[0], "photo": losses[1]}
             clip = torch.cat([model.encode_frames(part) for part in images.split(window or len(images))])
             tuning = tune(
                 model,
@@ -119,7 +121,8 @@ class Tune(Node):
                 prompt,
                 concept,
                 settings,
-                host.Progress(model, clip_steps + photo_steps, clip),
+                host.Progress(model, clip_steps + photo_steps, clip, curves=curves),
                 host.unfinished_folder(),
+                losses,
             )
             return io.NodeOutput(model.with_tuning(tuning))

@@ -31,17 +31,19 @@ def show_text(lines: Sequence[str]) -> None:
     place = (server.client_id, context.node_id)
     if lines or place in _texts:
         (_texts.add if lines else _texts.discard)(place)
-        server.send_progress_text("\n".join(lines) or " ", context.node_id, server.client_id)  # no page shows ""
+        # No page shows "", and the classic one takes "<thing*>" for HTML: "<" before a character without width is none.
+        text = "\n".join(lines).replace("<", "<\u2060") or " "
+        server.send_progress_text(text, context.node_id, server.client_id)
 
 
 class Progress:
     """Callback of `live_core`'s loops: moves ComfyUI's bar, honours interrupts, shows a contact sheet every few steps:
-    up to eight frames side by side, coloured by a linear map that is fitted to one decoded frame of `like`, or of the
-    first latents shown.
+    up to eight frames, coloured by a linear map that is fitted to one decoded frame of `like`, or of the first latents
+    shown; below them `curves`, name -> losses so far, as lists that grow.
     """
 
-    def __init__(self, model, total: int, like=None, every: int = 5):
-        self.model, self.like, self.every = model, like, every
+    def __init__(self, model, total: int, like=None, every: int = 5, curves: dict[str, list[float]] | None = None):
+        self.model, self.like, self.every, self.curves = model, like, every, curves
         self.bar = comfy.utils.ProgressBar(total)
         self.colours = None
 
@@ -54,17 +56,25 @@ class Progress:
         if step % self.every == 0 or step == total:
             try:
                 with one_run(apart=True), gathered():  # what a preview lacks is of no concern to the work
-                    picture = ("JPEG", self._sheet(latents), 512)
+                    picture = ("JPEG", self._sheet(latents, total), 512)
             except Exception as error:  # an interrupt is none; no picture is worth the work done so far
                 logging.getLogger(__name__).info("no preview of step %d: %s", step, error)
         self.bar.update_absolute(step, total, picture)
 
-    def _sheet(self, latents):
+    def _sheet(self, latents, total: int):
         from PIL import Image
 
+        from ...live_core.curves import plot_losses
         from ...live_core.preview import contact_sheet, fit_colours
 
         if self.colours is None:
             one = (latents if self.like is None else self.like)[:1]
             self.colours = fit_colours(one, self.model.decode_frames(one))
-        return Image.fromarray(contact_sheet(latents, self.colours))
+        sheet = Image.fromarray(contact_sheet(latents, self.colours))
+        if self.curves is None:
+            return sheet
+        plot = plot_losses(self.curves, total, sheet.width, round(sheet.width / 4))
+        both = Image.new("RGB", (sheet.width, sheet.height + plot.height))
+        both.paste(sheet, (0, 0))
+        both.paste(plot, (0, sheet.height))
+        return both

@@ -213,8 +213,9 @@ class Client:
 
 
 def text_of(message: bytes) -> str:
-    """What a node says of itself, from a binary message of type "text": type, length of the node's id, id, text."""
-    return message[8 + int.from_bytes(message[4:8], "big") :].decode(errors="replace")
+    """What a node says of itself, from a binary message of type "text": type, length of the node's id, id, text,
+    in which each "<" is kept by a character without width from being HTML on a page."""
+    return message[8 + int.from_bytes(message[4:8], "big") :].decode(errors="replace").replace("<\u2060", "<")
 
 
 def notes_in(text: str) -> list[str]:

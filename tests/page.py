@@ -38,6 +38,7 @@ def open_page(url: str, chromium: str):
         # The page starts with ComfyUI's own workflow, whose models are not here: its overlay of errors must not be
         # taken for ours.
         page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")  # kept by the server
         page.wait_for_function(
             "!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000
         )
@@ -100,6 +101,14 @@ def export(page) -> tuple[dict, dict]:
     """(API format, UI format), as the page itself makes them; through JSON, so that undefined keys stay away."""
     both = json.loads(page.evaluate("async () => JSON.stringify(await app.graphToPrompt())"))
     return both["output"], both["workflow"]
+
+
+def render_as_nodes_2(page, on: bool) -> None:
+    """Turn the page to Nodes 2.0 or back to the classic rendering."""
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", on)
+    nodes = "on => document.querySelectorAll('[data-node-id]').length >= (on ? app.graph.nodes.length : 0)"
+    page.wait_for_function(nodes, arg=on)
+    page.wait_for_timeout(1500)  # sizes follow what is drawn
 
 
 def fit(page) -> None:

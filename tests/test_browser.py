@@ -1,4 +1,4 @@
-"""The shipped workflow on the real page: dropped, run, exported."""
+"""The shipped workflow on the real page: dropped, looked at in both renderings, run, exported."""
 
 import io
 import json
@@ -7,6 +7,7 @@ import shutil
 
 import own_models
 import pytest
+import seen
 import videos
 from conftest import ROOT, absent
 
@@ -23,8 +24,10 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, models_of_one_s_own, n
     import page as browser
 
     with browser.open_page(server.url, chromium) as page:
+        seen.watch(page)
         browser.drop(page, ROOT / "workflows" / f"{name}.json")
         assert browser.complaints(page) == ([], [])
+        assert (seen.small_labels(page), seen.overlaps(page)) == ({}, [])
         exported, _ = browser.export(page)
         assert exported == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
         kinds = {entry["class_type"] for entry in exported.values()}
@@ -43,9 +46,13 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, models_of_one_s_own, n
         if name == "paint_by_example":
             browser.set_widget(page, "LIVE_LoadModel", "model", "paint")
         kind, detail = browser.run(page)
-        browser.fit(page)
-        page.screenshot(path=os.path.join(os.environ.get("LIVE_SCREENSHOTS", tmp_path), f"{name}.png"))
+        pictures = os.environ.get("LIVE_SCREENSHOTS", tmp_path)
+        page.screenshot(path=os.path.join(pictures, f"{name}.png"))
         assert kind == ("execution_error" if name in own_models.NAMED else "execution_success"), detail
+        assert seen.overlaps(page) == []
+        browser.render_as_nodes_2(page, True)
+        page.screenshot(path=os.path.join(pictures, f"{name}-2.png"))
+        assert (seen.small_labels(page), seen.overlaps(page)) == ({}, [])
 
 
 def test_a_clip_with_sound_of_one_s_own_on_the_page(server, talk, tmp_path):

@@ -14,7 +14,8 @@ app.registerExtension({
       onExecuted?.call(this, output);
       const notes = new Set(output?.notes);
       const lines = (output?.text ?? []).map((text) => (notes.has(text) ? `\u26a0 ${text}` : text));
-      if (lines.length) api.dispatchCustomEvent("progress_text", { nodeId: String(this.id), text: lines.join("\n") });
+      const text = lines.join("\n").replaceAll("<", "<\u2060"); // no HTML, as nodes/host/page.py sends it
+      if (text) api.dispatchCustomEvent("progress_text", { nodeId: String(this.id), text });
     };
   },
 });

@@ -41,7 +41,8 @@ def denoise(
     """The edit's latents (f, c, h, w) from `x`, those at step `first` of as many as `batch` has plans. LiveError with
     `stage` and `remedy` where they cease to be finite."""
     total = len(batch.frame_plans)
-    for step in [Step(i, total, t) for i, t in enumerate(schedule.timesteps(total))][first:]:
+    for index, t in list(enumerate(schedule.timesteps(total)))[first:]:
+        step = Step(index, total, t, x)
         plan = merge(batch.frame_plans[step.index], step, [part.before(step) for part in parts])
         noise = predict(unet, batch.streams, {**batch.others(), "edit": x}, step.t, step.index, plan)
         x = schedule.denoise(x, guided(noise, batch.chain), step.t, total)

@@ -76,6 +76,12 @@ class Schedule:
         """x at timestep t to x at the next cleaner one."""
         return self.move(x, prediction, t, t, t - self.length // steps)
 
+    def towards(self, x: torch.Tensor, clean: torch.Tensor, t: int, steps: int) -> torch.Tensor:
+        """The same where `clean` is what the network, by its output, sees left of x without noise."""
+        a, a_to = self.alpha(t), self.alpha(t - self.length // steps)
+        noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
+        return a_to**0.5 * clean + (1 - a_to) ** 0.5 * noise
+
     def invert(self, x: torch.Tensor, prediction: torch.Tensor, t: int, steps: int) -> torch.Tensor:
         """x at the next cleaner timestep to x at t; `prediction` is the network's at (x, t), as Tune-A-Video's
         `next_step` has it.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from . import LiveError
+from .agreement import Agree
 from .change import Asked, Edit, asked_of
 from .denoising import Batch, denoise
 from .diffusion import Callback
+from .fresh_noise import renewed
 from .inversion import NARROW, Inversion, check_made_by, note_other_frames
 from .masks import NEARLY_ALL, Finder, edit_mask
 from .memory import one_run, with_less
@@ -22,6 +24,7 @@ from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
 from .taps import WordTap
+from .things import Thing, things_of
 from .tokenflow import self_attention_of
 
 
@@ -66,6 +69,8 @@ def edit(
         raise LiveError(f"start: {method.start} skips all {total} steps; give less than 1")
     x = inversion.at(first).to(model.unet.device)
     given = None if mask is None else edit_mask(mask, len(x), pixels_of(model, x)).to(x)
+    things = changed_things(model, inversion, method, asked)
+    x = renewed(x, things, method.fresh_noise, method.noise_seed)
     blends = method.blend_threshold is not None or given is not None
     token_edits = asked.token_edits(method, total)
     injects_words = any(token_edits)
@@ -102,7 +107,8 @@ def edit(
         tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap)
     )
     flowing = self_attention_of(method, unet, source, of_edit, x, selves)
-    parts: list[Part] = [recorder, source, words, *([blending] if blends else []), flowing]
+    agreeing = Agree(method, model.schedule, chain, things)
+    parts: list[Part] = [recorder, source, words, agreeing, *([blending] if blends else []), flowing]
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
         x = denoise(
@@ -130,6 +136,22 @@ def edit(
         size=pixels_of(model, x),
     )
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
+
+
+def changed_things(model: LiveModel, inversion: Inversion, method: Method, asked: Asked) -> list[Thing]:
+    """The things whose noise is fresh and on which frames agree, where either is asked for. A note where the clip's
+    prompt names none that changes."""
+    asking = [name for name in ("fresh_noise", "agree_ratio") if getattr(method, name) > 0]
+    if not asking:
+        return []
+    words, _ = asked.looked_for()
+    if not words:
+        note(
+            f"{asking[0].replace('_', ' ')}: {getattr(method, asking[0]):g}, but no word of the clip's prompt changes,"
+            " so there is no old thing to look for; name it in source words, or give 0"
+        )
+        return []
+    return things_of(model, inversion, method, asked.source, words)
 
 
 def note_no_blend(method: Method, blends: bool, first: int, total: int) -> None:

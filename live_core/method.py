@@ -163,6 +163,46 @@ class Method:
         zero_is_none=True,
     )
 
+    # From that step on; before it the source's attention holds the changed words' places too.
+    self_blend_start: float = part_of_steps(
+        0.0,
+        "Part of the steps before the edit keeps its own self-attention where the changed words are: until then the"
+        " clip's acts there too.",
+        advanced=True,
+        later=True,
+    )
+
+    # Noise of its own for what is to come (`fresh_noise.py`).
+    fresh_noise: float = setting(
+        0.0,
+        "How much of the noise is drawn anew where the old thing is, so that its outline does not come again. 0: all of"
+        " it is the clip's, inverted.",
+        unit="part of the variance",
+        low=0.0,
+        high=1.0,
+        later=True,
+    )
+    noise_seed: int = setting(
+        0,
+        "Which fresh noise: another seed gives another edit.",
+        unit="seed",
+        whole=True,
+        low=0,
+        high=2**63 - 1,
+        page=(0, 2**53 - 1),
+        advanced=True,
+        later=True,
+    )
+
+    # Predictions of all frames averaged along the old thing's track (`agreement.py`).
+    agree_ratio: float = part_of_steps(
+        0.0,
+        "Part of the steps, from the noisiest, in which frames agree on the changed thing: each shows the mean of what"
+        " its neighbours would, moved along with the old thing. For things that keep their shape. 0: each frame by"
+        " itself.",
+        later=True,
+    )
+
     # TokenFlow: how many frames a segment has, 1 or more, of which one, drawn anew at each step by the seed, is a key
     # frame; None: there are no key frames. For how long the source's features are injected, beside its self-attention.
     segment_length: int | None = setting(
@@ -248,6 +288,11 @@ class Method:
                 f"source: {self.source!r}, but the clip would be inverted under other frames or another prompt than the"
                 " edit's source has; choose 'reconstruction', or invert under the edit's frames and the clip's prompt"
             )
+        if self.fresh_noise > 0 and self.start > 0:
+            raise LiveError(
+                f"fresh_noise: {self.fresh_noise}, but the edit starts at {self.start} of the steps, where the latents"
+                " are no noise any more; give a start of 0"
+            )
         self._check_segments()
 
     def _check_segments(self) -> None:
@@ -286,6 +331,13 @@ class Method:
     def self_steps(self, steps: int) -> range:
         """Steps under self-attention injection: bounds times N, prompt-to-prompt's own count."""
         return range(int(self.self_start * steps), int(self.self_ratio * steps))
+
+    def self_blend_from(self, steps: int) -> int:
+        """The step from which on changed words' places keep the edit's own self-attention."""
+        return int(self.self_blend_start * steps)
+
+    def agree_steps(self, steps: int) -> range:
+        return range(int(self.agree_ratio * steps))
 
     def feature_steps(self, steps: int) -> range:
         return range(int(self.feature_ratio * steps))

@@ -23,11 +23,12 @@ from .video_unet import VideoUNet
 
 @dataclass(frozen=True)
 class Step:
-    """Step `index` of `total`, from the noisiest, at timestep `t`."""
+    """Step `index` of `total`, from the noisiest, at timestep `t`; `latents` (f, c, h, w): the edit's before it."""
 
     index: int
     total: int
     t: int
+    latents: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class InjectSelf(Part):
         method = self.method
         if step.index not in method.self_steps(step.total):
             return Piece()
-        masks = self.own()
+        masks = self.own() if step.index >= method.self_blend_from(step.total) else None
         if masks is not None:
             self.masks[step.index] = masks
         injection = SelfInjection(

@@ -22,6 +22,11 @@ SHOWN = {
         "cross_start",
         "place_ratio",
         "self_ratio",
+        "self_blend_threshold",
+        "self_blend_start",
+        "fresh_noise",
+        "noise_seed",
+        "agree_ratio",
         "blend_threshold",
         "self_target",
         "blend_start",
@@ -139,7 +144,7 @@ class MethodFrames(Node):
                 *fields("edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale"),
                 input_of(FramePlan, "norm"),
                 input_of(FramePlan, "temporal", "temporal_attention"),
-                *fields("inversion_prompt"),
+                *fields("inversion_prompt", "fresh_noise", "noise_seed", "agree_ratio"),
                 io.String.Input(
                     "inversion_frame_plan",
                     default="",
@@ -232,7 +237,7 @@ class MethodWords(_Step):
 class MethodSelf(_Step):
     NAME, TITLE = "LIVE_MethodSelf", "Method: Inject Self-Attention"
     DESCRIPTION = "Let self-attention come from the clip, everywhere or outside the changed words' places."
-    NAMES = ("self_target", "self_start", "self_ratio", "self_max_tokens", "self_blend_threshold")
+    NAMES = ("self_target", "self_start", "self_ratio", "self_max_tokens", "self_blend_threshold", "self_blend_start")
 
 
 class MethodBlend(_Step):

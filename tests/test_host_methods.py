@@ -154,9 +154,9 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
     assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale"]
     assert (
         "place_ratio" in options["live"],
-        "self_blend_threshold" in options["live"],
-        "self_blend_threshold" in options["fatezero-attribute"],
-    ) == (True, False, True)
+        "agree_ratio" in options["live"],
+        "agree_ratio" in options["fatezero-attribute"],
+    ) == (True, True, False)
 
 
 def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):

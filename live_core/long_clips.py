@@ -25,7 +25,7 @@ from .methods import Method
 from .notes import NotesOfParts
 from .null_text import find_null_text
 from .pretrained import LiveModel
-from .refining import follow_edges
+from .refining import cover, follow_edges
 from .windows import Window, in_window, windows_along
 
 FramesAt = Callable[[Sequence[int]], torch.Tensor]  # frames of a clip, by their places in it: (n, ...)
@@ -33,11 +33,12 @@ FramesAt = Callable[[Sequence[int]], torch.Tensor]  # frames of a clip, by their
 
 @dataclass(frozen=True)
 class Pasting:
-    """How a window's edit is pasted over the clip's own pixels: what `soften` and `follow_edges` are given."""
+    """How a window's edit is pasted over the clip's own pixels: what `soften`, `follow_edges` and `cover` are given."""
 
     dilation: int = 4
     blur: float = 3.0
     edge_radius: int = 0
+    cover_radius: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def edit_window(
     made, mask = model.decode_frames(edited.latents[own]), edited.mask[own]
     if asked.pasting is not None:
         clip, pasting = images[own], asked.pasting
-        mask = soften(follow_edges(mask, clip, made, pasting.edge_radius), pasting.dilation, pasting.blur)
+        mask = cover(follow_edges(mask, clip, made, pasting.edge_radius), clip, made, pasting.cover_radius)
+        mask = soften(mask, pasting.dilation, pasting.blur)
         made = composite(clip, made, mask)
     return EditedWindow(window.frames, made.cpu(), mask.cpu(), edited.looked_for)

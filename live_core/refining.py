@@ -6,12 +6,13 @@ import torch
 
 from . import LiveError
 from .checks import check_frames, check_whole
-from .compositing import check_mask, check_pair
+from .compositing import check_mask, check_pair, grow
 from .memory import each_frame
 from .notes import note
 
 FLAT = 1e-3  # variance of pictures, 0..1, below which the guided filter sees no edge
 EXACT = 8  # pixels of radius up to which it is computed at full size
+STRONG = 0.2  # difference, 0..1, that no shade of a background makes: a thing went, or came
 OWN = 0.95  # the autoencoder's error is what it errs by at most in this part of a frame's pixels,
 LEVEL = 1 / 255  # and at least one level
 
@@ -50,6 +51,32 @@ def follow_edges(mask: torch.Tensor, source: torch.Tensor, edited: torch.Tensor,
         return (filtered[0, 0] > 0.5).float()
 
     return each_frame("Composite's edges", followed, mask.expand(len(source), -1, -1), source, edited)
+
+
+def cover(mask: torch.Tensor, source: torch.Tensor, edited: torch.Tensor, radius: int) -> torch.Tensor:
+    """`mask` (f or 1, H, W), 0..1, and what hangs together with it and changed strongly: (f, H, W), zeros and ones.
+
+    The tips of an old thing that a mask cut off: from where the mask is above a half, up to `radius` steps from pixel
+    to pixel, as long as the clips (f, H, W, 3), 0..1, are farther apart than `STRONG` (a geodesic dilation). 0 leaves
+    the mask as it is. LiveError for a radius below 0, and for clips and a mask that do not fit.
+    """
+    check_whole("cover radius", radius, 0)
+    check_pair(edited, source)
+    check_mask(mask, source)
+    if radius == 0:
+        return mask
+
+    def covered(mask: torch.Tensor, source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
+        here = (mask.to(source) > 0.5).float()
+        strong = ((edited.to(source) - source).abs().amax(-1) > STRONG).float()
+        for _ in range(radius):
+            wider = torch.maximum(here, grow(here, 1) * strong)
+            if torch.equal(wider, here):
+                break
+            here = wider
+        return here
+
+    return each_frame("Composite's cover", covered, mask.expand(len(source), -1, -1), source, edited)
 
 
 def changed(source: torch.Tensor, edited: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:

@@ -41,13 +41,16 @@ class Composite(Node):
         )
 
     @classmethod
-    def execute(cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None) -> io.NodeOutput:
+    def execute(
+        cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None, cover_radius=0
+    ) -> io.NodeOutput:
         from ..live_core.compositing import check_mask, check_pair, composite, soften
-        from ..live_core.refining import changed, follow_edges
+        from ..live_core.refining import changed, cover, follow_edges
 
         check_pair(edited, images)
         check_mask(mask, images)
-        soft = soften(follow_edges(mask, images, edited, edge_radius), dilation, blur)
+        followed = follow_edges(mask, images, edited, edge_radius)
+        soft = soften(cover(followed, images, edited, cover_radius), dilation, blur)
         if reconstruction is not None:
             soft = soft * changed(images, edited, reconstruction)
         return io.NodeOutput(host.to_images(composite(images, edited, soft)), host.to_images(soft))
@@ -76,6 +79,19 @@ def paste_inputs(**later) -> list[io.Input]:
                 "Before it grows, the mask's border moves to the edges of what changed, old thing's and new"
                 " thing's, if they are within so many pixels. As far as a cell of the mask's map: 8 for the"
                 " demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."
+            ),
+        ),
+        io.Int.Input(
+            "cover_radius",
+            default=0,
+            min=0,
+            max=512,
+            advanced=True,
+            **LATER,
+            tooltip=(
+                "Then it takes in what hangs together with it and changed strongly, up to so many pixels on: the"
+                " tips of the old thing, or of the new one. 16 for the demo model, 64 for Stable Diffusion at"
+                " 512x512. 0: nothing more."
             ),
         ),
     ]

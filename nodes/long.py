@@ -68,6 +68,7 @@ class EditLong(Node):
         word_windows="",
         mask=None,
         negative_prompt="",
+        cover_radius=0,
     ) -> io.NodeOutput:
         import torch
 
@@ -84,7 +85,7 @@ class EditLong(Node):
             subtract_words=subtract_words,
             negative_prompt=negative_prompt,
         )
-        pasting = Pasting(dilation, blur, edge_radius) if paste else None
+        pasting = Pasting(dilation, blur, edge_radius, cover_radius) if paste else None
         asked = LongEdit(source_prompt, change, method_of(method), steps, window, null_text, pasting)
         frames = len(images)
         total = len(asked.windows(frames)) * asked.steps_of_a_window

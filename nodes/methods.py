@@ -22,7 +22,6 @@ SHOWN = {
         "cross_start",
         "place_ratio",
         "self_ratio",
-        "self_blend_threshold",
         "self_blend_start",
         "fresh_noise",
         "noise_seed",
@@ -69,6 +68,8 @@ SHOWN = {
     "vid2vid-zero": ("word_edit", "cross_ratio", "cross_start", "self_ratio", "decoupled_guidance"),
     "tokenflow": ("self_ratio", "feature_ratio", "segment_length", "key_frame_seed"),
 }
+# What a method showed in 0.1 not yet, though another did.
+SHOWN_LATER = {"live": ("self_blend_threshold",)}
 SETTINGS = settings_of(Method)
 ADVANCED = {name for name, each in SETTINGS.items() if each.advanced}
 
@@ -87,7 +88,13 @@ def _changed(row: Method, values: dict) -> Method:
 
 def method_input() -> io.Input:
     options = [
-        io.DynamicCombo.Option(name, _inputs(("guidance_scale", *SHOWN.get(name, ())), row, ADVANCED, optional=True))
+        io.DynamicCombo.Option(
+            name,
+            [
+                *_inputs(("guidance_scale", *SHOWN.get(name, ())), row, ADVANCED, optional=True),
+                *_inputs(SHOWN_LATER.get(name, ()), row, ADVANCED, **LATER),
+            ],
+        )
         for name, row in METHODS.items()
     ]
     options.append(

@@ -163,10 +163,15 @@ def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     """Each of the shipped method's settings, set otherwise by itself, gives another video."""
     others = {
         "guidance_scale": 2.0,
-        "image_guidance_scale": 1.0,
+        "image_guidance_scale": 2.0,
         "cross_ratio": 0.3,
         "cross_start": 0.3,
         "place_ratio": 0.0,
+        "self_blend_threshold": 0.0,
+        "self_blend_start": 1.0,
+        "fresh_noise": 0.0,
+        "noise_seed": 1,
+        "agree_ratio": 0.0,
         "self_ratio": 0.0,
         "blend_threshold": 0.7,
         "self_target": "temporal",

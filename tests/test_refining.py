@@ -10,7 +10,7 @@ from live_core import LiveError
 from live_core.compositing import soften
 from live_core.interrupts import heeding
 from live_core.notes import gathered
-from live_core.refining import changed, follow_edges
+from live_core.refining import changed, cover, follow_edges
 
 CASE = CASES["ball-to-star"]
 
@@ -89,6 +89,26 @@ def test_no_radius_leaves_the_mask_and_one_too_large_is_noted(clips):
         "edge radius: 50 is more than pictures of 6x6 hold, so it is 2; give no more than that",
         "edge radius: 3 is more than pictures of 1x1 hold, so it is 0; give no more than that",
     ]
+
+
+def test_tips_that_the_mask_cut_off_are_covered():
+    """A bar of which the mask holds the middle: its ends are taken in, a shade beside it and a thing apart are not."""
+    source, mask = torch.full((1, 16, 64, 3), 0.5), torch.zeros(1, 16, 64)
+    edited = source.clone()
+    source[:, 6:9, 10:50] = 0.0  # the old thing, which goes
+    edited[:, 9:12, 10:50] = 0.6  # a shade
+    source[:, 6:9, 55:60] = 0.0  # another thing's change
+    mask[:, 6:9, 20:40] = 1.0
+    covered = cover(mask, source, edited, 16)
+    expected = torch.zeros_like(mask)
+    expected[:, 6:9, 10:50] = 1.0
+    assert torch.equal(covered, expected)
+    nearer = cover(mask, source, edited, 4)
+    expected[:, :, :16] = expected[:, :, 44:] = 0.0
+    assert torch.equal(nearer, expected)
+    assert cover(mask, source, edited, 0) is mask
+    with pytest.raises(LiveError, match="cover radius: -1"):
+        cover(mask, source, edited, -1)
 
 
 def test_what_the_edit_left_alone_is_the_source_s_and_what_it_changed_is_not():

@@ -32,7 +32,7 @@ from live_core.inversion import Inversion, invert
 from live_core.methods import Method
 from live_core.null_text import find_null_text
 from live_core.pretrained import LiveModel, load_folder
-from live_core.refining import changed, follow_edges
+from live_core.refining import changed, cover, follow_edges
 from live_core.tuning import TuneSettings, tune
 
 from .cases import FRESH, KINDS, SEEDS, all_cases, make
@@ -131,7 +131,8 @@ class Bench:
         """The composite's mask (f, H, W), 0..1."""
         if not variant.pasted:
             return torch.ones_like(mask)
-        soft = soften(follow_edges(mask, self.clip, pictures, variant.edge_radius), variant.dilation, variant.blur)
+        followed = follow_edges(mask, self.clip, pictures, variant.edge_radius)
+        soft = soften(cover(followed, self.clip, pictures, variant.cover_radius), variant.dilation, variant.blur)
         return (
             soft * changed(self.clip, pictures, self.model.decode_frames(self.latents)) if variant.gives_back else soft
         )

@@ -24,9 +24,9 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 @dataclass(frozen=True)
 class Variant:
     """`null_text`: at most so many steps of null-text inversion for each DDIM step, 0 for none. `pasted`: over the
-    clip's own pixels, through the mask that the edit found, brought to the edges within `edge_radius`, grown and
-    blurred; with `gives_back`, only where the edit changed something (`live_core.refining`). `claim`: what the papers
-    say of it, or what is asked.
+    clip's own pixels, through the mask that the edit found, brought to the edges within `edge_radius`, with what hangs
+    together with it within `cover_radius`, grown and blurred; with `gives_back`, only where the edit changed something
+    (`live_core.refining`). `claim`: what the papers say of it, or what is asked.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Variant:
     null_text: int = 0
     pasted: bool = True
     edge_radius: int = 0
+    cover_radius: int = 0
     gives_back: bool = False
     claim: str = ""
 
@@ -52,6 +53,7 @@ class Variant:
             *(["null text", self.null_text] if self.null_text else []),
             *([] if self.pasted else ["not pasted"]),
             *(["edges", self.edge_radius] if self.edge_radius else []),
+            *(["covers", self.cover_radius] if self.cover_radius else []),
             *(["gives back"] if self.gives_back else []),
         )
 
@@ -69,7 +71,7 @@ TUNING = TuneSettings(
         "seed",
     )
 )
-METHOD = replace(
+SHIPPED_METHOD = replace(
     LIVE,
     **_settings(
         "LIVE_Edit",
@@ -79,6 +81,11 @@ METHOD = replace(
         "place_ratio",
         "self_ratio",
         "self_target",
+        "self_blend_threshold",
+        "self_blend_start",
+        "fresh_noise",
+        "noise_seed",
+        "agree_ratio",
         "blend_threshold",
         "blend_start",
         "edit_latent_prompt",
@@ -86,14 +93,31 @@ METHOD = replace(
         prefix="method.",
     ),
 )
-SHIPPED = Variant("live", TUNING, METHOD, **_settings("LIVE_Composite", "blur", "dilation", "edge_radius"))
+METHOD = replace(
+    SHIPPED_METHOD,
+    image_guidance_scale=2.0,
+    self_blend_threshold=None,
+    self_blend_start=0.0,
+    fresh_noise=0.0,
+    agree_ratio=0.0,
+)
+PASTED = _settings("LIVE_Composite", "blur", "dilation", "edge_radius", "cover_radius")
+SHIPPED = Variant("shipped", TUNING, SHIPPED_METHOD, **PASTED)
+# LIVE without what the pack adds to hold the new thing: what ablations and baselines are compared with.
+PLAIN_LIVE = replace(
+    SHIPPED,
+    name="live",
+    method=METHOD,
+    cover_radius=0,
+    claim="LIVE by what the workflows had before fresh noise, frames that agree and self-attention of the thing's own",
+)
 SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
 PLAIN = replace(TUNING, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan)
 
 
 def _live(name: str, claim: str, tuning: dict | None = None, **method) -> Variant:
     return replace(
-        SHIPPED, name=name, claim=claim, tuning=replace(TUNING, **(tuning or {})), method=replace(METHOD, **method)
+        PLAIN_LIVE, name=name, claim=claim, tuning=replace(TUNING, **(tuning or {})), method=replace(METHOD, **method)
     )
 
 
@@ -117,6 +141,7 @@ def _baseline(name: str, method: Method, claim: str, tuned: bool = False, null_t
 VARIANTS = {
     variant.name: variant
     for variant in (
+        PLAIN_LIVE,
         SHIPPED,
         Variant(
             "tav-ddim-ti",
@@ -143,7 +168,7 @@ VARIANTS = {
             "baseline: prompt-to-prompt frame by frame, null text, textual inversion",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="no-latent-prompt",
             tuning=PLAIN,
             method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan),
@@ -214,7 +239,7 @@ VARIANTS = {
             place_ratio=0.0,
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="no-placing-no-latent-prompt",
             tuning=PLAIN,
             method=replace(METHOD, latent_prompt=False, frame_plan=TAV_DDIM.frame_plan, place_ratio=0.0),
@@ -231,13 +256,13 @@ VARIANTS = {
         ),
         _live("threshold-0.3", "prompt-to-prompt's threshold of local blend, 0.3", blend_threshold=0.3),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="null-text",
             null_text=NULL_TEXT_STEPS,
             claim="null-text inversion under LIVE, which no paper tried",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="plain-composite",
             edge_radius=0,
             dilation=1,
@@ -245,35 +270,35 @@ VARIANTS = {
             claim="the composite of the first release: local blend's mask, grown by 1 and blurred by 1.5 pixels",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="edges-0",
             edge_radius=0,
             claim="the composite's mask not brought to the edges of what changed",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="edges-16",
             edge_radius=16,
             claim="the composite's mask brought to edges that are farther away",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="give-back",
             gives_back=True,
             claim="what the edit changed by no more than the autoencoder errs is the clip's, within the mask too",
         ),
         replace(
-            SHIPPED,
+            PLAIN_LIVE,
             name="give-back-alone",
             gives_back=True,
             edge_radius=0,
             dilation=512,
             claim="the same without a mask",
         ),
-        replace(SHIPPED, name="no-composite", pasted=False, claim="the edit as it was decoded"),
-        replace(SHIPPED, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
-        replace(SHIPPED, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
-        replace(SHIPPED, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
-        replace(SHIPPED, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
+        replace(PLAIN_LIVE, name="no-composite", pasted=False, claim="the edit as it was decoded"),
+        replace(PLAIN_LIVE, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
+        replace(PLAIN_LIVE, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
+        replace(PLAIN_LIVE, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
+        replace(PLAIN_LIVE, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
     )
 }

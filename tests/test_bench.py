@@ -4,6 +4,7 @@ end.
 
 from contextlib import suppress
 from dataclasses import fields, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -35,11 +36,14 @@ def test_every_kind_has_its_cases_and_a_seed_gives_the_same_twice(seeds, prefix)
 
 
 def test_no_seed_serves_twice():
-    """Fresh cases are other clips than those that settings were chosen by, and have no photo of theirs."""
-    tuned, fresh = (cases.all_cases(seeds) for seeds in cases.SEEDS)
-    assert not {case.clip for case in tuned} & {case.clip for case in fresh}
-    assert not {case.swaps[0].photo for case in tuned} & {case.swaps[0].photo for case in fresh}
-    assert [case.name.removeprefix(cases.FRESH) for case in fresh] == [case.name for case in tuned]
+    """Each set's cases are other clips than another's, and have no photo of theirs."""
+    sets = {seeds: cases.all_cases(seeds) for seeds in cases.SEEDS}
+    for one, other in combinations(sets, 2):
+        assert not {case.clip for case in sets[one]} & {case.clip for case in sets[other]}
+        assert not {case.swaps[0].photo for case in sets[one]} & {case.swaps[0].photo for case in sets[other]}
+    for seeds, drawn in sets.items():
+        assert [cases.bare(case.name) for case in drawn] == [case.name for case in sets["tuned"]]
+        assert {cases.set_of(case.name) for case in drawn} == {seeds}
 
 
 def test_edits_by_words_have_cases_of_every_kind():

@@ -3,6 +3,7 @@
     python -m bench.quality                     # every case, every variant; hours on two cores
     python -m bench.quality --cases inside fast-0 --variants live tav-ddim-ti --out /tmp/quality
     python -m bench.quality --seeds fresh       # the same on seeds by which nothing was chosen, reported apart
+    python -m bench.quality --seeds sweep --count 1 --variants live shipped agree own-place new-noise
     python -m bench.quality.published           # into the report that is published
 
 Results are kept row by row in <out>/rows.jsonl and not measured twice: a run that was stopped goes on, and several may
@@ -35,7 +36,7 @@ from live_core.pretrained import LiveModel, load_folder
 from live_core.refining import changed, cover, follow_edges
 from live_core.tuning import TuneSettings, tune
 
-from .cases import FRESH, KINDS, SEEDS, all_cases, make
+from .cases import KINDS, SEEDS, all_cases, bare, make, set_of
 from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
 from .rows import UNEDITED, Rows, add_arguments, key_of, weights_of
 from .variants import SHIPPED, VARIANTS, Variant
@@ -289,7 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--seeds",
         choices=list(SEEDS),
         default="tuned",
-        help="tuned: those that settings were chosen by; fresh: those that nothing was chosen by",
+        help="tuned: those that settings were chosen by; fresh: those that nothing was chosen by; sweep: to try new"
+        " settings on",
     )
     parser.add_argument("--count", type=int, help="at most so many cases of each kind")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
@@ -298,7 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
     cases = [
         case
         for case in all_cases(args.seeds)
-        if {(name := case.name.removeprefix(FRESH)), kind_of(name)} & set(args.cases)
+        if {(name := bare(case.name)), kind_of(name)} & set(args.cases)
         and (args.count is None or int(name.rsplit("-")[-1]) < args.count)
     ]
     log, model = Rows(args.out), load_folder(MODEL)
@@ -313,12 +315,12 @@ def main(arguments: list[str] | None = None) -> None:
         {name: keys[name] for name in (UNEDITED, CEILING, *args.variants)},
         lambda case: Bench(model, case, args.steps).run,
     )
-    fresh = args.seeds == "fresh"
     rows = {
-        name: {case: row for case, row in per_case.items() if case.startswith(FRESH) == fresh}
+        name: {case: row for case, row in per_case.items() if set_of(case) == args.seeds}
         for name, per_case in log.of(keys).items()
     }
-    rows, suffix = {name: per_case for name, per_case in rows.items() if per_case}, "-fresh" if fresh else ""
+    rows = {name: per_case for name, per_case in rows.items() if per_case}
+    suffix = "" if args.seeds == "tuned" else f"-{args.seeds}"
     report = args.out / f"RESULTS{suffix}.md"
     report.write_text(
         f"Model {model.fingerprint}, {args.steps} DDIM steps, {args.seeds} seeds. Means over cases with 95 % bootstrap"

@@ -1,8 +1,9 @@
 """Seeded cases over the demo world, each with its true answer. A kind asks one question; only "outside" leaves the
 vocabulary.
 
-There are two sets. By the *tuned* one settings were chosen; the *fresh* one, named "fresh-<kind>-<index>", is drawn by
-seeds that nobody chose anything by, and is reported apart: what holds there holds.
+There are three sets. By the *tuned* one settings were chosen; the *fresh* one, named "fresh-<kind>-<index>", is drawn
+by seeds that nobody chose anything by, and is reported apart: what holds there holds. By the *sweep* one, named
+"sweep-<kind>-<index>", new settings are tried, so that the fresh one stays fresh.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from demo.world import PATTERNS, SHAPES, Clip, Thing, make_clip, make_reference,
 SEEDS = {
     "tuned": 2_100_000_000,
     "fresh": 2_300_000_000,
+    "sweep": 2_500_000_000,
 }
-FRESH = "fresh-"
 KINDS = {"inside": 8, "outside": 8, "fast": 6, "slow": 6, "scale": 6, "exit": 6, "two": 6, "distractor": 6}
 MOTION = {
     "fast": {"speed": 1.6},
@@ -31,11 +32,26 @@ MOTION = {
 }
 
 
+def prefix(seeds: str) -> str:
+    """What the names of a set's cases begin with."""
+    return "" if seeds == "tuned" else f"{seeds}-"
+
+
+def set_of(case: str) -> str:
+    """The set that a case, or a kind of its cases, is of, by its name."""
+    return next((seeds for seeds in SEEDS if case.startswith(f"{seeds}-")), "tuned")
+
+
+def bare(case: str) -> str:
+    """The name without its set's prefix."""
+    return case.removeprefix(prefix(set_of(case)))
+
+
 def make(kind: str, index: int, frames: int = 8) -> Case:
-    """Case `index` of a kind, "inside" or "fresh-inside". The first thing is swapped; a second, in "two" and
-    "distractor", must stay.
+    """Case `index` of a kind, "inside", "fresh-inside" or "sweep-inside". The first thing is swapped; a second, in
+    "two" and "distractor", must stay.
     """
-    seeds, kind = "fresh" if kind.startswith(FRESH) else "tuned", kind.removeprefix(FRESH)
+    seeds, kind = set_of(kind), bare(kind)
     seed = SEEDS[seeds] + 1000 * list(KINDS).index(kind) + 10 * index
     rng = np.random.default_rng(seed)
     source = random_thing(rng)
@@ -54,15 +70,14 @@ def make(kind: str, index: int, frames: int = 8) -> Case:
     if kind == "exit":
         clip = _leaving(clip)
     photo = make_reference(target, seed + 1)
-    name = f"{FRESH if seeds == 'fresh' else ''}{kind}-{index}"
+    name = f"{prefix(seeds)}{kind}-{index}"
     return Case(name, clip, (Swap(target, photo, initial_word=target.shape if target.shape in SHAPES else "thing"),))
 
 
 def all_cases(seeds: str = "tuned") -> list[Case]:
     """A set's cases, the first of every kind first, so that a part of them asks every question."""
-    prefix = FRESH if seeds == "fresh" else ""
     return [
-        make(prefix + kind, index)
+        make(prefix(seeds) + kind, index)
         for index in range(max(KINDS.values()))
         for kind, count in KINDS.items()
         if index < count

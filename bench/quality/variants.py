@@ -143,6 +143,23 @@ VARIANTS = {
     for variant in (
         PLAIN_LIVE,
         SHIPPED,
+        _live("agree", "frames agree on the new thing", agree_ratio=0.9),
+        _live(
+            "own-place",
+            "and keep their own self-attention in its place, after 0.3 of the steps",
+            agree_ratio=0.9,
+            self_blend_threshold=0.3,
+            self_blend_start=0.3,
+        ),
+        replace(
+            PLAIN_LIVE,
+            name="new-noise",
+            method=replace(SHIPPED.method, image_guidance_scale=2.0),
+            claim="and noise is fresh there",
+        ),
+        replace(
+            SHIPPED, name="no-cover", cover_radius=0, claim="what ships, with tips outside the mask left as they are"
+        ),
         Variant(
             "tav-ddim-ti",
             PLAIN,

@@ -45,7 +45,7 @@ class FramePlan:
         "clip",
         "What group norm's statistics pool over. frame: each frame by itself, as in the picture model. clip: the clip's"
         " frames, as in Tune-A-Video. With the latent prompt: in an edit that may be a photo, and then it washes out"
-        " the clip.",
+        " the clip. In windows of a long clip it is always each frame.",
         choices=NORMS,
         advanced=True,
         later=True,

@@ -2,10 +2,9 @@
 
 Where riders read each other alone and start from the same noise, as key frames do (`frames.GroupPlan`), their path is
 the same in every window: what a frame becomes depends on the riders and on itself, so windows are independent, and any
-size gives the same frames but for rounding (`windows_of`). Where a frame reads the one before it, that is so of no two
-frames, and a window's frames pool norms and temporal attention too: the riders are then frames next to the window's,
-and the first, middle or last of the clip (`windows_along`), and what they were in the windows before may be held
-(`long_clips`).
+size gives the same frames but for rounding (`windows_of`). So it is where a frame reads the first, middle or last of
+the clip alone. Where one reads the one before it, that is so of no two frames, and temporal attention, of a tuned
+model, reads the window's frames: the riders are then frames next to the window's too (`windows_along`).
 """
 
 from __future__ import annotations
@@ -46,7 +45,8 @@ class Window:
 @dataclass(frozen=True)
 class WindowPlan(FramePlan):
     """A frame plan as it is within a window of a clip of `clip` frames: each of the frames at `positions` reads those
-    that it reads in the clip. A rider may read one that does not ride; it then reads the nearest that does.
+    that it reads in the clip. A rider may read one that does not ride; it then reads the nearest that does. Norms are
+    each frame's own: what a window's frames pool another's do not, and the picture would change from one to the next.
 
     >>> WindowPlan(("first", "previous"), clip=9, positions=(0, 4, 5, 6)).sources(4, latent_prompt=False)
     [[0, 0], [0, 1], [0, 1], [0, 2]]
@@ -64,6 +64,9 @@ class WindowPlan(FramePlan):
 
     def like(self, other: FramePlan) -> bool:
         return self.whole.like(other)
+
+    def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
+        return (1,) * (frames + latent_prompt)
 
     def _named(self, slot: str, i: int, frames: int) -> list[int]:
         wanted = super()._named(slot, self.positions[i], self.clip)

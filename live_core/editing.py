@@ -86,7 +86,7 @@ def edit(
         before_injection=method.source == "inversion",
         rows=(target,) if source.row is None else (target, source.row),
     )
-    sought = words_to_find(asked, method, given, total)
+    sought = words_to_find(asked, method, given is not None, total)
     asked.note_unsought(method, sought)
     note_no_blend(method, blends, first, total)
     finder = Finder(
@@ -216,8 +216,9 @@ def edit_streams(
     return [Stream(name, "edit", *edits[name]) for name, _ in chain], chain
 
 
-def words_to_find(asked: Asked, method: Method, given: torch.Tensor | None, steps: int) -> tuple[list[int], list[int]]:
-    """The words, in either prompt, whose places masks need. LiveError where a mask could find nothing."""
+def words_to_find(asked: Asked, method: Method, masked: bool, steps: int) -> tuple[list[int], list[int]]:
+    """The words, in either prompt, whose places masks need. LiveError where a mask could find nothing, unless one is
+    given (`masked`)."""
     finds_queries = method.self_blend_threshold is not None and len(method.self_steps(steps)) > 0
     if method.blend_threshold is None and not finds_queries:
         return [], []
@@ -227,7 +228,7 @@ def words_to_find(asked: Asked, method: Method, given: torch.Tensor | None, step
     elif method.mask_from == "edit" and not finds_queries:
         source = []
     looked_at = {"both": source + edit, "source": source, "edit": edit}[method.mask_from]
-    if method.blend_threshold is not None and given is None and not looked_at:
+    if method.blend_threshold is not None and not masked and not looked_at:
         raise LiveError(
             f"mask from: {method.mask_from!r}, whose prompt has no changed word to find, so the mask would be empty; "
             f"name {method.mask_from} words, or take the mask from 'both'"

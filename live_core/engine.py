@@ -21,7 +21,8 @@ from .pretrained import LiveModel
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work = Callable[[LiveModel, Task, Callback], Result]
-Progress = Callable[[float, torch.Tensor], None]  # windows done, in fractions; the latents last seen of one
+# Windows done, in fractions; the latents last seen of one, or, from a worker, what its work gave.
+Progress = Callable[[float, torch.Tensor], None]
 
 
 class Engine(Protocol):
@@ -32,8 +33,8 @@ class Engine(Protocol):
 
         Tasks are drawn as they are begun, and no more are under way, or done and not yet asked for, than a few: memory
         does not grow with their number. `work` is a function at the top of a module of `live_core`, or a
-        `functools.partial` of one. Notes of the work are this thread's notes, and an interrupt stops all of it
-        (`interrupts.heed`).
+        `functools.partial` of one. Notes of a task's work are this thread's, said before its result is given and
+        after the one before; an interrupt stops all of it (`interrupts.heed`).
         """
         ...
 

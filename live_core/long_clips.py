@@ -9,92 +9,45 @@ frames no nearer to those of the whole clip (bench/APPENDIX.md), and cost that f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from . import LiveError
-from .change import Edit
-from .checks import check_whole
+from .change import asked_of
 from .compositing import composite, soften
 from .diffusion import Callback
-from .editing import edit
+from .editing import edit, words_to_find
+from .engine import Engine, Here
 from .inversion import invert
+from .long_settings import LongEdit
 from .memory import one_run
-from .methods import Method
 from .notes import NotesOfParts
 from .null_text import find_null_text
 from .pretrained import LiveModel
 from .refining import cover, follow_edges
-from .windows import Window, in_window, windows_along
+from .windows import Window
 
 FramesAt = Callable[[Sequence[int]], torch.Tensor]  # frames of a clip, by their places in it: (n, ...)
 
 
 @dataclass(frozen=True)
-class Pasting:
-    """How a window's edit is pasted over the clip's own pixels: what `soften`, `follow_edges` and `cover` are given."""
-
-    dilation: int = 4
-    blur: float = 3.0
-    edge_radius: int = 0
-    cover_radius: int = 0
-
-
-@dataclass(frozen=True)
-class LongEdit:
-    """What is asked of a long clip that `prompt` describes: an edit by `method` in `steps` of DDIM, `window` frames at
-    a time. `null_text`: up to so many optimisation steps at each step of a window's inversion, 0 for no null text.
-    `pasting`: None for the edit as it is."""
-
-    prompt: str
-    change: Edit
-    method: Method
-    steps: int = 50
-    window: int = 16
-    null_text: int = 0
-    pasting: Pasting | None = None
-
-    def __post_init__(self) -> None:
-        check_whole("steps", self.steps, 1)
-        check_whole("window", self.window, 1)
-        check_whole("null text", self.null_text, 0)
-
-    @property
-    def steps_of_a_window(self) -> int:
-        """How many steps a callback is told of in each."""
-        return (3 if self.null_text else 2) * self.steps
-
-    def windows(self, frames: int) -> list[Window]:
-        """Those of a clip of so many frames. LiveError where the method needs the whole clip at once."""
-        method = self.method
-        if method.segment_length is not None and self.window < frames:
-            raise LiveError(
-                f"window: {self.window} of {frames} frames, but {method.name!r} edits key frames of the whole clip"
-                f" together; give {frames} or more, or choose another method"
-            )
-        neighbours = 0 if method.blend_threshold is None else method.mask_neighbours
-        return windows_along(frames, self.window, [method.frame_plan, method.inverted_under], neighbours)
-
-    def method_in(self, window: Window, frames: int) -> Method:
-        """The method as it is within a window of a clip of so many frames."""
-        method, apart = self.method, self.method.inversion_frame_plan
-        return replace(
-            method,
-            frame_plan=in_window(method.frame_plan, window, frames),
-            inversion_frame_plan=None if apart is None else in_window(apart, window, frames),
-        )
-
-
-@dataclass(frozen=True)
 class EditedWindow:
     """A window's own n frames: `images` (n, H, W, 3), 0..1; `mask` (n, H, W), 0..1, in which they were pasted, or, as
-    in `Edited`, could be; `looked_for` as there."""
+    in `Edited`, could be."""
 
     frames: range
     images: torch.Tensor
     mask: torch.Tensor
-    looked_for: tuple[str, str]
+
+
+def looked_for(model: LiveModel, asked: LongEdit, masked: bool = False) -> tuple[str, str]:
+    """What `Edited.looked_for` will be, `masked` where masks are given. LiveError for prompts and words that cannot be
+    read, before any window is edited."""
+    read = asked_of(model, asked.prompt, asked.change, model.tuning.concepts if model.tuning else ())
+    source, edit = words_to_find(read, asked.method, masked, asked.steps)
+    return read.source.phrases(source), read.edit.phrases(edit)
 
 
 def edit_long(
@@ -104,22 +57,41 @@ def edit_long(
     asked: LongEdit,
     masks_at: FramesAt | None = None,
     callback: Callback = lambda step, total, latents: None,
+    engine: Engine | None = None,
 ) -> Iterator[EditedWindow]:
     """The windows of a clip of so many frames, each as soon as it is edited, in order. `images_at` gives the clip's
-    frames (n, H, W, 3), 0..1; `masks_at` where they may be edited (n, H, W), besides what local blend finds. Notes of
-    some windows say of which frames they are, after the last.
+    frames (n, H, W, 3), 0..1; `masks_at` where they may be edited (n, H, W), besides what local blend finds. `engine`:
+    who edits the windows. Notes of some windows say of which frames they are, after the last.
     """
     windows, steps, notes = asked.windows(frames), asked.steps_of_a_window, NotesOfParts()
-    for done, window in enumerate(windows):
 
-        def told(step: int, _total: int, latents: torch.Tensor, done: int = done) -> None:
-            callback(done * steps + step, len(windows) * steps, latents)
+    def shown(done: float, latents: torch.Tensor) -> None:
+        callback(round(done * steps), len(windows) * steps, latents)
 
-        with notes.of(window.name):
-            masks = None if masks_at is None else masks_at(window.positions)
-            edited = edit_window(model, images_at(window.positions), window, frames, asked, masks, told)
-        yield edited
+    tasks = (
+        (window, images_at(window.positions), None if masks_at is None else masks_at(window.positions))
+        for window in windows
+    )
+    work = partial(_with_its_mask, frames=frames, asked=asked)
+    with closing((engine or Here()).map(work, model, tasks, shown)) as results:
+        names = [window.name for window in windows]
+        for window, edited in zip(windows, notes.over(names, results), strict=True):
+            yield EditedWindow(window.frames, edited[..., :3], edited[..., 3])
     notes.say()
+
+
+def _with_its_mask(
+    model: LiveModel,
+    task: tuple[Window, torch.Tensor, torch.Tensor | None],
+    callback: Callback,
+    *,
+    frames: int,
+    asked: LongEdit,
+) -> torch.Tensor:
+    """(n, H, W, 4): the images of a window, and as a fourth channel their mask."""
+    window, images, masks = task
+    edited = edit_window(model, images, window, frames, asked, masks, callback)
+    return torch.cat([edited.images, edited.mask[..., None]], -1)
 
 
 @one_run()
@@ -154,4 +126,4 @@ def edit_window(
         mask = cover(follow_edges(mask, clip, made, pasting.edge_radius), clip, made, pasting.cover_radius)
         mask = soften(mask, pasting.dilation, pasting.blur)
         made = composite(clip, made, mask)
-    return EditedWindow(window.frames, made.cpu(), mask.cpu(), edited.looked_for)
+    return EditedWindow(window.frames, made.cpu(), mask.cpu())

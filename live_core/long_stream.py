@@ -9,7 +9,8 @@ import torch
 
 from .bases import TEXT_TO_IMAGE
 from .diffusion import Callback
-from .long_clips import LongEdit, edit_window
+from .long_clips import edit_window
+from .long_settings import LongEdit
 from .pretrained import LiveModel
 from .streaming import Task
 from .windows import Window

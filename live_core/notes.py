@@ -11,12 +11,14 @@ An error stops; a note does not. Every note is logged, and a caller that can sho
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from . import printable
 
+T = TypeVar("T")
 _gathering: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 
@@ -68,6 +70,14 @@ class NotesOfParts:
             yield
         for text in notes:
             self.said.setdefault(text, []).append(part)
+
+    def over(self, parts: Iterable[str], results: Iterator[T]) -> Iterator[T]:
+        """`results`, one for each of the `parts`: what is noted while one is made is of that part."""
+        for part in parts:
+            with self.of(part):
+                result = next(results)
+            yield result
+        yield from results  # none, if there is one for each; whoever makes them comes to an end
 
     def say(self) -> None:
         for text, parts in self.said.items():

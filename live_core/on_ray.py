@@ -90,7 +90,7 @@ def _in_order(
     line, drawn, due, sent = iter(tasks), 0, 0, ray.put(work)
     busy = {worker.ready.remote(): (-1, worker) for worker in workers}
     free: list = []
-    done: dict[int, torch.Tensor] = {}
+    done: dict[int, tuple[torch.Tensor, list[str]]] = {}
     ended, finished, patience = False, 0, time.monotonic() + PATIENCE
     while not ended or due < drawn:
         if free and not ended and drawn < due + AHEAD * len(workers):
@@ -101,16 +101,19 @@ def _in_order(
                 busy[worker.run.remote(sent, task)] = (drawn, worker)
                 drawn += 1
         elif due in done:
-            yield done.pop(due)
+            result, notes = done.pop(due)
+            for text in notes:
+                note(text)
+            yield result
             due += 1
         else:
             heed()
             for ref in ray.wait(list(busy), num_returns=1, timeout=0.2)[0]:
                 index, worker = busy.pop(ref)
-                result = _result(ray, ref)
+                result, notes = _result(ray, ref)
                 free += [worker] * (SLOTS if index < 0 else 1)
                 if index >= 0:
-                    done[index], finished = result, finished + 1
+                    done[index], finished = (result, notes), finished + 1
                     progress(finished, result)
             if not free and not drawn and time.monotonic() > patience:
                 raise LiveError(
@@ -120,9 +123,9 @@ def _in_order(
 
 
 def _result(ray: Any, ref: Any) -> Any:
-    """What a worker gave for a task, its notes noted; its error, if it is one of the work's, as it is."""
+    """What a worker gave for a task, and its notes; its error, if it is one of the work's, as it is."""
     try:
-        result, notes = ray.get(ref)
+        return ray.get(ref)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     except ray.exceptions.RayError as error:
@@ -131,9 +134,6 @@ def _result(ray: Any, ref: Any) -> Any:
             f"engine: Ray's workers cannot go on ({last:.300}); they need this pack's requirements, and memory for a"
             " model and a window each, so give fewer workers or a smaller window"
         ) from error
-    for text in notes:
-        note(text)
-    return result
 
 
 def _sources() -> dict[str, str]:

@@ -35,13 +35,16 @@ def _with_constant(latents: torch.Tensor) -> torch.Tensor:
     return torch.cat([flat, torch.ones_like(flat[:, :1])], 1)
 
 
-def contact_sheet(latents: torch.Tensor, colours: torch.Tensor, most: int = 8, side: int = 128) -> np.ndarray:
-    """Up to `most` frames of `latents` (f, c, h, w), evenly chosen, each `side` pixels high, in rows of which there are
-    so many that the sheet is nearest to twice as wide as high: (H, W, 3) uint8. A place that is left is black.
+def contact_sheet(seen: torch.Tensor, colours: torch.Tensor | None, most: int = 8, side: int = 128) -> np.ndarray:
+    """Up to `most` of `seen`, evenly chosen, each `side` pixels high, in rows of which there are so many that the sheet
+    is nearest to twice as wide as high: (H, W, 3) uint8. A place that is left is black. They are latents (f, c, h, w)
+    of those `colours`, or, without, pictures (f, H, W, 3), 0..1.
     """
-    chosen = latents[torch.linspace(0, len(latents) - 1, min(most, len(latents))).round().long()]
-    rgb = (_with_constant(chosen) @ colours.to(chosen.device)).clamp(0, 1).reshape(len(chosen), *chosen.shape[-2:], 3)
-    height, width = chosen.shape[-2:]
+    rgb = seen[torch.linspace(0, len(seen) - 1, min(most, len(seen))).round().long()]
+    if colours is not None:
+        size = len(rgb), *rgb.shape[-2:], 3
+        rgb = (_with_constant(rgb) @ colours.to(rgb.device)).clamp(0, 1).reshape(size)
+    height, width = rgb.shape[1:3]
     big = F.interpolate(rgb.permute(0, 3, 1, 2), (side, max(1, round(side * width / height))), mode="bilinear")
     count, shape = len(big), big.shape[-1] / side
     rows = min(range(1, count + 1), key=lambda r: abs(math.log(-(-count // r) * shape / r / 2)))

@@ -22,6 +22,7 @@ from .files import read_safetensors, reading, write_safetensors
 from .film import Sound, silent, write_film
 from .footage import Footage
 from .interrupts import heed
+from .notes import NotesOfParts
 from .windows import Window
 
 KEPT = 3  # unfinished clips in the folder, the newest
@@ -66,7 +67,8 @@ def stream(job: Job, run: Run, folder: Path, out: Path, sound: Sound = silent, c
     """Edit a clip, by `run`, into the file `out`: H.264 of `crf`, with `sound`, each frame shown when the clip has it.
 
     In `folder` finished windows wait until all are; then they are joined, and go. A run that was stopped leaves them to
-    the next of the same job, which has only the others edited. LiveError where the disk has no room for them.
+    the next of the same job, which has only the others edited. Notes of some windows say of which frames they are.
+    LiveError where the disk has no room for them.
     """
     parts = _Parts(folder / job.name, job)
     parts.check_room()
@@ -75,10 +77,12 @@ def stream(job: Job, run: Run, folder: Path, out: Path, sound: Sound = silent, c
     if missing and len(missing) < len(job.windows):
         logging.info("LIVE: going on with a clip of which %d windows are left", len(missing))
     if missing:
+        names, notes = [job.windows[number].name for number in missing], NotesOfParts()
         with closing(run(tasks(job, missing))) as edited:
-            for number, frames in zip(missing, edited, strict=True):
+            for number, frames in zip(missing, notes.over(names, edited), strict=True):
                 heed()
                 parts.keep(number, in_bytes(frames))
+        notes.say()
     write_film(out, parts.frames(), job.clip, sound, crf)
     shutil.rmtree(parts.folder, ignore_errors=True)
 

@@ -23,7 +23,7 @@ from .long import EditLong
 from .methods import MethodBlend, MethodFrames, MethodSelf, MethodWords
 from .paint import Inpaint, PaintByExample
 from .renames import RENAMES, register_renames
-from .stream import StreamInstruct
+from .stream import StreamEdit, StreamInstruct
 from .tune import Tune
 
 
@@ -47,6 +47,7 @@ class LiveExtension(ComfyExtension):
             AdaptToEdit,
             EditLong,
             Instruct,
+            StreamEdit,
             StreamInstruct,
             RunOnRay,
             DecodeLatents,

@@ -1,6 +1,8 @@
 from comfy_api.v0_0_2 import io
 
+from ..live_core.long_settings import Pasting
 from . import host
+from .fields import input_of
 from .node import LATER, Node
 from .sockets import Model
 
@@ -59,41 +61,10 @@ class Composite(Node):
 def paste_inputs(**later) -> list[io.Input]:
     """How a mask is made ready for pasting; `later` declares what 0.1 had not."""
     return [
-        io.Int.Input("dilation", default=4, min=0, max=512, tooltip="Pixels by which the mask grows on every side."),
-        io.Float.Input(
-            "blur",
-            default=3.0,
-            min=0.0,
-            max=200.0,
-            step=0.1,
-            tooltip="Sigma of the Gaussian blur of the mask's edge, in pixels.",
-        ),
-        io.Int.Input(
-            "edge_radius",
-            default=0,
-            min=0,
-            max=512,
-            advanced=True,
-            **later,
-            tooltip=(
-                "Before it grows, the mask's border moves to the edges of what changed, old thing's and new"
-                " thing's, if they are within so many pixels. As far as a cell of the mask's map: 8 for the"
-                " demo model, 32 for Stable Diffusion at 512x512. 0: the mask as it is."
-            ),
-        ),
-        io.Int.Input(
-            "cover_radius",
-            default=0,
-            min=0,
-            max=512,
-            advanced=True,
-            **LATER,
-            tooltip=(
-                "Then it takes in what hangs together with it and changed strongly, up to so many pixels on: the"
-                " tips of the old thing, or of the new one. 16 for the demo model, 64 for Stable Diffusion at"
-                " 512x512. 0: nothing more."
-            ),
-        ),
+        input_of(Pasting, "dilation"),
+        input_of(Pasting, "blur"),
+        input_of(Pasting, "edge_radius", **later),
+        input_of(Pasting, "cover_radius"),
     ]
 
 

@@ -78,13 +78,7 @@ class Edit(Node):
         with host.on_device(model):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             images = host.to_images(model.decode_frames(edited.latents))
-        lines = words_looked_for(edited.looked_for)
-        return io.NodeOutput(
-            images,
-            host.to_images(edited.mask),
-            edited.records,
-            ui={"text": lines} if lines else None,
-        )
+        return io.NodeOutput(images, host.to_images(edited.mask), edited.records, ui=said_of(edited.looked_for))
 
 
 def edit_prompt_input() -> io.Input:
@@ -179,9 +173,9 @@ def change_of(prompt: str, keep_words: str, word_weights: str, word_windows: str
     )
 
 
-def words_looked_for(looked_for: tuple[str, str]) -> tuple[str, ...]:
+def said_of(looked_for: tuple[str, str]) -> dict[str, tuple[str, ...]] | None:
     """A line for the node: the words of either prompt whose places masks were read from; none where none were."""
     sought = " and ".join(
         f"{words!r} of {whose} prompt" for words, whose in zip(looked_for, ("the clip's", "this"), strict=True) if words
     )
-    return (f"looked for {sought}",) if sought else ()
+    return {"text": (f"looked for {sought}",)} if sought else None

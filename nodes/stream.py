@@ -1,11 +1,13 @@
-from comfy_api.v0_0_2 import InputImpl, io
+from comfy_api.v0_0_2 import io
 
 from ..live_core.clips import Fit
 from ..live_core.instruct_settings import Instruction
-from . import host
-from .fields import input_of
+from . import host, videos
+from .edit import said_of
 from .instruct import asked_inputs, row_of
+from .long import long_edit, long_inputs
 from .node import Node
+from .sockets import Model
 
 
 class StreamInstruct(Node):
@@ -24,26 +26,9 @@ class StreamInstruct(Node):
             search_aliases=["long video", "minutes", "stream", "instruct pix2pix", "resume", "variable frame rate"],
             inputs=[
                 model,
-                io.Video.Input("video", tooltip="From Load Video, of any length, or Trim Video for a part of it."),
-                input_of(Fit, "longest_side"),
+                *videos.video_inputs(),
                 *asked,
-                io.Video.Input(
-                    "mask_video",
-                    optional=True,
-                    tooltip=(
-                        "A mask for each frame as a video, of the clip's size and length: white where the edit may act."
-                        " In the place of local's mask, which would lie in memory whole."
-                    ),
-                ),
-                io.Float.Input(
-                    "crf",
-                    default=18.0,
-                    min=0.0,
-                    max=51.0,
-                    step=1.0,
-                    optional=True,
-                    tooltip="Quality of the H.264 file, as Save Video has it: lower is better, and larger.",
-                ),
+                *videos.file_inputs("local's mask"),
             ],
             outputs=[io.Video.Output(display_name="video")],
         )
@@ -68,78 +53,68 @@ class StreamInstruct(Node):
     ) -> io.NodeOutput:
         from dataclasses import replace
         from functools import partial
-        from itertools import chain
 
         import torch
 
-        from ..live_core.engine import Here
         from ..live_core.instruct import texts_of
         from ..live_core.instruct_stream import InstructedWindows, edit_task
-        from ..live_core.local import Local, note_empty
-        from ..live_core.masking import masks_of
-        from ..live_core.streaming import Job, stream
+        from ..live_core.local import Local
+        from ..live_core.streaming import Job
 
+        clip, sound = videos.footage(video, Fit(longest_side, multiple=model.pixels_per_latent))
+        masks = videos.masks(clip, local and local.mask, mask_video)
+        if masks is not None and local is None:
+            local = Local(torch.empty(0))  # of which only the settings are read
         asked = InstructedWindows(
             Instruction(instruction, steps, seed),
             replace(row_of(method), **guidance),
             local,
             None if conditioning is None else texts_of(conditioning),
         )
-        clip, sound = _footage(video, Fit(longest_side, multiple=model.pixels_per_latent))
-        masks = None if local is None else masks_of(local.mask, clip)
-        if mask_video is not None:
-            masks = _masks(mask_video, clip)
-            asked = replace(asked, local=local or Local(torch.empty(0)))  # of which only the settings are read
         windows = asked.windows(model, len(clip), window)
-        total = steps * len(windows)
-        progress = host.Progress(model, total)
-
-        def run(tasks):
-            first = next(tasks)  # those before it are done
-
-            def shown(windows: float, latents) -> None:
-                progress(round((first.number + windows) * steps), total, latents)
-
-            return (engine or Here()).map(partial(edit_task, asked=asked), model, chain([first], tasks), shown)
-
         with host.on_device(model):
             job = Job(clip, windows, asked.key(model), masks)
-            out = host.temp_folder() / "live" / f"{job.name}-{crf:g}.mp4"
-            stream(job, run, host.unfinished_folder() / "videos", out, sound, crf)
-        if masks is not None:
-            note_empty(sorted(masks.empty), len(clip))
-        return io.NodeOutput(InputImpl.VideoFromFile(str(out)))
+            return io.NodeOutput(videos.edited(model, job, partial(edit_task, asked=asked), steps, sound, engine, crf))
 
 
-def _footage(video, fit=None):
-    """A VIDEO's frames, and its sound."""
-    from fractions import Fraction
+class StreamEdit(Node):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LIVE_StreamEdit",
+            display_name="Edit Long Video",
+            category="LIVE",
+            description=(
+                "Edit Long Clip from file to file: frames are read, inverted, edited by prompts, pasted and written"
+                " window by window, in the memory of one window. Sound, rate and the moments of frames stay; a run that"
+                " was stopped, or killed, goes on from the last finished window."
+            ),
+            search_aliases=["long video", "minutes", "stream", "FateZero", "prompt-to-prompt", "resume"],
+            inputs=[
+                Model.Input("model", tooltip="From Load LIVE Model, or tuned: in Tune Video give a window too."),
+                *videos.video_inputs(),
+                *long_inputs(),
+                *videos.file_inputs("mask"),
+            ],
+            outputs=[io.Video.Output(display_name="video")],
+        )
 
-    from ..live_core.clips import reading_video
-    from ..live_core.film import of_file, of_waves, silent
-    from ..live_core.footage import File, Stills
+    @classmethod
+    def execute(
+        cls, model, video, longest_side, mask=None, engine=None, mask_video=None, crf=18.0, **asked
+    ) -> io.NodeOutput:
+        from functools import partial
 
-    if isinstance(video, InputImpl.VideoFromFile):
-        with reading_video():
-            start, duration = video.get_active_trim_window()
-        clip = File(video.get_stream_source, start, duration, fit)
-        end = Fraction(start + duration) if duration else None
-        return clip, of_file(video.get_stream_source, clip.first * clip.base, end)
-    with reading_video():
-        parts = video.get_components()
-    clip = Stills(parts.images, Fraction(round(parts.frame_rate * 1000), 1000), fit)
-    if not parts.audio:
-        return clip, silent
-    lasts = clip.moments[-1] * clip.base
-    return clip, of_waves(parts.audio["waveform"][0], int(parts.audio["sample_rate"]), lasts)
+        from ..live_core.long_clips import looked_for
+        from ..live_core.long_stream import PromptedWindows, edit_task
+        from ..live_core.streaming import Job
 
-
-def _masks(video, clip):
-    from ..live_core import LiveError
-    from ..live_core.masking import Masks
-
-    try:
-        footage, _ = _footage(video)
-    except LiveError as error:
-        raise LiveError(f"mask_video: {error}") from error
-    return Masks(footage, clip, "mask_video")
+        clip, sound = videos.footage(video, Fit(longest_side, multiple=model.pixels_per_latent))
+        masks = videos.masks(clip, mask, mask_video)
+        prompted = PromptedWindows(long_edit(**asked), len(clip))
+        windows = prompted.windows(model)
+        sought = looked_for(model, prompted.asked, masks is not None)
+        with host.on_device(model):
+            job = Job(clip, windows, prompted.key(model), masks)
+            work, steps = partial(edit_task, asked=prompted), prompted.asked.steps_of_a_window
+            return io.NodeOutput(videos.edited(model, job, work, steps, sound, engine, crf), ui=said_of(sought))

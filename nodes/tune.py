@@ -7,6 +7,8 @@ from .graph import prompts_after
 from .node import Node
 from .sockets import Concept, MethodRow, Model
 
+EDITS = ("LIVE_Edit", "LIVE_EditLong", "LIVE_StreamEdit")  # nodes that edit by a prompt
+
 
 class Tune(Node):
     @classmethod
@@ -94,7 +96,7 @@ class Tune(Node):
         from ..live_core.tuning import tune
 
         # What will stop an edit is said before the tuning it needs.
-        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, ("LIVE_Edit", "LIVE_EditLong")):
+        for later in prompts_after(cls.hidden.prompt, cls.hidden.unique_id, EDITS):
             check_edit_prompt(model, model.read(later, concept), concept)
         row = METHODS[method] if row is None else row
         settings = TuneSettings(

@@ -49,6 +49,7 @@ STAGES = {
     "Edit": (
         "LIVE_Edit",
         "LIVE_EditLong",
+        "LIVE_StreamEdit",
         "LIVE_Instruct",
         "LIVE_StreamInstruct",
         "LIVE_PaintByExample",
@@ -82,6 +83,7 @@ SHOWS = {
     "LIVE_Edit": PREVIEW + TEXT,
     "LIVE_EditLong": PREVIEW + TEXT,
     "LIVE_Instruct": PREVIEW,
+    "LIVE_StreamEdit": PREVIEW + TEXT,
     "LIVE_StreamInstruct": PREVIEW,
     "LIVE_ChangeMask": PREVIEW,
     "LIVE_PaintByExample": PREVIEW,

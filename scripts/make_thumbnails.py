@@ -24,15 +24,19 @@ from headless import Client, Server  # noqa: E402
 PHOTO = 36  # side of a photo's inset, pixels
 OWN = ("paint_by_example", "via_sam3", "instruct_core_nodes")  # workflows for models that do not ship
 SAVERS = ("SaveVideo", "SaveImage")
+STREAMS = ("LIVE_StreamEdit", "LIVE_StreamInstruct")
 
 
 def previews(graph: dict) -> dict:
     """A preview of the workflow's clip, of the edit and of each photo: nodes clip, edit, photo0, photo1, ..."""
-    streamed = [(number, node) for number, node in graph.items() if node["class_type"] == "LIVE_StreamInstruct"]
+    photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
+    of_photos = {f"photo{i}": _preview(photo) for i, photo in enumerate(photos)}
+    streamed = [(number, node) for number, node in graph.items() if node["class_type"] in STREAMS]
     if streamed:
         ((number, node),) = streamed
         return {
             **{name: _preview([f"{name} frames", 0]) for name in ("clip", "edit")},
+            **of_photos,
             "clip frames": {"class_type": "GetVideoComponents", "inputs": {"video": node["inputs"]["video"]}},
             "edit frames": {"class_type": "GetVideoComponents", "inputs": {"video": [number, 0]}},
         }
@@ -40,9 +44,7 @@ def previews(graph: dict) -> dict:
         [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
         for kinds in (["LIVE_Invert", "LIVE_EditLong", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
-    photos = [node["inputs"]["photo"] for node in graph.values() if node["class_type"] == "LIVE_BindConcept"]
-    shown = {"clip": clip, "edit": edit, **{f"photo{i}": photo for i, photo in enumerate(photos)}}
-    return {name: _preview(images) for name, images in shown.items()}
+    return {"clip": _preview(clip), "edit": _preview(edit), **of_photos}
 
 
 def _preview(images: list) -> dict:

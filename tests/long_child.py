@@ -10,7 +10,8 @@ from conftest import ROOT
 
 from demo.world import Thing, make_clip
 from live_core.change import Edit
-from live_core.long_clips import LongEdit, Pasting, edit_long
+from live_core.long_clips import edit_long
+from live_core.long_settings import LongEdit, Pasting
 from live_core.methods import METHODS
 from live_core.pretrained import load_folder
 

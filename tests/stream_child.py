@@ -3,7 +3,7 @@ then a JSON object.
 
 python stream_child.py <how> <file> <folder of parts> <out> <window>
 
-`how`: "instruct", by the demo model for instructions, or "plain", by no model.
+`how`: "instruct", by the demo model for instructions, "prompts", by the demo model, or "plain", by no model.
 """
 
 import json
@@ -12,13 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import conftest  # noqa: F401  registers live_core
+from chain import CASE
 from conftest import ROOT
 
-from live_core import film, streaming
+from live_core import film, long_stream, streaming
+from live_core.change import Edit
 from live_core.footage import File, Fit
 from live_core.frames import GroupPlan
 from live_core.instruct_settings import Instruction, InstructMethod
 from live_core.instruct_stream import InstructedWindows, edit_task
+from live_core.long_settings import LongEdit
+from live_core.long_stream import PromptedWindows
+from live_core.methods import FATEZERO_ATTRIBUTE
 from live_core.pretrained import load_folder
 from live_core.windows import windows_of
 
@@ -37,6 +42,12 @@ def main() -> None:
         model = load_folder(ROOT / "demo" / "model_instruct")
         asked = InstructedWindows(Instruction("make the ball blue", steps=2), InstructMethod("gather", PLAN))
         edit, key = partial(edit_task, model, callback=lambda *step: None, asked=asked), asked.key(model)
+    if how == "prompts":
+        model = load_folder(ROOT / "demo" / "model")
+        change = Edit("a blue ball moving on the meadow")
+        asked = PromptedWindows(LongEdit(CASE.prompt, change, FATEZERO_ATTRIBUTE, 1, int(size)), len(clip))
+        edit, key = partial(long_stream.edit_task, model, callback=lambda *step: None, asked=asked), asked.key(model)
+        windows = asked.windows(model)
     done = []
 
     def run(tasks):

@@ -25,6 +25,7 @@ HANDED_ON = {
     "LIVE_MethodBlend": {"method": "method"},
     "LIVE_Instruct": {"images": "images"},
     "LIVE_StreamInstruct": {"video": "video"},
+    "LIVE_StreamEdit": {"video": "video"},
     "LIVE_PaintByExample": {"images": "images"},
     "LIVE_Inpaint": {"images": "images"},
 }

@@ -34,7 +34,7 @@ def test_loads_without_complaint(server):
 def test_schemas_are_complete(talk):
     status, info = talk(lambda c: c.json("GET", "/object_info"))
     ours = {name: node for name, node in info.items() if name.startswith("LIVE_")}
-    assert len(ours) == 30
+    assert len(ours) == 31
     for name, node in ours.items():
         assert node["description"], name
         assert (ROOT / "web" / "docs" / f"{name}.md").is_file(), f"{name} has no help page"
@@ -169,6 +169,7 @@ def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
         "Adapt to Edit.steps": 2,
         "Adapt to Edit.edit_steps": 2,
         "Edit Long Clip.steps": 2,
+        "Edit Long Video.steps": 2,
     }.items():
         if target.split(".")[0] in titles:
             comfy.override(graph, target, value)

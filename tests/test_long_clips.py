@@ -16,7 +16,8 @@ from live_core.compositing import composite, soften
 from live_core.editing import edit
 from live_core.frames import FramePlan
 from live_core.inversion import invert
-from live_core.long_clips import LongEdit, Pasting, edit_long, edit_window
+from live_core.long_clips import edit_long, edit_window
+from live_core.long_settings import LongEdit, Pasting
 from live_core.method import Method
 from live_core.methods import FATEZERO_ATTRIBUTE, LIVE, METHODS, PROMPT_TO_PROMPT, TAV_DDIM, TOKENFLOW, VID2VID_ZERO
 from live_core.notes import gathered
@@ -114,10 +115,14 @@ def test_one_window_is_the_ordinary_edit_to_the_bit(demo_model, seven, method):
     assert torch.equal(images, composite(seven, demo_model.decode_frames(short.latents), soft))
 
 
-def test_frames_that_see_themselves_alone_are_the_same_in_any_window(demo_model, seven):
-    whole, mask = edited(demo_model, seven, asked(PROMPT_TO_PROMPT, window=7))
-    windowed, its_mask = edited(demo_model, seven, asked(PROMPT_TO_PROMPT, window=3))
-    torch.testing.assert_close(windowed, whole, atol=1e-4, rtol=0)
+@pytest.mark.parametrize(
+    "method, size", [(PROMPT_TO_PROMPT, 7), (FATEZERO_ATTRIBUTE, 4)], ids=lambda value: getattr(value, "name", value)
+)
+def test_frames_that_see_themselves_and_the_middle_are_the_same_in_any_window(demo_model, seven, method, size):
+    """So there is no seam. A window as long as the clip pools norms, where the method has it so: another edit."""
+    other, mask = edited(demo_model, seven, asked(method, window=size))
+    windowed, its_mask = edited(demo_model, seven, asked(method, window=3))
+    torch.testing.assert_close(windowed, other, atol=1e-4, rtol=0)
     assert torch.equal(mask, its_mask)
 
 

@@ -77,8 +77,9 @@ def graph(**changes) -> dict:
     return made
 
 
-async def pictures(client, **changes) -> np.ndarray:
-    outcome, events, entry = await client.run(graph(**changes))
+async def pictures(client, more=None, **changes) -> np.ndarray:
+    """What is made, with `more` nodes."""
+    outcome, events, entry = await client.run(graph(**changes) | (more or {}))
     assert outcome == "success", message(events)
     files = entry["outputs"]["save"]["images"]
     return np.stack([np.asarray(Image.open(io.BytesIO(await client.fetch(file)))).astype(int) for file in files])

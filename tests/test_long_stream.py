@@ -12,7 +12,8 @@ from live_core import LiveError
 from live_core.change import Edit
 from live_core.engine import Here
 from live_core.footage import Stills
-from live_core.long_clips import LongEdit, Pasting, edit_long
+from live_core.long_clips import edit_long
+from live_core.long_settings import LongEdit, Pasting
 from live_core.long_stream import PromptedWindows, edit_task
 from live_core.methods import FATEZERO_ATTRIBUTE, LIVE, PROMPT_TO_PROMPT
 from live_core.streaming import Job, tasks

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from live_core import LiveError
+from live_core.change import Edit
 from live_core.clips import Fit
 from live_core.frames import GroupPlan
 from live_core.instruct_settings import GATHER_AND_SWAP, Instruction, Search
 from live_core.local import Local
+from live_core.long_settings import LongEdit, Pasting
 from live_core.methods import LIVE
 from live_core.settings import settings_of
 from live_core.tune_settings import TuneSettings
@@ -23,6 +25,8 @@ ROWS = {
     "instruct method": GATHER_AND_SWAP,
     "search": Search(),
     "local": Local(torch.ones(1, 8, 8)),
+    "long edit": LongEdit("a ball", Edit("a star"), LIVE),
+    "pasting": Pasting(),
 }
 CALLED = {"size": "key frames", "text": "instruction"}
 NAMED_AS_WRITTEN = ("method", "fit")

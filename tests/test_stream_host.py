@@ -57,8 +57,8 @@ def files(server):
     return folder
 
 
-async def saved(client, graph) -> tuple[io.BytesIO, list[str]]:
-    outcome, events, entry = await client.run(graph)
+async def saved(client, graph, on=None) -> tuple[io.BytesIO, list[str]]:
+    outcome, events, entry = await client.run(graph, on)
     assert outcome == "success", message(events)
     (file,) = entry["outputs"]["save"]["images"]
     return io.BytesIO(await client.fetch(file)), entry["outputs"].get("edit", {}).get("text", [])

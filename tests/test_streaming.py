@@ -1,9 +1,7 @@
 """Clips of any length, edited window by window from file to file."""
 
-import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -17,7 +15,6 @@ import videos
 from conftest import ROOT, SHARED, absent
 from test_footage import UNEVEN, all_of, coded, read
 
-from live_core import LiveError, streaming
 from live_core.clips import Fit
 from live_core.film import of_file, of_waves, silent
 from live_core.footage import Stills
@@ -25,7 +22,6 @@ from live_core.frames import ALONE, GroupPlan
 from live_core.instruct import instruct
 from live_core.instruct_settings import GATHER_AND_SWAP, INSTRUCT_PIX2PIX, Instruction, InstructMethod
 from live_core.instruct_stream import InstructedWindows, edit_task
-from live_core.interrupts import heed, heeding
 from live_core.local import Local
 from live_core.masking import masks_of
 from live_core.notes import gathered
@@ -237,103 +233,9 @@ def test_pictures_in_memory_are_streamed_with_their_sound(tmp_path):
     assert moments(out) == pytest.approx([i / 8 for i in range(8)])
 
 
-# ------------------------------------------------------------------------------------------------------ gone on with
-def test_a_stopped_run_is_gone_on_with(tmp_path):
-    """What it leaves is whole windows, of which the next run of the same job does none again, and another all."""
-    clip, done = Stills(torch.rand(10, 16, 16, 3), Fraction(8)), []
-
-    class Stop(BaseException):
-        pass
-
-    def edit(task):
-        if len(done) == 2:
-            raise Stop
-        done.append(task.number)
-        return brighter(task)
-
-    with pytest.raises(Stop):
-        streamed(tmp_path, clip, edit)
-    (left,) = (tmp_path / "parts").iterdir()
-    assert sorted(p.name for p in left.iterdir()) == ["000000.safetensors", "000001.safetensors"]
-    assert not (tmp_path / "out.mp4").exists()
-    done.append("more")
-    streamed(tmp_path, clip, edit)
-    assert done == [0, 1, "more", 2, 3]
-    whole = hashlib.sha256((tmp_path / "out.mp4").read_bytes()).hexdigest()
-    done.append("another")
-    streamed(tmp_path, clip, edit, key="another")
-    assert done[6:] == [0, 1, 2, 3] and hashlib.sha256((tmp_path / "out.mp4").read_bytes()).hexdigest() == whole
-
-
-def test_a_damaged_window_is_done_again(tmp_path):
-    clip, done = Stills(torch.rand(6, 16, 16, 3), Fraction(8)), []
-
-    def edit(task):
-        done.append(task.number)
-        return brighter(task)
-
-    job = Job(clip, windows_of(6, 3, [ALONE]), "")
-    folder = tmp_path / "parts" / job.name
-    folder.mkdir(parents=True)
-    (folder / "000000.safetensors").write_bytes(b"half a window")
-    stream(job, partial(each, edit), tmp_path / "parts", tmp_path / "out.mp4")
-    assert done == [0, 1] and len(videos.frames(tmp_path / "out.mp4")) == 6
-
-
-def test_what_nobody_went_on_with_goes(tmp_path):
-    parts = tmp_path / "parts"
-    for i in range(5):
-        (parts / f"{i:032x}").mkdir(parents=True)
-    (parts / "mine").mkdir()
-    streamed(tmp_path, Stills(torch.rand(4, 16, 16, 3), Fraction(8)))
-    assert len(list(parts.iterdir())) == streaming.KEPT and (parts / "mine").exists()
-
-
-def test_a_disk_without_room_is_said_before_anything_is_edited(tmp_path, monkeypatch):
-    usage = streaming.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(streaming.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(LiveError, match="video: 4 frames of 16x16 take 0.0 GB until .* free some space"):
-        streamed(tmp_path, Stills(torch.rand(4, 16, 16, 3), Fraction(8)), edit=None)
-
-
-def test_an_interrupt_leaves_no_half_file(tmp_path):
-    clip = Stills(torch.rand(6, 16, 16, 3), Fraction(8))
-
-    class Stop(BaseException):
-        pass
-
-    def edit(task):
-        heed()
-        return brighter(task)
-
-    def stop(after: int, heard: list):
-        heard.append(1)
-        if len(heard) > after:
-            raise Stop
-
-    for n in (0, 3, 11, 14):  # while reading, while editing, while writing
-        with pytest.raises(Stop), heeding(partial(stop, n, [])):
-            streamed(tmp_path / str(n), clip, edit, plan=ALONE)
-        assert not list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.draft"))
-
-
 def child(how, path, folder, out, size=4, **more):
     command = [sys.executable, ROOT / "tests" / "stream_child.py", how, path, folder, out, size]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, **more)
-
-
-def test_a_killed_run_is_gone_on_with_to_the_same_bytes(tmp_path):
-    """kill -9 after the second window, by the real editor."""
-    path = videos.write(tmp_path / "a.mp4", videos.pictures(18, 64, 64), tone=2.0)
-    plain = child("instruct", path, tmp_path / "plain", tmp_path / "plain.mp4")
-    killed = child("instruct", path, tmp_path / "parts", tmp_path / "out.mp4")
-    assert [killed.stdout.readline().strip() for _ in range(2)] == ["0", "1"]
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL and not (tmp_path / "out.mp4").exists()
-    again = child("instruct", path, tmp_path / "parts", tmp_path / "out.mp4")
-    told = [json.loads(run.communicate()[0].splitlines()[-1]) for run in (plain, again)]
-    assert told[0]["done"] == [0, 1, 2, 3, 4] and set(told[1]["done"]) in ({1, 2, 3, 4}, {2, 3, 4})
-    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
 
 
 def test_memory_does_not_grow_with_the_clip(tmp_path):

@@ -64,9 +64,12 @@ class Progress:
     def _sheet(self, latents, total: int):
         from PIL import Image
 
+        from ...live_core.bases import LATENT_CHANNELS
         from ...live_core.curves import plot_losses
         from ...live_core.preview import contact_sheet, fit_colours
 
+        if latents.shape[1] != LATENT_CHANNELS:  # a worker's window, done: its frames (f, H, W, 3), maybe with a mask
+            return Image.fromarray(contact_sheet(latents[..., :3], None))
         if self.colours is None:
             one = (latents if self.like is None else self.like)[:1]
             self.colours = fit_colours(one, self.model.decode_frames(one))

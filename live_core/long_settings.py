@@ -47,8 +47,8 @@ class Pasting:
     )
     cover_radius: int = setting(
         0,
-        "Then it takes in what hangs together with it and changed strongly, up to so many pixels on: the tips of the old"
-        " thing, or of the new one. 16 for the demo model, 64 for Stable Diffusion at 512x512. 0: nothing more.",
+        "Then it takes in what hangs together with it and changed strongly, up to so many pixels on: the tips of the"
+        " old thing, or of the new one. 16 for the demo model, 64 for Stable Diffusion at 512x512. 0: nothing more.",
         unit="pixels",
         whole=True,
         low=0,

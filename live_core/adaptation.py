@@ -16,8 +16,9 @@ from .adapt_settings import AdaptSettings
 from .attention import AttentionPlan
 from .augmentation import Pairs
 from .autoencoder import posterior
-from .bases import INSTRUCT
+from .bases import INSTRUCT, LATENT_CHANNELS
 from .diffusion import Callback
+from .estimates import Work
 from .frames import ALONE
 from .instruct import check_instruction
 from .instruct_settings import Instruction
@@ -99,6 +100,13 @@ class EditObjective:
         self.model, self.pairs, self.count, self.learned = model, pairs, settings.pairs, learned
         with torch.no_grad():
             self.text, self.without = model.encode_text(instruction), model.encode_text("")
+
+    @property
+    def work(self) -> Work:
+        side = self.model.pixels_per_latent
+        height, width = (pixels // side for pixels in self.pairs.size)
+        pairs = torch.empty(1, self.count, LATENT_CHANNELS, height, width, device="meta")
+        return self.model.unet.work(pairs, False, AttentionPlan(ALONE))
 
     def learners(self, _turn: int) -> list[Learner]:
         learned = self.learned

@@ -117,6 +117,12 @@ class AttentionPlan:
     frames: int = 1
     latent_prompt: bool = False
 
+    @property
+    def injected(self) -> int:
+        """Of how many kinds of layers some stream of the batch reads another's attention: cross, spatial, temporal."""
+        spatial, temporal = (any(getattr(each, kind) for each in self.selves) for kind in ("spatial", "temporal"))
+        return bool(self.words) + spatial + temporal
+
     def text_rows(self) -> list[list[int]]:
         """For each frame, the frames whose texts it reads: where all have one text, its own is theirs."""
         plan = self.frame_plan if self.frame_texts else ALONE

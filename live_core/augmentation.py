@@ -20,7 +20,7 @@ class Pairs:
     def __init__(self, before: torch.Tensor, after: torch.Tensor):
         from kornia.augmentation import AugmentationSequential, RandomAffine, RandomResizedCrop
 
-        height, width = before.shape[:2]
+        height, width = self.size = tuple(before.shape[:2])
         self._pair = [picture.detach().float().cpu().permute(2, 0, 1)[None] for picture in (before, after)]
         self._transform = AugmentationSequential(
             RandomAffine(DEGREES, (SHIFT, SHIFT), shear=SHEAR, padding_mode="reflection", p=1.0),

@@ -62,7 +62,9 @@ def learn(
                 objective, turn = objectives[turns[step]], len(losses[turns[step]])
                 learners = objective.learners(turn)
                 compute = partial(_gradients, partial(objective.loss, turn), learners, scale, seed, step)
-                loss, fit, seen[objective.shown(turn)], found = model.unet.retried(compute, len(seen[0]))
+                loss, fit, seen[objective.shown(turn)], found = model.unet.retried(
+                    compute, objective.work, learned.to_come
+                )
                 if not math.isfinite(loss):  # before the optimisers, which never forget a NaN
                     raise LiveError(
                         f"tuning: the loss of step {step + 1} of {len(turns)} is not finite, so it was stopped before"

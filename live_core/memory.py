@@ -8,7 +8,7 @@ would only run out again. The next run starts with the first way: what another n
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -25,6 +25,7 @@ Ways = Sequence[tuple[str, Callable[[], T]]]  # (how, compute); the first one's 
 
 # Stage -> the way that it has come to in this run.
 _reached: ContextVar[dict[str, int] | None] = ContextVar("reached", default=None)
+_chosen: ContextVar[dict[Hashable, int] | None] = ContextVar("chosen", default=None)  # see `once_a_run`
 
 
 class NotEnoughMemory(torch.OutOfMemoryError):
@@ -39,23 +40,34 @@ def one_run(apart: bool = False) -> Iterator[None]:
     if _reached.get() is not None and not apart:
         yield
         return
-    token = _reached.set({})
+    token, token_of_chosen = _reached.set({}), _chosen.set({})
     try:
         yield
     finally:
         _reached.reset(token)
+        _chosen.reset(token_of_chosen)
 
 
-def with_less(stage: str, ways: Ways[T]) -> T:
-    """What the first of `ways` gives for which there is memory. Those that ran out are over for this run, and a note
-    says `how` the `stage` went on. A way may be computed twice, once in part: it must leave nothing half done.
-    NotEnoughMemory when the last runs out.
+def once_a_run(key: Hashable, compute: Callable[[], int]) -> int:
+    """What `compute` gave when it was first asked for this `key` in this run."""
+    chosen = _chosen.get()
+    if chosen is None:
+        return compute()
+    if key not in chosen:
+        chosen[key] = compute()
+    return chosen[key]
+
+
+def with_less(stage: str, ways: Ways[T], first: int = 0) -> T:
+    """What the first of `ways` gives for which there is memory, of those from `first` on. Those that ran out are over
+    for this run, and a note says `how` the `stage` went on. A way may be computed twice, once in part: it must leave
+    nothing half done. NotEnoughMemory when the last runs out.
     """
     with one_run():
         reached = _reached.get()
         assert reached is not None  # there is one within one_run
         while True:
-            way = min(reached.get(stage, 0), len(ways) - 1)
+            way = min(max(reached.get(stage, 0), first), len(ways) - 1)
             try:
                 return ways[way][1]()
             except (RuntimeError, MemoryError) as error:

@@ -13,6 +13,7 @@ from .attention import AttentionPlan
 from .checks import check_number, check_step, check_whole, is_finite
 from .descent import descend
 from .diffusion import Callback
+from .estimates import Work
 from .inversion import NARROW, Inversion, check_made_by, source_stream
 from .memory import one_run
 from .notes import note
@@ -48,6 +49,7 @@ def find_null_text(
         null = model.encode_text("").clone()
         chain = [("unconditional", 1.0), ("source", guidance_scale)]
         plan = AttentionPlan(method.inverted_under)
+        work = model.unet.work(x[None], conditional.latent_prompt is not None, plan)
 
         def step_from(x: torch.Tensor, i: int, t: int) -> Callable[[torch.Tensor], torch.Tensor]:
             """The guided step from `x`, as a function of the unconditional text."""
@@ -65,7 +67,7 @@ def find_null_text(
             for i, t in enumerate(model.schedule.timesteps(steps)):
                 target = inversion.at(i + 1).to(x, copy=True)  # what the host hands on is made under inference mode
                 stepped = step_from(x, i, t)
-                null = _descended(model.unet, null, stepped, target, i, steps, inner_steps)
+                null = _descended(model.unet, work, null, stepped, target, i, steps, inner_steps)
                 found.append(null.cpu())
                 remedy = f"give less than {guidance_scale:g} as guidance scale, or {NARROW}"
                 x = check_step("null text", i + 1, steps, stepped(null), remedy)
@@ -94,6 +96,7 @@ def _check_null_text(inversion: Inversion, guidance_scale: float, inner_steps: i
 
 def _descended(
     unet: VideoUNet,
+    work: Work,
     null: torch.Tensor,
     stepped: Callable[[torch.Tensor], torch.Tensor],
     target: torch.Tensor,
@@ -112,7 +115,7 @@ def _descended(
 
     for _ in range(inner_steps):
         with torch.enable_grad():
-            loss, gradient = unet.retried(compared, len(target))
+            loss, gradient = unet.retried(compared, work)
         if not math.isfinite(loss):
             break
         if not is_finite(gradient):  # an optimiser never forgets a NaN

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 
 from .attention import AttentionPlan
 from .concept import TEMPLATES, Concept
+from .estimates import Work
 from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
@@ -58,6 +59,11 @@ class LearnedWeights:
     def overlay(self) -> dict[str, torch.Tensor]:
         """The weights as they are handed on: in the U-Net's precision, on the CPU."""
         return {name: weight.to(self.dtype).cpu().clone() for name, weight in self.weights.items()}
+
+    @property
+    def to_come(self) -> int:
+        """Bytes that the first step will take and no one gives back: gradients, and the optimiser's two moments."""
+        return sum(2 * master.nbytes + self.parameters[name].nbytes for name, master in self.weights.items())
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -118,6 +124,11 @@ class Learner:
 class Objective(Protocol):
     """What `learning.learn` descends, at the objective's own `turn`, 0 the first."""
 
+    @property
+    def work(self) -> Work:
+        """What a turn's forward asks of the U-Net."""
+        ...
+
     def learners(self, turn: int) -> list[Learner]: ...
 
     def shown(self, turn: int) -> int:
@@ -143,6 +154,12 @@ class ClipObjective:
     def frames(self) -> int:
         """How many frames a step learns."""
         return min(self.size, len(self.clip))
+
+    @property
+    def work(self) -> Work:
+        window = self.drawn_from((len(self.clip) - self.frames) // 2)
+        plan = AttentionPlan(in_window(self.frame_plan, window, len(self.clip)))
+        return self.model.unet.work(self.clip[None, window.positions], self.learned.latent_prompt is not None, plan)
 
     def drawn_from(self, start: int) -> Window:
         """The window that starts there. LiveError where the frame plan has none of this size."""
@@ -176,6 +193,11 @@ class PhotoObjective:
         self.model, self.concepts, self.settings, self.learned = model, concepts, settings, learned
         self.references = [c.reference.clone().to(model.unet.device) for c in concepts]
         self.plan = AttentionPlan(replace(settings.frame_plan, temporal=settings.temporal_in_photo_steps))
+
+    @property
+    def work(self) -> Work:
+        seat = self.settings.latent_prompt and self.settings.photo_latent_prompt
+        return self.model.unet.work(self.references[0][None], seat, self.plan)
 
     def learners(self, turn: int) -> list[Learner]:
         learned, vector = self.learned, self.learned.vectors[turn % len(self.concepts)]

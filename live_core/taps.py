@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,6 +39,17 @@ class WordTap:
     def record_self(self, probabilities: torch.Tensor) -> None:
         """One layer's self-attention (r, F, tokens, tokens)."""
         self._selves.append(probabilities)
+
+    def of_one(self) -> WordTap:
+        """A tap of the one stream of a forward, otherwise as this one is."""
+        return WordTap(self.level, self.before_injection, (0,), self.self_attention)
+
+    def join(self, taps: Sequence[WordTap]) -> None:
+        """The forward is those of these taps, each of one of this one's rows, in their order, together."""
+        self.record(*(torch.cat([getattr(tap, name) for tap in taps]) for name in ("maps", "acted")))
+        if self.self_attention:
+            self.record_self(torch.cat([tap.self_maps for tap in taps if tap.self_maps is not None]))
+        self.end_of_forward()
 
     def forget_forward(self) -> None:
         for layers in (self._before, self._acted, self._selves):

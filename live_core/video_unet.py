@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,10 +19,13 @@ from einops import rearrange, repeat
 from torch import nn
 
 from . import LiveError
+from .apart import can_part, one_by_one
 from .around import as_it_is
 from .attention import PLAIN, AttentionPlan, VideoAttention
+from .economy import Economy, backwards, first_way, forwards
+from .estimates import Work, needs, needs_to_learn
 from .interrupts import heed
-from .memory import copies, halves, with_less
+from .memory import copies, once_a_run, with_less
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -54,15 +57,6 @@ class JointGroupNorm(nn.GroupNorm):
         return torch.cat(pooled, 1).flatten(0, 1)
 
 
-@dataclass(frozen=True)
-class _Economy:
-    """How a computation saves memory: `rows_at_once`, how many frames' largest tensors are made at a time, None for
-    all; `checkpointing`, whether the backward pass computes activations again."""
-
-    rows_at_once: int | None = None
-    checkpointing: bool = False
-
-
 class VideoUNet(nn.Module):
     """`unet` inflated in place. Temporal attention starts as the identity: zero output weight and bias; its other
     weights are random ones that are always the same, so that a tuning's seed tells all of its outcome.
@@ -73,7 +67,7 @@ class VideoUNet(nn.Module):
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet: UNet2DConditionModel = unet
-        self._economy: _Economy | None = None  # of the computation under way
+        self._economy: Economy | None = None  # of the computation under way
         self._plan = PLAIN
         self._blocks: list[BasicTransformerBlock] = []
         with torch.random.fork_rng(devices=()):
@@ -156,7 +150,7 @@ class VideoUNet(nn.Module):
 
         `timestep`: one for all streams, or (s,), each stream's own. `latent_prompts` (s, c, h, w), clean latents, join
         each stream as one more frame whose output is dropped. Computed in the model's dtype, returned in that of
-        `latents`. When memory runs out it is done again with less (`retried`).
+        `latents`. Where it does not fit in memory, or runs out, it is done with less (`economy.forwards`).
         """
         if latents.ndim != 5 or latents.shape[1] == 0:
             raise LiveError(
@@ -177,38 +171,50 @@ class VideoUNet(nn.Module):
                 f"timestep: {tuple(timestep.shape)} for {len(latents)} streams; give one for all, or one for each"
             )
         heed()
+        work = self.work(latents, latent_prompts is not None, plan)
         return self._retried(
             "the U-Net",
             lambda: self._predict(latents, timestep, text, latent_prompts, plan),
-            self._economies(latents.shape[1]),
+            forwards(len(latents) if can_part(plan, len(latents)) else 1, latents.shape[1]),
+            work,
+            partial(needs, self.unet, work),
         )
 
-    def retried(self, compute: Callable[[], T], frames: int) -> T:
-        """`compute()`, a forward of this U-Net on `frames` frames with its backward pass, done again with less memory
-        when it runs out: first by computing activations again in the backward pass (gradient checkpointing, the same to
-        the bit); then also by making the largest tensors (gathered keys and values, feed-forward) for half as many
-        frames at a time, and half of those, to one (the same but for rounding).
+    def retried(self, compute: Callable[[], T], work: Work, beside: float = 0) -> T:
+        """`compute()`, a forward of this U-Net that is `work` with its backward pass; with less memory, in one of the
+        ways of `economy.backwards`, where it does not fit or runs out. `beside`: bytes still to be taken besides.
         """
-        again = " and activations computed again"
-        return self._retried(
-            "training",
-            compute,
-            [
-                ("with activations computed again in the backward pass", _Economy(checkpointing=True)),
-                *((how + again, replace(economy, checkpointing=True)) for how, economy in self._economies(frames)),
-            ],
+        needed = partial(needs_to_learn, self.unet, work)
+        return self._retried("training", compute, backwards(work.frames), work, needed, beside)
+
+    def work(self, latents: torch.Tensor, seat: bool, plan: AttentionPlan) -> Work:
+        """What a forward of latents (s, f, c, h, w) is, with a latent prompt if there is a `seat`."""
+        return Work(
+            streams=latents.shape[0],
+            frames=latents.shape[1],
+            latent_prompt=seat,
+            size=(latents.shape[-2], latents.shape[-1]),
+            bytes=self.dtype.itemsize,
+            frame_plan=plan.frame_plan,
+            injected=plan.injected,
         )
 
-    def _economies(self, frames: int) -> list[tuple[str, _Economy]]:
-        return [(f"with {n} frame{'s' * (n > 1)} at a time", _Economy(n)) for n in halves(frames)]
-
-    def _retried(self, stage: str, compute: Callable[[], T], economies: list[tuple[str, _Economy]]) -> T:
+    def _retried(
+        self,
+        stage: str,
+        compute: Callable[[], T],
+        economies: list[Economy],
+        work: Work,
+        needed: Callable[[Economy], int],
+        beside: float = 0,
+    ) -> T:
         if self._economy is not None:  # within another, which does all of its work again
             return compute()
-        ways = [("", _Economy()), *economies]
-        return with_less(stage, [(how, partial(self._under, economy, compute)) for how, economy in ways])
+        ways = [(str(economy), partial(self._under, economy, compute)) for economy in economies]
+        first = once_a_run((stage, work), partial(first_way, stage, economies, needed, beside))
+        return with_less(stage, ways, first)
 
-    def _under(self, economy: _Economy, compute: Callable[[], T]) -> T:
+    def _under(self, economy: Economy, compute: Callable[[], T]) -> T:
         self._economy = economy
         if economy.checkpointing:
             self.unet.enable_gradient_checkpointing()
@@ -228,6 +234,8 @@ class VideoUNet(nn.Module):
         latent_prompts: torch.Tensor | None,
         plan: AttentionPlan,
     ) -> torch.Tensor:
+        if self._economy is not None and self._economy.apart and can_part(plan, len(latents)):
+            return one_by_one(self._predict, latents, timestep, text, latent_prompts, plan)
         streams, frames = latents.shape[:2]
         x = latents if latent_prompts is None else torch.cat([latent_prompts[:, None].to(latents), latents], 1)
         rows, at_once = streams * x.shape[1], self._economy.rows_at_once if self._economy else None

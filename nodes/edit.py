@@ -1,6 +1,7 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
+from .fields import memory_input
 from .methods import method_input, method_of
 from .node import LATER, Node
 from .sockets import Inversion, Model, Records
@@ -38,6 +39,7 @@ class Edit(Node):
                 edit_prompt_input(),
                 method_input(),
                 *change_inputs(),
+                memory_input("streams apart", "in parts"),
             ],
             outputs=[
                 io.Image.Output(display_name="images"),
@@ -61,6 +63,7 @@ class Edit(Node):
         word_windows="",
         mask=None,
         negative_prompt="",
+        memory="auto",
     ) -> io.NodeOutput:
         from ..live_core.editing import edit
 
@@ -75,7 +78,7 @@ class Edit(Node):
             subtract_words=subtract_words,
             negative_prompt=negative_prompt,
         )
-        with host.on_device(model):
+        with host.on_device(model, memory):
             edited = edit(model, inversion, change, row, host.Progress(model, inversion.steps), mask)
             images = host.to_images(model.decode_frames(edited.latents))
         return io.NodeOutput(images, host.to_images(edited.mask), edited.records, ui=said_of(edited.looked_for))

@@ -33,3 +33,26 @@ def input_of(row: Any, name: str, called: str | None = None, **more: Any) -> io.
     if setting.whole:
         return io.Int.Input(name, step=setting.step, **options)
     return io.Float.Input(name, step=setting.step or 0.01, round=setting.round, **options)
+
+
+def memory_input(*choices: str) -> io.Input:
+    """How a node's run saves memory: by itself, or in one of these ways of `live_core.economy`."""
+    said = {
+        "checkpointing": "activations are computed again in the backward pass, to the same bits",
+        "streams apart": "source and edit run one after another, not in one batch",
+        "in parts": "the largest tensors are made for one frame at a time",
+    }
+    return io.Combo.Input(
+        "memory",
+        options=["auto", "none", *choices],
+        default="auto",
+        advanced=True,
+        tooltip=" ".join(
+            (
+                "How to save memory. auto: by an estimate, as much as needed for what is free; the node says what it"
+                " chose. none: not before it runs out.",
+                *(f"{choice}: {said[choice]}." for choice in choices),
+            )
+        ),
+        **LATER,
+    )

@@ -2,7 +2,7 @@ from comfy_api.v0_0_2 import io
 
 from ..live_core.tune_settings import TuneSettings
 from . import host
-from .fields import input_of
+from .fields import input_of, memory_input
 from .graph import prompts_after
 from .node import Node
 from .sockets import Concept, MethodRow, Model
@@ -64,6 +64,7 @@ class Tune(Node):
                     ),
                 ),
                 input_of(TuneSettings, "window"),
+                memory_input("checkpointing", "in parts"),
             ],
             outputs=[Model.Output(display_name="tuned model")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -88,6 +89,7 @@ class Tune(Node):
         row=None,
         concept=(),
         window=0,
+        memory="auto",
     ) -> io.NodeOutput:
         import torch
 
@@ -113,7 +115,7 @@ class Tune(Node):
             seed=seed,
             window=window,
         )
-        with host.on_device(model):
+        with host.on_device(model, memory):
             losses: tuple[list[float], list[float]] = ([], [])
             curves = {"clip": losses[0], "photo": losses[1]}
             clip = torch.cat([model.encode_frames(part) for part in images.split(window or len(images))])

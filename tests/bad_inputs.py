@@ -108,6 +108,8 @@ TUNE = [
     ("tune", {"images": ["first", 0]}, "concept|images", "64x64|128x128|16x16"),
     ("tune", {"model": ["tune", 0]}, "model", "tuned|tuning", SAID),
     ("tune", {"concept": "a photo"}, "concept", "a photo"),
+    ("tune", {"memory": "streams apart"}, "memory", "streams apart", REFUSED),
+    ("tune", {"memory": linked(8)}, "memory", "8"),
 ]
 
 FILES = [
@@ -243,6 +245,8 @@ EDIT_BY_WORDS = [
     ("plain edit", {"method.word_edit": linked("rewrite")}, "word.edit", "rewrite"),
     ("plain edit", {"keep_words": "meadow"}, "keep words", "meadow"),
     ("plain edit", {"negative_prompt": linked(5)}, "negative.prompt", "5"),
+    ("plain edit", {"memory": "all"}, "memory", "all", REFUSED),
+    ("plain edit", {"memory": linked("checkpointing")}, "memory", "checkpointing"),
 ]
 
 SHOWN = [

@@ -50,21 +50,29 @@ def _resident(network: torch.nn.Module) -> Resident:
 
 
 @contextmanager
-def on_device(model):
-    """The model's networks on ComfyUI's device for the length of a run, with all that is free left to activations.
+def on_device(model, memory="auto"):
+    """The model's networks on ComfyUI's device for the length of a run, with all that is free left to activations:
+    `memory`, of `economy.CHOICES`, says how they use it.
 
     They stay there for the next run, until ComfyUI loads what needs the room, or is told to free its models. What moves
     when can be seen on any device. That a card has the room again once they are evicted, only one can show.
     """
+    from ...live_core.economy import room
     from ...live_core.memory import with_less
 
     networks = [_resident(network) for network in model.networks]
     load = partial(management.load_models_gpu, networks, memory_required=1e30)
     with_less("the model's weights", [("", load)])
     try:
-        yield
+        with room(_free, memory):
+            yield
     finally:
         management.soft_empty_cache()
+
+
+def _free():
+    """Bytes that a run may take on ComfyUI's device."""
+    return management.get_free_memory(management.get_torch_device()) - management.extra_reserved_memory()
 
 
 def to_images(frames):

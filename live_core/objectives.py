@@ -159,7 +159,8 @@ class ClipObjective:
     def work(self) -> Work:
         window = self.drawn_from((len(self.clip) - self.frames) // 2)
         plan = AttentionPlan(in_window(self.frame_plan, window, len(self.clip)))
-        return self.model.unet.work(self.clip[None, window.positions], self.learned.latent_prompt is not None, plan)
+        clip = self.clip[None, : len(window.positions)]
+        return self.model.unet.work(clip, self.learned.latent_prompt is not None, plan)
 
     def drawn_from(self, start: int) -> Window:
         """The window that starts there. LiveError where the frame plan has none of this size."""

@@ -159,7 +159,7 @@ class Target:
 
 TARGETS = (
     Target(
-        says="LIVE comes closer to the true answer than its first release",
+        says="LIVE, before frames agreed, comes closer to the true answer than in its first release",
         of="edit error",
         table="fresh",
         row="live",
@@ -170,7 +170,7 @@ TARGETS = (
         beside="plain-composite",
     ),
     Target(
-        says="less of the old thing stays than in the first release",
+        says="and less of the old thing stays",
         of="ghost",
         table="fresh",
         row="live",
@@ -181,7 +181,7 @@ TARGETS = (
         beside="plain-composite",
     ),
     Target(
-        says="the new thing is as steady as a perfect edit",
+        says="and the new thing is as steady as a perfect edit",
         of="steadiness",
         table="fresh",
         row="live",

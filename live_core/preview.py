@@ -37,8 +37,8 @@ def _with_constant(latents: torch.Tensor) -> torch.Tensor:
 
 def contact_sheet(seen: torch.Tensor, colours: torch.Tensor | None, most: int = 8, side: int = 128) -> np.ndarray:
     """Up to `most` of `seen`, evenly chosen, each `side` pixels high, in rows of which there are so many that the sheet
-    is nearest to twice as wide as high: (H, W, 3) uint8. A place that is left is black. They are latents (f, c, h, w)
-    of those `colours`, or, without, pictures (f, H, W, 3), 0..1.
+    is nearest to twice as wide as high, and never less wide: (H, W, 3) uint8. What is left is black. They are latents
+    (f, c, h, w) of those `colours`, or, without, pictures (f, H, W, 3), 0..1.
     """
     rgb = seen[torch.linspace(0, len(seen) - 1, min(most, len(seen))).round().long()]
     if colours is not None:
@@ -51,6 +51,8 @@ def contact_sheet(seen: torch.Tensor, colours: torch.Tensor | None, most: int = 
     columns = -(-count // rows)
     big = torch.cat([big, big.new_zeros(rows * columns - count, *big.shape[1:])])
     sheet = torch.cat([torch.cat(list(row), -1) for row in big.split(columns)], -2)
+    margin = max(0, 2 * sheet.shape[-2] - sheet.shape[-1])
+    sheet = F.pad(sheet, (margin // 2, margin - margin // 2))
     return (sheet.permute(1, 2, 0) * 255).byte().cpu().numpy()
 
 

@@ -92,7 +92,7 @@ SHOWS = {
     "LIVE_Measure": TEXT,
     "SaveVideo": PREVIEW,
 }
-LEAST = {"PreviewImage": 420, "LoadVideo": 300, "LoadImage": 300, "SaveImage": 340, "LIVE_Compare": 440}
+LEAST = {"PreviewImage": 420, "LoadVideo": 406, "LoadImage": 326, "SaveImage": 340, "LIVE_Compare": 440}
 
 Box = tuple[float, float, float, float]  # x, y, width, height
 Node = tuple[str, float, float]  # its number, its height, and what it needs beside

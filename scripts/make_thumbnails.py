@@ -1,5 +1,6 @@
 """Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for
-it: workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner.
+it: workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner;
+below, of a workflow that shows attention, where a word was looked for.
 A workflow for a model of one's own, which none ships, has its mask in the place of the edit, if that can be made.
 
     make thumbnails        # or, for some of them: $COMFYUI_PYTHON scripts/make_thumbnails.py NAME ...
@@ -22,7 +23,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from headless import Client, Server  # noqa: E402
 
 PHOTO = 36  # side of a photo's inset, pixels
-OWN = ("paint_by_example", "via_sam3", "instruct_core_nodes")  # workflows for models that do not ship
+OWN = ("paint_by_example", "via_sam3", "instruct_core_nodes", "style_lora")  # workflows for models that do not ship
+BEFORE = {"live_edit_again": "live_keep_and_measure"}  # what a workflow reads, another one has written
 SAVERS = ("SaveVideo", "SaveImage")
 STREAMS = ("LIVE_StreamEdit", "LIVE_StreamInstruct")
 
@@ -44,7 +46,9 @@ def previews(graph: dict) -> dict:
         [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
         for kinds in (["LIVE_Invert", "LIVE_EditLong", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
-    return {"clip": _preview(clip), "edit": _preview(edit), **of_photos}
+    by_steps = [number for number, node in graph.items() if node["inputs"].get("which") == "steps"]
+    heat = {"heat": _preview([by_steps[0], 1])} if by_steps else {}
+    return {"clip": _preview(clip), "edit": _preview(edit), **heat, **of_photos}
 
 
 def _preview(images: list) -> dict:
@@ -63,10 +67,12 @@ def previews_of_own(graph: dict) -> dict:
     return made | {name: {"class_type": "PreviewImage", "inputs": {"images": images}} for name, images in shown.items()}
 
 
-def lay_out(clip: list[Image.Image], edit: list[Image.Image], photos: list[Image.Image]) -> Image.Image:
-    """Strips of at most three frames, the clip's above the edit's; one picture stands beside its edit."""
-    chosen = sorted({0, len(clip) // 2, len(clip) - 1})
-    strips = [np.concatenate([np.asarray(frames[i]) for i in chosen], 1) for frames in (clip, edit) if frames]
+def lay_out(strips: list[list[Image.Image]], photos: list[Image.Image]) -> Image.Image:
+    """At most three frames of each strip, one above the other: the clip's, the edit's, where a word was looked for; one
+    picture stands beside its edit.
+    """
+    chosen = sorted({0, len(strips[0]) // 2, len(strips[0]) - 1})
+    strips = [np.concatenate([np.asarray(frames[i]) for i in chosen], 1) for frames in strips if frames]
     sheet = Image.fromarray(np.concatenate(strips, axis=int(len(chosen) == 1)))
     for i, photo in enumerate(photos):
         sheet.paste(ImageOps.expand(photo.resize((PHOTO, PHOTO)), 2, "white"), (4 + i * (PHOTO + 8), 4))
@@ -90,9 +96,9 @@ async def make(client: Client, name: str) -> None:
         if entry["class_type"] == "PreviewImage"
     }
     path = ROOT / "workflows" / f"{name}.jpg"
-    lay_out(pictures.pop("clip"), pictures.pop("edit", []), [photo for (photo,) in pictures.values()]).save(
-        path, quality=88, optimize=True
-    )
+    clip, edit, heat = (pictures.pop(strip, []) for strip in ("clip", "edit", "heat"))
+    strips = [clip, edit, heat[-len(clip) :]]  # of the last step shown
+    lay_out(strips, [photo for (photo,) in pictures.values()]).save(path, quality=88, optimize=True)
     print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)
 
 
@@ -101,6 +107,8 @@ async def main() -> None:
     with Server(ROOT) as server:
         async with Client(server.url) as client:
             for name in names:
+                if name in BEFORE:
+                    await client.run(json.loads((ROOT / "workflows" / "api" / f"{BEFORE[name]}.json").read_text()))
                 await make(client, name)
 
 

@@ -262,11 +262,11 @@ def server(comfy):
 
 
 @pytest.fixture
-def models_of_one_s_own(server, paint_folder):
+def models_of_one_s_own(server, paint_folder, tuned):
     """What stands in for those that some workflows wait for."""
     from own_models import offered
 
-    with offered(server, paint_folder):
+    with offered(server, paint_folder, tuned):
         yield
 
 

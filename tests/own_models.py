@@ -7,19 +7,29 @@ from safetensors.torch import save_file
 
 # Workflow -> (node, input, the folder of models/diffusers that stands in for the model): it runs.
 STAND_INS = {"paint_by_example": ("Load LIVE Model", "model", "paint")}
-# Workflow -> the file of models/checkpoints that it names: empty here, so that all but the loader is tested.
-NAMED = {"via_sam3": "sam3.safetensors", "instruct_core_nodes": "instruct-pix2pix-00-22000.safetensors"}
+# Workflow -> the files of models/ that it names: empty here, so that all but the loaders is tested.
+NAMED = {
+    "via_sam3": ("checkpoints/sam3.safetensors",),
+    "instruct_core_nodes": ("checkpoints/instruct-pix2pix-00-22000.safetensors",),
+    "style_lora": ("checkpoints/v1-5-pruned-emaonly-fp16.safetensors", "loras/pixel-art.safetensors"),
+}
+TUNING = "live/ball-to-star.safetensors"  # what live_keep_and_measure leaves for live_edit_again
 
 
 @contextmanager
-def offered(server, paint_folder):
-    """The stand-ins and the empty files in the folders of a server. The files go again: another test's list of
-    checkpoints is its own."""
-    shutil.copytree(paint_folder, server.base / "models" / "diffusers" / "paint", dirs_exist_ok=True)
-    checkpoints = server.base / "models" / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    for name in NAMED.values():
-        save_file({}, checkpoints / name)
+def offered(server, paint_folder, tuned):
+    """The stand-ins, the empty files and the tuning of the model `tuned` in the folders of a server. The files go
+    again: another test's list of checkpoints is its own."""
+    from live_core.tunings import save_tuning
+
+    models = server.base / "models"
+    shutil.copytree(paint_folder, models / "diffusers" / "paint", dirs_exist_ok=True)
+    files = [models / name for names in NAMED.values() for name in names]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        save_file({}, file)
+    (models / TUNING).parent.mkdir(exist_ok=True)
+    save_tuning(tuned.tuning, models / TUNING)
     yield
-    for name in NAMED.values():
-        (checkpoints / name).unlink()
+    for file in (*files, models / TUNING):
+        file.unlink(missing_ok=True)

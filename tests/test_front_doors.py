@@ -37,6 +37,7 @@ def test_an_app_asks_for_what_matters_runs_and_shows_the_result(server, chromium
             ("LIVE_Tune", "photo_steps", 2),
             ("LIVE_Invert", "steps", 4),
             ("LIVE_Instruct", "steps", 2),
+            ("LIVE_StreamInstruct", "steps", 2),
             ("LIVE_ChangeMask", "draws", 1),
         ):
             if node in kinds:

@@ -114,9 +114,11 @@ def test_full_workflow_then_from_cache(talk, workflow):
     frames = frames_of(video)
     assert frames.shape == (8, 128, 128, 3)
     assert sum(kind == "progress" and data["node"] == "8" for _, kind, data in first[1]) >= 2
-    for stage in ("6", "7", "8"):  # tuning, inversion, edit: a contact sheet of eight frames each
-        assert previews[stage][-1].size == (512, 64), stage
-    sheet = Image.fromarray(np.concatenate(list(frames), 1)).resize((512, 64), Image.Resampling.BOX)
+    # Of tuning, inversion and edit: a sheet of eight frames in two rows, and below tuning's what the losses were.
+    for stage, size in (("6", (512, 384)), ("7", (512, 256)), ("8", (512, 256))):
+        assert previews[stage][-1].size == size, stage
+    rows = [np.concatenate(list(frames[i : i + 4]), 1) for i in (0, 4)]
+    sheet = Image.fromarray(np.concatenate(rows)).resize((512, 256), Image.Resampling.BOX)
     # Of the edit: the frames that came out.
     assert np.corrcoef(np.ravel(previews["8"][-1].convert("RGB")), np.ravel(sheet))[0, 1] > 0.9
 

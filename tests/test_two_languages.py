@@ -2,9 +2,10 @@
 
 import json
 import re
+import shutil
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, absent
 
 DOCS = ROOT / "web" / "docs"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -40,6 +41,43 @@ def test_what_the_page_says_of_our_nodes_it_says_in_chinese(talk):
         missing += [f"{name}.{field}" for field, text in said.items() if not CHINESE.search(text)]
         missing += [f"{name}.{field}: {text}" for field, text in said.items() if HALF_WIDTH.search(text)]
     assert missing == []
+
+
+SHOWN = """() => Object.keys(LiteGraph.registered_node_types).filter(type => type.startsWith('LIVE_')).map(type => {
+    const node = LiteGraph.createNode(type);
+    app.graph.add(node);
+    const label = each => each.label ?? each.localized_name ?? each.name;
+    const shown = [...node.widgets ?? [], ...node.inputs, ...node.outputs].map(label);
+    return [type, node.title, ...shown];
+})"""
+NAMES = {"CLIP", "VAE", "Tem-Con", "Frame-Acc", "PSNR", "SSIM"}  # the same in both languages
+
+
+@pytest.mark.browser
+def test_the_page_in_chinese_shows_no_english_name_of_ours(server):
+    chromium = shutil.which("chromium")
+    if not chromium:
+        absent("no chromium on this machine")
+    import page as browser
+
+    with browser.open_page(server.url, chromium) as page:
+
+        def speak(language):
+            page.evaluate("language => app.extensionManager.setting.set('Comfy.Locale', language)", language)
+            page.wait_for_timeout(1000)
+
+        speak("zh")
+        try:
+            page.reload()
+            page.wait_for_function(
+                "window.app?.vueAppReady && app.graph && !app.extensionManager.spinner", timeout=120_000
+            )
+            shown = page.evaluate(SHOWN)
+        finally:
+            speak("en")  # the setting is kept by the server
+    assert len(shown) >= 30
+    for kind, *names in shown:
+        assert [name for name in names if not CHINESE.search(name) and name not in NAMES] == [], kind
 
 
 def bold(text: str) -> set[str]:

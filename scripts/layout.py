@@ -66,7 +66,7 @@ STAGES = {
 # What a screen of 1600x1000 shows at the zoom at which a label is 10 pixels high (web/opening_view.js), in units of the
 # canvas.
 ACROSS, DOWN = 1810, 1060
-TALLEST = 1500  # a stage that stands alone: what is at its end is looked at after a run
+TALLEST = 1600  # a stage that stands alone: what is at its end is looked at after a run
 WIDE = 320  # a node
 TITLE, GAP, PAD, HEAD = 30, 22, 14, 36  # above a node; between nodes; of a group, left and right; and its own title
 NEXT = 12  # between groups
@@ -74,7 +74,7 @@ NOTE, NOTE_WIDE = "MarkdownNote", WIDE + 2 * PAD
 MORE = 240  # by which the last column may be wider
 
 # Below nodes that show something, room to grow by it: what the page adds for a preview, and for a line of text.
-PREVIEW, TEXT = 224, 60
+PREVIEW, TEXT = 264, 60
 SHOWS = {
     "LIVE_Tune": PREVIEW,
     "LIVE_Invert": PREVIEW,

@@ -1,5 +1,5 @@
-// A choice that shows its own settings, such as Edit Video's method, makes them anew with their defaults each time it is
-// taken. On LIVE's nodes one comes back to the values that one left.
+// A choice that shows its own settings, such as Edit Video's method, makes them anew with their defaults each time it
+// is taken. On LIVE's nodes one comes back to the values that one left.
 import { app } from "../../scripts/app.js";
 
 app.registerExtension({

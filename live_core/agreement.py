@@ -36,26 +36,30 @@ class Agree(Part):
         assert before is not None
         prediction = self.schedule.noise(before, guided(noise, self.chain), step.t)
         own = self.schedule.clean(before, prediction, step.t)
-        agreed = own
+        agreed, places = own, self.method.frame_plan.places(len(own))
         for thing in self.things:
-            agreed = agreed + thing.mask.to(own)[:, None] * (along(own, thing).to(own) - own)
+            agreed = agreed + thing.mask.to(own)[:, None] * (along(own, thing, places=places).to(own) - own)
         return self.schedule.towards(before, agreed, step.t, step.total)
 
 
-def along(pictures: torch.Tensor, thing: Thing, reach: float = REACH) -> torch.Tensor:
+def along(
+    pictures: torch.Tensor, thing: Thing, reach: float = REACH, places: Sequence[int] | None = None
+) -> torch.Tensor:
     """`pictures` (f, c, h, w), each the mean of all of them, moved and scaled to where the thing is in it: float32.
+    `places`: where in the clip they are, if they do not follow one another.
 
     Weights fall off with the distance in frames, a Gaussian of `reach`; what lies outside a picture does not count, nor
     does a frame in which the thing is cut, and such a frame stays as it is.
     """
     pictures = pictures.float()
     count, _, height, width = pictures.shape
+    at = range(count) if places is None else places
     down = (torch.arange(height).to(pictures) + 0.5) * 2 / height - 1
     across = (torch.arange(width).to(pictures) + 0.5) * 2 / width - 1
     x, y, size, whole = (each.to(pictures.device) for each in (thing.x, thing.y, thing.size, thing.whole))
     means = []
     for i in range(count):
-        others = [j for j in range(count) if whole[j] and j != i and abs(j - i) <= 3 * reach]
+        others = [j for j in range(count) if whole[j] and j != i and abs(at[j] - at[i]) <= 3 * reach]
         if not whole[i] or not others:
             means.append(pictures[i])
             continue
@@ -63,7 +67,7 @@ def along(pictures: torch.Tensor, thing: Thing, reach: float = REACH) -> torch.T
         columns, rows = x[others, None] + zoom * (across - x[i]), y[others, None] + zoom * (down - y[i])
         grid = torch.stack([columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], -1)
         moved = F.grid_sample(pictures[others], grid, mode="bicubic", padding_mode="border", align_corners=False)
-        distance = torch.tensor([j - i for j in others]).to(pictures)
+        distance = torch.tensor([at[j] - at[i] for j in others]).to(pictures)
         weight = torch.exp(-((distance / reach) ** 2) / 2)[:, None, None, None] * (grid.abs().amax(-1) <= 1)[:, None]
         means.append((pictures[i] + (weight * moved).sum(0)) / (1 + weight.sum(0)))
     return torch.stack(means)

@@ -5,6 +5,7 @@ attention.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import LiveError
@@ -146,6 +147,10 @@ class FramePlan:
         ()
         """
         return ()
+
+    def places(self, frames: int) -> Sequence[int]:
+        """Where in the clip the frames are that the U-Net sees."""
+        return range(frames)
 
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
         """How many successive frames of those the U-Net sees share group norm's statistics: ``(1, f)`` is the latent

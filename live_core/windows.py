@@ -65,6 +65,9 @@ class WindowPlan(FramePlan):
     def like(self, other: FramePlan) -> bool:
         return self.whole.like(other)
 
+    def places(self, frames: int) -> Sequence[int]:
+        return self.positions
+
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:
         return (1,) * (frames + latent_prompt)
 

@@ -15,7 +15,7 @@ from live_core.fresh_noise import moving_noise, renewed
 from live_core.inversion import invert
 from live_core.methods import LIVE
 from live_core.notes import gathered
-from live_core.things import neighbours, thing_in, things_of
+from live_core.things import Thing, neighbours, thing_in, things_of
 
 SIDE, CELLS = 64, 16
 STEPS = 6
@@ -72,6 +72,17 @@ def test_frames_that_differ_come_together():
     torch.testing.assert_close((agreed / alike)[here], torch.ones(int(here.sum())), atol=0.1, rtol=0)
     near = along(alike * strength, thing, reach=0.3)  # neighbours count little
     assert (near - alike * strength).abs().max() < 0.02
+
+
+def test_a_frame_that_rides_from_afar_is_no_neighbour():
+    """In a window of a long clip its first frame rides next to frames that it is far from."""
+    thing = thing_in(discs(CENTRES, RADII), (CELLS, CELLS))
+    pictures = torch.rand(len(CENTRES), 2, CELLS, CELLS, generator=torch.Generator().manual_seed(0))
+    far = [0, *range(100, 99 + len(CENTRES))]
+    agreed = along(pictures, thing, places=far)
+    assert torch.equal(agreed[0], pictures[0])
+    rest = Thing(*(each[1:] for each in vars(thing).values()))
+    assert torch.equal(agreed[1:], along(pictures[1:], rest))
 
 
 def test_a_thing_that_the_border_cuts_stands_aside():

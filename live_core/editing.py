@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
 from .streams import Chain, Stream, common_length
 from .taps import WordTap
 from .things import Thing, things_of
+from .token_edits import TokenEdit
 from .tokenflow import self_attention_of
 
 
@@ -77,7 +79,9 @@ def edit(
 
     unet = model.unet
     reads_source = blends or injects_words or method.self_ratio > 0 or method.segment_length is not None
-    source = source_of(model, inversion, method, reads_source, injects_words)
+    source = source_of(
+        model, inversion, method, reads_source, injects_words, steps_that_read(method, token_edits, first)
+    )
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
     streams = [*source.streams, *of_edit]
     target = len(streams) - 1
@@ -152,6 +156,15 @@ def changed_things(model: LiveModel, inversion: Inversion, method: Method, asked
         )
         return []
     return things_of(model, inversion, method, asked.source, words)
+
+
+def steps_that_read(method: Method, token_edits: Sequence[TokenEdit | None], first: int) -> list[int]:
+    """The steps from `first` on at which an edit reads its source's attention: to inject it, or to find words for a
+    mask; the last mask of all is found after the last step."""
+    total = len(token_edits)
+    masked = {*method.blend_steps(total), total - 1} if method.blend_threshold is not None else set()
+    injected = {i for i, edit in enumerate(token_edits) if edit is not None}
+    return sorted(step for step in masked | injected | set(method.self_steps(total)) if step >= first)
 
 
 def note_no_blend(method: Method, blends: bool, first: int, total: int) -> None:

@@ -83,7 +83,7 @@ def show_words(
     `words`: phrases of the side's prompt, separated by commas, empty for each of its words; tokens of one phrase are
     summed. A row's colours go from 0 to its own maximum, a part of all attention, which the label gives.
     """
-    steps = steps_of(records, part)
+    steps = _steps_of_side(records, side, part)
     heats = {
         f"{word}\n{_span(steps)}": word_heat(records, side, tokens, steps)
         for word, tokens in _words(records, side, words)
@@ -102,7 +102,7 @@ def show_steps(
     """A row a step for each word: up to `rows` steps, evenly chosen from those in `part`. All rows of a word share one
     scale of colours.
     """
-    steps = evenly(steps_of(records, part), rows)
+    steps = evenly(_steps_of_side(records, side, part), rows)
     heats: dict[str, torch.Tensor] = {}
     tops: list[torch.Tensor] = []
     for word, tokens in _words(records, side, words):
@@ -191,7 +191,8 @@ def principal_components(maps: torch.Tensor, count: int = 3) -> torch.Tensor:
 def word_heat(records: Records, side: str, tokens: list[int], steps: list[int]) -> torch.Tensor:
     """Attention (f, h, w) to `tokens`, summed, at the map resolution; mean of `steps`."""
     heed()
-    maps = _side(records, side).words[[step - records.first for step in steps]]
+    own = _side(records, side)
+    maps = own.words[[own.steps.index(step) for step in steps]]
     return maps[..., tokens].float().sum(-1).mean(0).unflatten(-1, records.map_size)
 
 
@@ -210,6 +211,17 @@ def steps_of(records: Records, part: tuple[float, float]) -> list[int]:
             " later part"
         )
     return list(range(max(first, records.first), last))
+
+
+def _steps_of_side(records: Records, side: str, part: tuple[float, float]) -> list[int]:
+    """Those of `steps_of` at which that side ran."""
+    steps, ran = steps_of(records, part), _side(records, side).steps
+    if not set(steps) & set(ran):
+        raise LiveError(
+            f"first, last: {part[0]} to {part[1]} are steps at which nothing read the attention of {side!r}, so it was"
+            f" not computed; choose a part of the steps {ran[0] + 1} to {ran[-1] + 1} of {records.steps}, or the edit"
+        )
+    return [step for step in steps if step in ran]
 
 
 def overlay(frame: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ class Side:
     prompt: Prompt
     words: torch.Tensor
     self_attention: torch.Tensor | None
+    steps: tuple[int, ...]  # those that ran
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,12 @@ class SideRecorder:
     def __init__(self, prompt: Prompt, shift: int):
         self.prompt, self.shift = prompt, shift
         self._words: list[torch.Tensor] = []
+        self._steps: list[int] = []
 
-    def step(self, maps: torch.Tensor) -> None:
+    def step(self, index: int, maps: torch.Tensor) -> None:
         copies = maps.shape[-1] // len(self.prompt.ids)
         words = (maps[self.shift :, :, : self.prompt.end] * copies).half()
+        self._steps.append(index)
         self._words.append(words.to("cpu", non_blocking=True))  # there before the loop's check of the step is through
 
     @property
@@ -91,4 +94,4 @@ class SideRecorder:
     def side(self, self_maps: torch.Tensor | None) -> Side:
         """`self_maps` (F, n, n): the sum over `SELF_STEPS` steps, or all if fewer."""
         mean = None if self_maps is None else (self_maps[self.shift :] / min(len(self._words), SELF_STEPS)).half().cpu()
-        return Side(self.prompt, torch.stack(self._words), mean)
+        return Side(self.prompt, torch.stack(self._words), mean, tuple(self._steps))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from . import LiveError
@@ -9,9 +11,9 @@ from .attention import AttentionPlan, AttentionStore
 from .inversion import Inversion, record_of, source_stream
 from .methods import Method
 from .pretrained import LiveModel
-from .records import self_steps
+from .records import SELF_STEPS, evenly
 from .steering import Part, Piece, Step
-from .stores import RamStore
+from .stores import StepStore
 from .streams import Stream, guided, predict
 from .taps import WordTap
 
@@ -27,6 +29,10 @@ class Source(Part):
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
         self.model, self.inversion, self.method = model, inversion, method
         self.latents = inversion.at(method.first_step(inversion.steps)).to(model.unet.device)
+
+    def on_the_path(self) -> torch.Tensor:
+        """The inversion's latents (N, f, c, h, w) that each step leads to, put where they are read once for all."""
+        return self.inversion.latents[:-1].flip(0).to(self.latents)
 
     @property
     def row(self) -> int | None:
@@ -83,29 +89,31 @@ class Path(Beside):
 
     def __init__(self, model: LiveModel, inversion: Inversion, method: Method):
         super().__init__(model, inversion, method)
-        self.streams = self.streams[:1]
+        self.streams, self.path = self.streams[:1], self.on_the_path()
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
-        self.latents = self.inversion.at(step.index + 1).to(self.latents)
+        self.latents = self.path[step.index]
         return x
 
 
 class Inverted(Source):
     """The inversion itself, run again at each step before the edit (FateZero). At step s it is the latents that the
     step leads to, at the timestep that it starts from, as the inversion saw them; a mask reads the maps of this step
-    alone."""
+    alone. It runs at the steps `read`, at which something reads its attention."""
 
-    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool):
+    def __init__(self, model: LiveModel, inversion: Inversion, method: Method, words: bool, read: Sequence[int]):
         super().__init__(model, inversion, method)
-        self.words, self.injects = words, words or method.self_ratio > 0
-        self.self_steps = self_steps(method.first_step(inversion.steps), inversion.steps)
+        self.words, self.injects, self.read = words, words or method.self_ratio > 0, read
+        self.self_steps, self.path = evenly(read, SELF_STEPS), self.on_the_path()
         self.stream = source_stream(model, method, inversion.prompt, inversion.at(inversion.steps).to(self.latents))
         self.step_maps: torch.Tensor | None = None
         self.self_sum: torch.Tensor | None = None
 
     def before(self, step: Step) -> Piece:
-        self.latents = self.inversion.at(step.index + 1).to(self.latents)
-        store = RamStore()  # holds one step
+        self.latents, self.step_maps = self.path[step.index], None
+        if step.index not in self.read:
+            return Piece()
+        store = StepStore()
         tap = WordTap(self.model.unet.map_level, self_attention=step.index in self.self_steps, self_maps=self.self_sum)
         plan = AttentionPlan(
             self.method.frame_plan,
@@ -129,11 +137,20 @@ class Inverted(Source):
 
 class Kept(Source):
     """A source whose attention and maps were kept when the clip was inverted: the inversion's, or that of a
-    reconstruction.
+    reconstruction. The inversion's maps are read at the steps `read`, as they would be computed.
     """
 
-    def __init__(self, model: LiveModel, inversion: Inversion, store: AttentionStore, method: Method, words: bool):
+    def __init__(
+        self,
+        model: LiveModel,
+        inversion: Inversion,
+        store: AttentionStore,
+        method: Method,
+        words: bool,
+        read: Sequence[int],
+    ):
         super().__init__(model, inversion, method)
+        self.read = read
         check_kept(model, inversion, store, method, words)
         self.kept, self.of_inversion = store, method.source == "inversion"
         self.step_maps: torch.Tensor | None = None
@@ -141,7 +158,9 @@ class Kept(Source):
 
     def before(self, step: Step) -> Piece:
         if self.of_inversion:
-            self.latents = self.inversion.at(step.index + 1).to(self.latents)
+            self.latents, self.step_maps = self.inversion.at(step.index + 1).to(self.latents), None
+            if step.index not in self.read:
+                return Piece()
         self.step_maps = self.kept.read(f"{step.index:04d}/maps").to(self.latents)
         self.sum = self.step_maps if self.sum is None else self.sum + self.step_maps
         return Piece(store=self.kept)
@@ -179,14 +198,16 @@ def check_kept(model: LiveModel, inversion: Inversion, store: AttentionStore, me
         )
 
 
-def source_of(model: LiveModel, inversion: Inversion, method: Method, needed: bool, words: bool) -> Source:
+def source_of(
+    model: LiveModel, inversion: Inversion, method: Method, needed: bool, words: bool, read: Sequence[int]
+) -> Source:
     """The source that `method` asks for. `needed`: whether anything reads it; `words`: whether any word's attention is
-    injected.
+    injected; `read`: the steps at which its attention is read.
     """
     if not needed:
         return Source(model, inversion, method)
     if inversion.store is not None:
-        return Kept(model, inversion, inversion.store, method, words)
+        return Kept(model, inversion, inversion.store, method, words, read)
     if method.source == "inversion":
-        return Inverted(model, inversion, method, words)
+        return Inverted(model, inversion, method, words, read)
     return {"reconstruction": Beside, "path": Path}[method.source](model, inversion, method)

@@ -175,7 +175,7 @@ class Recorder(Part):
         own = None if self.tap.acted is None else self.tap.acted[0]
         for side, acted in ((self.edit, own), (self.source, self.acted_of_source())):
             if acted is not None:
-                side.step(acted)
+                side.step(step.index, acted)
         return x
 
     def sides(self, self_maps_of_source: torch.Tensor | None) -> tuple[Side | None, Side]:

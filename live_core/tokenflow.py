@@ -15,7 +15,7 @@ from .attention import AttentionPlan, Record, SelfInjection, key_of
 from .methods import Method
 from .sources import Source
 from .steering import Part, Piece, Step
-from .stores import RamStore
+from .stores import StepStore
 from .streams import Stream, predict
 from .video_unet import VideoUNet
 
@@ -78,11 +78,11 @@ class TokenFlow(Part):
         self.x = x
         return x
 
-    def _edit_together(self, step: Step, keys: list[int]) -> tuple[RamStore, dict[str, torch.Tensor]]:
+    def _edit_together(self, step: Step, keys: list[int]) -> tuple[StepStore, dict[str, torch.Tensor]]:
         """The first pass: the source's tokens of the key frames, in a store, and what self-attention gave to all rows'
         key frames, by layer, (s k, n, d).
         """
-        method, tokens = self.method, RamStore()
+        method, tokens = self.method, StepStore()
         of_source: dict[str, torch.Tensor] = {}
         of_edit: dict[str, torch.Tensor] = {}
 

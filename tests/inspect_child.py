@@ -41,7 +41,10 @@ def main() -> None:
 
     words = tuple("abcdefgh")
     side = Side(
-        Prompt(" ".join(words), (), words, tuple((i,) for i in range(1, 9))), torch.rand(50, 8, 256, 9).half(), None
+        Prompt(" ".join(words), (), words, tuple((i,) for i in range(1, 9))),
+        torch.rand(50, 8, 256, 9).half(),
+        None,
+        tuple(range(50)),
     )
     records, clip = Records("made-up", 50, 0, (16, 16), None, side, {}), torch.rand(8, 512, 512, 3)
     which = {"which": "steps", "words": "", "side": "edit", "first": 0.0, "last": 1.0, "rows": 5}

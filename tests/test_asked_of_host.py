@@ -48,9 +48,8 @@ class Steps:
         return {what: count / self.steps for what, count in self.asked.items()}
 
 
-# What these keep of the source, or take of the inversion's latents, goes by main memory, and TokenFlow's neighbours are
-# sought with numbers from there.
-OTHERS = {"fatezero-style", "fatezero-attribute", "fatezero-shape", "blended-latent", "tokenflow"}
+# TokenFlow's neighbours are sought with numbers from the host.
+OTHERS = {"tokenflow"}
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in OTHERS])

@@ -57,7 +57,7 @@ def made_up(**changes) -> Records:
     words[3:, :, :, 2:4] *= 2
     half = (torch.arange(8) % 4 < 2).float()
     blocks = (half[:, None] == half) / 4
-    side = Side(prompt, words.half(), blocks.expand(2, 8, 8).half())
+    side = Side(prompt, words.half(), blocks.expand(2, 8, 8).half(), tuple(range(2, 8)))
     return replace(
         Records(
             "made-up",

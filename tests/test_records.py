@@ -12,10 +12,11 @@ from live_core.attention import AttentionPlan, SelfInjection
 from live_core.editing import Edit, edit
 from live_core.inspect import (
     show_self_attention,
+    show_words,
 )
 from live_core.inversion import invert
 from live_core.masks import MaskRule, word_mask
-from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM
+from live_core.methods import BLENDED_LATENT, DDIM, FATEZERO_SHAPE, FATEZERO_STYLE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM
 from live_core.records import FUSION, LOCAL_BLEND, SideRecorder
 from live_core.taps import WordTap
 
@@ -140,13 +141,16 @@ def test_recording_changes_no_bit(demo_model, middle_clip, monkeypatch):
 @pytest.mark.parametrize("method", [FATEZERO_SHAPE, BLENDED_LATENT, DDIM], ids=lambda m: m.name)
 def test_bytes_are_the_formula_s(demo_model, middle_clip, method):
     records = edit(demo_model, invert(demo_model, middle_clip, CASE.prompt, method, 10), CHANGE).records
+    of_source = () if records.source is None else records.source.steps
     ran, sides, f, n = 10 - method.first_step(10), 1 + (records.source is not None), 3, 8 * 8
     masks = len(method.blend_steps(10)) * (method.blend_threshold is not None) + len(method.self_steps(10)) * (
         method.self_blend_threshold is not None
     )
     if method is BLENDED_LATENT:
         masks = ran  # it blends from the first step that runs
-    assert records.nbytes == sides * (2 * ran * f * n * WORDS + 2 * f * n**2) + masks * f * 8 * 8
+    words = 2 * (ran + len(of_source)) * f * n * WORDS
+    assert records.nbytes == words + sides * 2 * f * n**2 + masks * f * 8 * 8
+    assert of_source == {FATEZERO_SHAPE: tuple(range(5)), BLENDED_LATENT: tuple(range(2, 10)), DDIM: ()}[method]
 
 
 def test_a_tap_of_chosen_streams_is_that_part_of_all(demo_model, whole_clip):
@@ -175,3 +179,19 @@ def test_self_attention_is_recorded_as_it_acted():
         layer("self", plan, q, k, v)
         tap.end_of_forward()
         torch.testing.assert_close(tap.self_maps, torch.stack([expected, maps[:2]]), atol=1e-6, rtol=1e-5)
+
+
+def test_a_source_that_nothing_reads_is_not_run(demo_model, clip, monkeypatch):
+    """FateZero's, after its ratios: the same edit to the bit as with all of them, and records of the steps that ran."""
+    method = replace(FATEZERO_STYLE, cross_ratio=0.4, self_ratio=0.6)
+    inversion, change = invert(demo_model, clip, CASE.prompt, method, 5), Edit("a blue star moving on the meadow")
+    runs = []
+    handle = demo_model.unet.unet.conv_in.register_forward_pre_hook(lambda _, x: runs.append(len(x[0])))
+    found = edit(demo_model, inversion, change, method)
+    handle.remove()
+    assert runs.count(len(clip)) == 3 and found.records.source.steps == (0, 1, 2)
+    assert len(found.records.source.words) == 3 and found.records.edit.steps == (0, 1, 2, 3, 4)
+    with pytest.raises(LiveError, match="nothing read the attention of 'source'.*steps 1 to 3 of 5"):
+        show_words(found.records, torch.zeros(len(clip), 64, 64, 3), "", "source", (0.7, 1.0))
+    monkeypatch.setattr(editing, "steps_that_read", lambda *_: range(5))
+    assert torch.equal(edit(demo_model, inversion, change, method).latents, found.latents)

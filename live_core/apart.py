@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from .attention import AttentionPlan, Record, SelfInjection, WordInjection
-from .stores import StepStore
+from .step_store import StepStore
 from .taps import WordTap
 
 # (latents, timestep, text, latent prompts, plan) of some streams -> their noise (s, f, c, h, w)

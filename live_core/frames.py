@@ -149,7 +149,11 @@ class FramePlan:
         return ()
 
     def places(self, frames: int) -> Sequence[int]:
-        """Where in the clip the frames are that the U-Net sees."""
+        """Where in the clip the frames are that the U-Net sees.
+
+        >>> list(ALONE.places(3))
+        [0, 1, 2]
+        """
         return range(frames)
 
     def runs(self, frames: int, latent_prompt: bool) -> tuple[int, ...]:

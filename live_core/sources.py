@@ -13,7 +13,7 @@ from .methods import Method
 from .pretrained import LiveModel
 from .records import SELF_STEPS, evenly
 from .steering import Part, Piece, Step
-from .stores import StepStore
+from .step_store import StepStore
 from .streams import Stream, guided, predict
 from .taps import WordTap
 

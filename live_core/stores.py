@@ -60,19 +60,6 @@ class RamStore:
         return sum(t.nbytes for t in self._tensors.values())
 
 
-class StepStore:
-    """One step's, where it was computed, as long as the store lives."""
-
-    def __init__(self) -> None:
-        self._tensors: dict[str, torch.Tensor] = {}
-
-    def write(self, key: str, value: torch.Tensor) -> None:
-        self._tensors[key] = value.detach()
-
-    def read(self, key: str) -> torch.Tensor:
-        return self._tensors[key]
-
-
 class DiskStore:
     """One file a tensor, in a new folder in `folder` that goes away with the store."""
 

@@ -15,7 +15,7 @@ from .attention import AttentionPlan, Record, SelfInjection, key_of
 from .methods import Method
 from .sources import Source
 from .steering import Part, Piece, Step
-from .stores import StepStore
+from .step_store import StepStore
 from .streams import Stream, predict
 from .video_unet import VideoUNet
 

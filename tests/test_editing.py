@@ -260,9 +260,9 @@ def test_each_of_two_vectors_acts_in_its_own_thing_s_place(demo_model):
     other's place, 0.3 and 0.2 times."""
     case = CASES["ball-and-box"]
     node = json.loads((ROOT / "workflows" / "api" / "live_two_objects.json").read_text())["8"]["inputs"]
-    method = replace(
-        LIVE, **{name.removeprefix("method."): value for name, value in node.items() if name.startswith("method.")}
-    )
+    shown = {name.removeprefix("method."): value for name, value in node.items() if name.startswith("method.")}
+    shown["self_blend_threshold"] = shown["self_blend_threshold"] or None  # as the node reads it
+    method = replace(LIVE, **shown)
     clip = demo_model.encode_frames(torch.from_numpy(case.clip.frames()[:2]).float() / 255)
     bare = Tuning({}, None, (), case.prompt, demo_model.fingerprint)
     inverted = invert(demo_model.with_tuning(bare), clip, case.prompt, method, 6)

@@ -17,8 +17,8 @@ TUNING = "live/ball-to-star.safetensors"  # what live_keep_and_measure leaves fo
 
 
 @contextmanager
-def offered(server, paint_folder, tuned):
-    """The stand-ins, the empty files and the tuning of the model `tuned` in the folders of a server. The files go
+def offered(server, paint_folder, tuning):
+    """The stand-ins, the empty files and a tuning of the demo's clip in the folders of a server. The files go
     again: another test's list of checkpoints is its own."""
     from live_core.tunings import save_tuning
 
@@ -29,7 +29,7 @@ def offered(server, paint_folder, tuned):
         file.parent.mkdir(exist_ok=True)
         save_file({}, file)
     (models / TUNING).parent.mkdir(exist_ok=True)
-    save_tuning(tuned.tuning, models / TUNING)
+    save_tuning(tuning, models / TUNING)
     yield
     for file in (*files, models / TUNING):
         file.unlink(missing_ok=True)

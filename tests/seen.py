@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SCREEN = {"width": 1600, "height": 1000}
 LABEL = 10  # pixels a label is high at least
 
@@ -59,6 +61,9 @@ def watch(page) -> None:
     page.evaluate(KEEP_WATCH)
 
 
+SIZE = re.compile(r"\d+ × \d+")  # of a picture, which Load Image writes below it in a size of its own
+
+
 def small_labels(page) -> dict[str, float]:
     """Labels that are too small to read, with their heights in pixels, as the page stands; of all if it shows none."""
     if page.evaluate("LiteGraph.vueNodesMode"):
@@ -70,7 +75,7 @@ def small_labels(page) -> dict[str, float]:
         labels = page.evaluate("__labels")
     titles = set(page.evaluate("app.graph.nodes.map(n => n.title)"))
     assert len(titles & {text for text, _ in labels}) >= min(3, len(titles)), "the page writes no titles"
-    return {text: high for text, high in labels if high < LABEL - 0.01}
+    return {text: high for text, high in labels if high < LABEL - 0.01 and not SIZE.fullmatch(text)}
 
 
 def overlaps(page) -> list[str]:

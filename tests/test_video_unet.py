@@ -178,7 +178,7 @@ def test_half_precision(video_unet, dtype):
 
 @pytest.mark.parametrize("latent_prompt", [False, True])
 def test_out_of_memory_means_fewer_frames_at_a_time_and_the_same_answer(video_unet, monkeypatch, caplog, latent_prompt):
-    """A device that cannot hold the gathered keys and values of more than three frames of one stream, nor a feed-forward
+    """A device that cannot hold the gathered keys and values of more than three frames, nor a feed-forward
     of more than three rows.
     """
     from live_core import attention

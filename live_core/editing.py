@@ -66,9 +66,7 @@ def edit(
     check_inversion(model, inversion, method)
     concepts = model.tuning.concepts if model.tuning else ()
     asked = asked_of(model, inversion.prompt, change, concepts)
-    first, total = method.first_step(inversion.steps), inversion.steps
-    if first == total:
-        raise LiveError(f"start: {method.start} skips all {total} steps; give less than 1")
+    first, total = _steps(method, inversion)
     x = inversion.at(first).to(model.unet.device)
     given = None if mask is None else edit_mask(mask, len(x), pixels_of(model, x)).to(x)
     things = changed_things(model, inversion, method, asked)
@@ -140,6 +138,14 @@ def edit(
         size=pixels_of(model, x),
     )
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))
+
+
+def _steps(method: Method, inversion: Inversion) -> tuple[int, int]:
+    """The first of the inversion's steps that the method takes, and how many there are."""
+    first, total = method.first_step(inversion.steps), inversion.steps
+    if first == total:
+        raise LiveError(f"start: {method.start} skips all {total} steps; give less than 1")
+    return first, total
 
 
 def changed_things(model: LiveModel, inversion: Inversion, method: Method, asked: Asked) -> list[Thing]:

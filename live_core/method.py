@@ -7,7 +7,7 @@ from functools import partial
 
 from . import LiveError
 from .frames import ALONE, FramePlan
-from .settings import check_settings, guidance_weight, part_of_steps, setting
+from .settings import check_settings, guidance_weight, part_of_steps, seed, setting
 
 SELF_TARGETS = ("spatial", "temporal", "both")
 WORD_EDITS = ("swap", "replace", "refine")
@@ -182,15 +182,9 @@ class Method:
         high=1.0,
         later=True,
     )
-    noise_seed: int = setting(
+    noise_seed: int = seed(
         0,
         "Which fresh noise: another seed gives another edit.",
-        unit="seed",
-        whole=True,
-        low=0,
-        high=2**63 - 1,
-        page=(0, 2**53 - 1),
-        advanced=True,
         later=True,
     )
 
@@ -218,15 +212,9 @@ class Method:
         none=True,
         later=True,
     )
-    key_frame_seed: int = setting(
+    key_frame_seed: int = seed(
         1,
         "Which frames are drawn: the same seed gives the same edit.",
-        unit="seed",
-        whole=True,
-        low=0,
-        high=2**63 - 1,
-        page=(0, 2**53 - 1),
-        advanced=True,
         later=True,
     )
     feature_ratio: float = part_of_steps(

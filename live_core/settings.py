@@ -77,6 +77,7 @@ def setting(default: Any, help: str, **more: Any) -> Any:
 
 
 # Kinds of settings that several rows have.
+seed = partial(setting, unit="seed", whole=True, low=0, high=2**63 - 1, page=(0, 2**53 - 1), advanced=True)
 part_of_steps = partial(setting, unit="part of the steps, from the noisiest", low=0.0, high=1.0)
 guidance_weight = partial(setting, unit="weight of a guidance", low=0.0, page=(0.0, 100.0), step=0.1)
 seed_of = partial(setting, 0, unit="seed", whole=True, low=0, high=2**64 - 1)

@@ -7,6 +7,7 @@ import pytest
 import videos
 from good_graph import BLUE, CLIP_PROMPT, DEMO, GOOD, WORDS
 from graphs import message
+from streamed import graph_of, write_files
 from test_footage import UNEVEN
 from test_long_host import pictures
 from test_stream_host import saved
@@ -29,30 +30,13 @@ ASKED = {
 
 
 def graph(**changes) -> dict:
-    """A clip of eight frames, 64x48 of its 130x98 pixels; `changes`: node -> inputs."""
-    nodes = {
-        "model": ("LIVE_LoadModel", {"model": DEMO, "precision": "float32"}),
-        "load": ("LoadVideo", {"file": "streamed.mp4"}),
-        "edit": ("LIVE_StreamEdit", {"model": ["model", 0], "video": ["load", 0], "longest_side": 64, **ASKED}),
-        "save": ("SaveVideo", {"video": ["edit", 0], "filename_prefix": "s", "format": "auto", "codec": "auto"}),
-    }
-    made = {name: {"class_type": kind, "inputs": dict(inputs)} for name, (kind, inputs) in nodes.items()}
-    for name, inputs in changes.items():
-        made.setdefault(name, {"inputs": {}})
-        made[name]["inputs"] |= inputs
-    return made
+    return graph_of("LIVE_StreamEdit", DEMO, ASKED, changes)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def files(server):
     folder = server.base / "input"
-    drawn = videos.pictures(8, 130, 98)
-    videos.write(folder / "streamed.mp4", drawn, moments=UNEVEN, tone=1.0)
-    videos.write(folder / "even.mp4", drawn)
-    square = np.zeros((8, 98, 130, 3), np.uint8)
-    square[:4, 32:64, 40:90] = 255
-    videos.write(folder / "mask.mp4", square)
-    videos.write(folder / "short.mp4", square[:5])
+    write_files(folder, 4)
     return folder
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import videos
 from graphs import message
+from streamed import graph_of, write_files
 from test_footage import UNEVEN, read
 from test_streaming import moments, sound_packets
 
@@ -27,30 +28,13 @@ ASKED = {
 
 
 def graph(**changes) -> dict:
-    """A clip of eight frames, 64x48 of its 130x98 pixels; `changes`: node -> inputs."""
-    nodes = {
-        "model": ("LIVE_LoadModel", {"model": MODEL, "precision": "float32"}),
-        "load": ("LoadVideo", {"file": "streamed.mp4"}),
-        "edit": ("LIVE_StreamInstruct", {"model": ["model", 0], "video": ["load", 0], "longest_side": 64, **ASKED}),
-        "save": ("SaveVideo", {"video": ["edit", 0], "filename_prefix": "s", "format": "auto", "codec": "auto"}),
-    }
-    made = {name: {"class_type": kind, "inputs": dict(inputs)} for name, (kind, inputs) in nodes.items()}
-    for name, inputs in changes.items():
-        made.setdefault(name, {"inputs": {}})
-        made[name]["inputs"] |= inputs
-    return made
+    return graph_of("LIVE_StreamInstruct", MODEL, ASKED, changes)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def files(server):
     folder = server.base / "input"
-    drawn = videos.pictures(8, 130, 98)
-    videos.write(folder / "streamed.mp4", drawn, moments=UNEVEN, tone=1.0)
-    videos.write(folder / "even.mp4", drawn)
-    square = np.zeros((8, 98, 130, 3), np.uint8)
-    square[:, 32:64, 40:90] = 255
-    videos.write(folder / "mask.mp4", square)
-    videos.write(folder / "short.mp4", square[:5])
+    write_files(folder, 8)
     (folder / "words.mp4").write_text("words")
     cut = videos.write(folder / "cut.mkv", videos.pictures(60, 64, 48), options={"g": "5"})
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])

@@ -1,7 +1,7 @@
-"""A concept: a placeholder token bound to what one photo shows (textual inversion, Gal et al. 2022).
+"""A concept: a placeholder bound to what one or several photos of a thing show (textual inversion, Gal et al. 2022).
 
-Neither the tokenizer nor the text encoder is edited: a placeholder has a negative id in `prompts.Prompt`, and its
-learned vector takes its place in the text encoder's input for the length of one call.
+Neither the tokenizer nor the text encoder is edited: a placeholder has negative ids in `prompts.Prompt`, and its
+learned vectors take their places in the text encoder's input for the length of one call.
 """
 
 from __future__ import annotations
@@ -25,42 +25,48 @@ TEMPLATES = ("a photo of a {}", "a picture of a {}", "the photo of a {}", "a {}"
 
 @dataclass(frozen=True)
 class Concept:
-    """`reference` (1, c, h, w): the photo's scaled latents; `vector` (d,): the token embedding, the initial word's
-    until tuned.
+    """`views` (v, c, h, w): scaled latents of all that it is learned from, the photo first; `vectors` (n, d): the token
+    embeddings that stand for it one after another, each the initial word's until tuned.
 
-    `mask` (1, 1, h, w), 0..1: how much of the photo counts while it is learned; None: all. Files of tunings do not keep
-    it.
+    `mask` (v, 1, h, w), 0..1: how much of each view counts while it is learned; None: all. Files of tunings keep the
+    photo alone, and no mask.
     """
 
     placeholder: str
     initial_word: str
-    reference: torch.Tensor
-    vector: torch.Tensor
+    views: torch.Tensor
+    vectors: torch.Tensor
     mask: torch.Tensor | None = None
     base: str = ""  # fingerprint of the model it was bound with; "" where that is not known
 
     def __post_init__(self) -> None:
-        if self.reference.ndim != 4 or len(self.reference) != 1 or self.vector.ndim != 1:
+        if self.views.ndim != 4 or self.vectors.ndim != 2 or not len(self.views) or not len(self.vectors):
             raise LiveError(
-                f"concept: {self.placeholder!r} has a photo of shape {tuple(self.reference.shape)} and a vector of"
-                f" {tuple(self.vector.shape)}, where (1, c, h, w) and (d,) are expected; bind its photo again"
+                f"concept: {self.placeholder!r} has photos of shape {tuple(self.views.shape)} and vectors of"
+                f" {tuple(self.vectors.shape)}, where (v, c, h, w) and (n, d) are expected; bind its photo again"
             )
+
+    @property
+    def reference(self) -> torch.Tensor:
+        """(1, c, h, w): the photo."""
+        return self.views[:1]
 
 
 def bind(
     placeholder: str,
     initial_word: str,
-    reference: torch.Tensor,
+    views: torch.Tensor,
     tokenizer: PreTrainedTokenizerFast,
     text_encoder: CLIPTextModel,
     others: tuple[Concept, ...] = (),
     mask: torch.Tensor | None = None,
     base: str = "",
+    vectors: int = 1,
 ) -> tuple[Concept, ...]:
-    """`others` and a new concept whose vector starts as `initial_word`'s. Raises LiveError when either string cannot
-    serve.
+    """`others` and a new concept whose `vectors` all start as `initial_word`'s. Raises LiveError when either string
+    cannot serve.
 
-    `mask` (1, H, W), 0..1: what counts in the photo, in pixels or latents. `base`: the model's fingerprint.
+    `mask` (v, H, W), 0..1: what counts in each view, in pixels or latents. `base`: the model's fingerprint.
     """
     check_placeholder(placeholder, tokenizer)
     taken = next((other.placeholder for other in others if other.placeholder.lower() == placeholder.lower()), None)
@@ -81,11 +87,11 @@ def bind(
             f"initial word: {initial_word!r} is a sign and no word; choose one common word for what the photo shows,"
             ' such as "thing" or "cat"'
         )
-    vector = token_table(text_encoder).weight[ids[0]].detach().float().cpu().clone()
+    start = token_table(text_encoder).weight[ids[0]].detach().float().cpu().repeat(vectors, 1)
     if mask is not None:
-        height, width = reference.shape[-2:]
+        height, width = views.shape[-2:]
         mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], (height, width))
-    return (*others, Concept(placeholder, initial_word, reference, vector, mask, base))
+    return (*others, Concept(placeholder, initial_word, views, start, mask, base))
 
 
 MEANT = (",", "(", ")", "\\", "{", "}", "|")  # to lists of words, to weights, to the page's choices

@@ -90,7 +90,7 @@ class Learned(LearnedWeights):
 
     def __init__(self, model: LiveModel, clip: torch.Tensor, concepts: Sequence[Concept], settings: TuneSettings):
         self.latent_prompt = clip[0].clone().requires_grad_() if settings.latent_prompt else None
-        self.vectors = [c.vector.clone().to(clip.device).requires_grad_() for c in concepts]
+        self.vectors = [c.vectors.clone().to(clip.device).requires_grad_() for c in concepts]
         self.settings = settings
         super().__init__(model, model.unet.trainable(), settings.clip_rate)
         of_photos = {"params": self.vectors, "lr": settings.photo_rate, "weight_decay": 0.0}
@@ -188,17 +188,17 @@ class ClipObjective:
 
 
 class PhotoObjective:
-    """Textual inversion (Gal et al. 2022) of each concept's photo in turn, where its mask counts."""
+    """Textual inversion (Gal et al. 2022) of each concept in turn: from one of its views, where its mask counts."""
 
     def __init__(self, model: LiveModel, concepts: Sequence[Concept], settings: TuneSettings, learned: Learned):
         self.model, self.concepts, self.settings, self.learned = model, concepts, settings, learned
-        self.references = [c.reference.clone().to(model.unet.device) for c in concepts]
+        self.views = [c.views.clone().to(model.unet.device) for c in concepts]
         self.plan = AttentionPlan(replace(settings.frame_plan, temporal=settings.temporal_in_photo_steps))
 
     @property
     def work(self) -> Work:
         seat = self.settings.latent_prompt and self.settings.photo_latent_prompt
-        return self.model.unet.work(self.references[0][None], seat, self.plan)
+        return self.model.unet.work(self.views[0][None, :1], seat, self.plan)
 
     def learners(self, turn: int) -> list[Learner]:
         learned, vector = self.learned, self.learned.vectors[turn % len(self.concepts)]
@@ -223,14 +223,15 @@ class PhotoObjective:
 
     def loss(self, turn: int, generator: torch.Generator) -> Loss:
         which = turn % len(self.concepts)
+        concept, views = self.concepts[which], self.views[which]
         t = int(torch.randint(self.model.schedule.length, (), generator=generator))
         template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
-        prompt = self.model.read(template.format(self.concepts[which].placeholder), tuple(self.concepts))
+        prompt = self.model.read(template.format(concept.placeholder), tuple(self.concepts))
         text = encode(prompt, self.model.text_encoder, tuple(self.learned.vectors))[None]
-        seat = self.references[which][0] if self.settings.latent_prompt and self.settings.photo_latent_prompt else None
-        return noise_error(
-            self.model, self.references[which], t, text, seat, self.plan, generator, self.concepts[which].mask
-        )
+        one = int(torch.randint(len(views), (), generator=generator)) if len(views) > 1 else 0
+        view, mask = views[one : one + 1], None if concept.mask is None else concept.mask[one : one + 1]
+        seat = view[0] if self.settings.latent_prompt and self.settings.photo_latent_prompt else None
+        return noise_error(self.model, view, t, text, seat, self.plan, generator, mask)
 
 
 def noise_error(

@@ -86,15 +86,29 @@ def check_photo(photo: torch.Tensor) -> None:
 
 
 def cut_out(
-    photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
+    photos: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A photo at a clip's size, and what counts in it: (1, height, width, 3) and (1, height, width), 0..1, or None
+    """Photos at a clip's size, and what counts in each: (n, height, width, 3) and (n, height, width), 0..1, or None
     where all does.
 
-    `photo` (1, H, W, 3 or 4), a fourth channel being opacity; `mask` (1, H, W), 1 where the photo counts. What does not
-    count is mid-grey. LiveError for a mask of another size than the photo, or that leaves nothing of what is in the
-    picture.
+    `photos` (n, H, W, 3 or 4), a fourth channel being opacity; `mask` (n, H, W), 1 where a photo counts. What does not
+    count is mid-grey. LiveError for a mask of another number or size than the photos, or that leaves nothing of what is
+    in a picture.
     """
+    check_pictures("photo", photos)
+    if mask is not None and len(mask) != len(photos):
+        raise LiveError(f"mask: {len(mask)} frames, and there are {len(photos)} photos; give one for each photo")
+    masks = [None] * len(photos) if mask is None else list(mask.split(1))
+    cut = [_cut_one_out(photo, one, height, width) for photo, one in zip(photos.split(1), masks, strict=True)]
+    pictures = torch.cat([picture for picture, _ in cut])
+    if all(counts is None for _, counts in cut):
+        return pictures, None
+    return pictures, torch.cat([torch.ones_like(p[..., 0]) if counts is None else counts for p, counts in cut])
+
+
+def _cut_one_out(
+    photo: torch.Tensor, mask: torch.Tensor | None, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     check_photo(photo)
     if (scale := max(height / photo.shape[1], width / photo.shape[2])) > 2:
         note(
@@ -127,8 +141,6 @@ def _counts(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | No
     """(1, H, W): how much each pixel of the photo counts, by its mask and its opacity; None where all count."""
     size = tuple(photo.shape[1:3])
     if mask is not None:
-        if mask.shape[0] != 1:
-            raise LiveError(f"mask: {mask.shape[0]} frames; give one, for the one photo")
         check_frames("mask", mask)
         if not mask.max() > 0:
             raise LiveError(

@@ -112,7 +112,7 @@ class LiveModel:
         """
         for concept in concepts:
             channels, width = self.latent_channels, token_table(self.text_encoder).embedding_dim
-            shapes = concept.reference.shape[1], concept.vector.shape[0]
+            shapes = concept.views.shape[1], concept.vectors.shape[1]
             if concept.base not in ("", self.fingerprint) or shapes != (channels, width):
                 raise LiveError(
                     f"concept: the photo of {concept.placeholder!r} was bound with another model (fingerprint"
@@ -153,7 +153,7 @@ class LiveModel:
 
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
         """(k L, d) float32, for a prompt of k chunks that may use the concepts' placeholders."""
-        prompt, vectors = self.read(text, concepts), tuple(c.vector for c in concepts)
+        prompt, vectors = self.read(text, concepts), tuple(c.vectors for c in concepts)
 
         def encoded(call: Call) -> torch.Tensor:
             return encode(prompt, self.text_encoder, vectors, call).to(self.unet.device, torch.float32)
@@ -179,7 +179,7 @@ class LiveModel:
         """A prompt that may use the concepts' placeholders."""
         files = self.embeddings() if EMBEDDING in text else {}  # tuning reads a prompt at every step
         known = Embeddings(files, token_table(self.text_encoder).weight.shape[1])
-        return read_prompt(text, self.tokenizer, tuple(c.placeholder for c in concepts), known)
+        return read_prompt(text, self.tokenizer, {c.placeholder: len(c.vectors) for c in concepts}, known)
 
     def check_clip_prompt(self, text: str, concepts: tuple[Concept, ...] = ()) -> None:
         """LiveError or notes for a prompt that shall say what the clip shows (`prompts.check_clip_prompt`)."""

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +34,7 @@ PLACEHOLDER = rf"(?!{EXTRA_NETWORK})<[^\s<>]+>"
 UNBREAKABLE = 7  # tokens of one run that ComfyUI moves whole into the next chunk
 WHOLE_VOCABULARY = 10_000  # CLIP's own has 49,408 tokens; one of fewer than this knows few words
 NO_EMBEDDINGS: Mapping[str, torch.Tensor] = MappingProxyType({})
+NO_PLACEHOLDERS: Mapping[str, int] = MappingProxyType({})
 
 
 class Token(NamedTuple):
@@ -58,7 +59,7 @@ class Prompt:
     """
 
     text: str
-    ids: tuple[int, ...]  # (k L,), padded; the i-th placeholder is -1 - i
+    ids: tuple[int, ...]  # (k L,), padded; the i-th vector of all placeholders is -1 - i
     words: tuple[str, ...]
     # The places in `ids` of each word, in order. Between two of them there may be a chunk's end and another's start.
     tokens: tuple[tuple[int, ...], ...]
@@ -161,25 +162,25 @@ def _matches(text: str, named: tuple[str, ...]) -> list[re.Match]:
 def read_prompt(
     text: str,
     tokenizer: PreTrainedTokenizerFast,
-    placeholders: tuple[str, ...] = (),
+    placeholders: Mapping[str, int] = NO_PLACEHOLDERS,
     embeddings: Mapping[str, torch.Tensor] = NO_EMBEDDINGS,
 ) -> Prompt:
     """Tokenise `text`, in ComfyUI's prompt syntax (`syntax.pieces`), for a CLIP tokenizer.
 
     What does not fit into the model's context goes on in another chunk, as ComfyUI does it: a run of up to seven
-    tokens of one weight goes there whole, a longer one is cut. `embeddings`: name -> vectors (n, d). Raises LiveError
-    for an embedding that is not there.
+    tokens of one weight goes there whole, a longer one is cut. `placeholders`: each with the number of its vectors, and
+    so of its tokens. `embeddings`: name -> vectors (n, d). Raises LiveError for an embedding that is not there.
 
-    >>> prompt = read("a <thing*> on the meadow", ("<thing*>",))
-    >>> prompt.words, prompt.ids[2]
-    (('a', '<thing*>', 'on', 'the', 'meadow'), -1)
+    >>> prompt = read("a <thing*> on the meadow", {"<thing*>": 2})
+    >>> prompt.words, prompt.tokens, prompt.ids[2:4]
+    (('a', '<thing*>', 'on', 'the', 'meadow'), ((1,), (2, 3), (4,), (5,), (6,)), (-1, -2))
     >>> read("a embedding:mine")
     Traceback (most recent call last):
     live_core.LiveError: prompt: 'embedding:mine' is not there; write one of the .safetensors files of \
 models/embeddings: none
     """
-    named = {placeholder.lower(): -1 - i for i, placeholder in enumerate(placeholders)}
-    fresh = count(-1 - len(placeholders), -1)  # ids of the embeddings' vectors
+    fresh = count(-1, -1)  # ids of the placeholders' vectors, then of the embeddings'
+    named = {placeholder.lower(): list(islice(fresh, n)) for placeholder, n in placeholders.items()}
     words: list[str] = []
     glued: list[bool] = []
     vectors: list[torch.Tensor] = []
@@ -199,11 +200,11 @@ models/embeddings: none
             continue
         plain = unicodedata.normalize("NFC", piece.text)  # as the tokenizer does, which would see words alone
         run: list[Token] = []
-        for match in _matches(plain, placeholders):
+        for match in _matches(plain, tuple(placeholders)):
             word, start = match[0], match.start()
             is_glued = piece.glued if start == 0 else not plain[start - 1].isspace()
             if word.lower() in named:  # as an embedding, a run of its own
-                runs += [run, add(word, [named[word.lower()]], piece.weight, is_glued)]
+                runs += [run, add(word, named[word.lower()], piece.weight, is_glued)]
                 run = []
             else:
                 run += add(word, tokenizer(word, add_special_tokens=False).input_ids, piece.weight, is_glued)

@@ -76,7 +76,7 @@ def tuning_key(
     with torch.no_grad():
         # What the prompt is to this text encoder, of which the fingerprint sees samples.
         text = model.encode_text(prompt)
-    photos = (t for c in concepts for t in (c.reference, c.vector, c.mask) if t is not None)
+    photos = (t for c in concepts for t in (c.views, c.vectors, c.mask) if t is not None)
     facts = [prompt, asdict(settings), [c.placeholder for c in concepts]]
     return key_of(model, facts, (clip, text, *photos))
 
@@ -95,15 +95,15 @@ def _tune(
     learned = Learned(model, clip, concepts, settings)
     of_clip = ClipObjective(model, clip, prompt, settings, learned)
     of_photos = PhotoObjective(model, concepts, settings, learned)
-    objectives, shown = (of_clip, of_photos), [clip[: of_clip.frames], *of_photos.references]
+    objectives, shown = (of_clip, of_photos), [clip[: of_clip.frames], *(views[:1] for views in of_photos.views)]
     losses = learn(model, learned, objectives, _turns(settings), settings.seed, shown, callback, file, losses)
     seat = learned.latent_prompt
     return Tuning(
         tensors=learned.overlay() if settings.clip_steps or settings.temporal_in_photo_steps else {},
         latent_prompt=None if seat is None else seat.detach().cpu().clone(),
         concepts=tuple(
-            replace(concept, vector=vector.detach().cpu().clone(), base=model.fingerprint)
-            for concept, vector in zip(concepts, learned.vectors, strict=True)
+            replace(concept, vectors=vectors.detach().cpu().clone(), base=model.fingerprint)
+            for concept, vectors in zip(concepts, learned.vectors, strict=True)
         ),
         prompt=prompt,
         base=model.fingerprint,

@@ -62,7 +62,7 @@ class Tuning:
         if self.latent_prompt is not None:
             named["latent_prompt"] = self.latent_prompt
         for i, concept in enumerate(self.concepts):
-            named |= {f"concept/{i}/vector": concept.vector, f"concept/{i}/reference": concept.reference}
+            named |= {f"concept/{i}/vector": concept.vectors.squeeze(0), f"concept/{i}/reference": concept.reference}
         return named
 
     def check_fit(self, model: str, learned: Mapping[str, torch.Tensor], channels: int, width: int) -> None:
@@ -81,7 +81,7 @@ class Tuning:
                 )
         for name, tensor in self.named_tensors().items():
             wanted = {
-                "vector": (width,),
+                "vector": (*tensor.shape[:-1], width),
                 "latent_prompt": (channels, *tensor.shape[1:]),
                 "reference": (1, channels, *tensor.shape[2:]),
             }
@@ -125,10 +125,10 @@ def save_tuning(tuning: Tuning, path: Path) -> None:
 
 
 def save_embedding(concept: Concept, path: Path) -> None:
-    """The learned vector as an embedding file: one tensor ``emb_params`` (1, d), which ComfyUI reads for
+    """The learned vectors as an embedding file: one tensor ``emb_params`` (n, d), which ComfyUI reads for
     `embedding:<name>` in a prompt.
     """
-    write_safetensors({"emb_params": concept.vector[None]}, path)
+    write_safetensors({"emb_params": concept.vectors}, path)
 
 
 def load_tuning(path: Path) -> Tuning:
@@ -163,14 +163,14 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
             raise ValueError(f"it has no {key!r}")
         return metadata[key]
 
-    def kept(name: str, dimensions: int) -> torch.Tensor:
+    def kept(name: str, *dimensions: int) -> torch.Tensor:
         if name not in tensors:
             raise ValueError(f"it has no {name!r}")
         shape = tuple(tensors[name].shape)
-        if len(shape) != dimensions or 0 in shape or dimensions == 4 and shape[0] != 1:
+        if len(shape) not in dimensions or 0 in shape or len(shape) == 4 and shape[0] != 1:
             raise ValueError(
-                f"{name!r} has shape {shape}, where {dimensions} dimensions are"
-                f" expected{', the first of 1' if dimensions == 4 else ''}"
+                f"{name!r} has shape {shape}, where {' or '.join(map(str, dimensions))} dimensions are"
+                f" expected{', the first of 1' if 4 in dimensions else ''}"
             )
         return tensors.pop(name)
 
@@ -198,7 +198,13 @@ def _tuning_of(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) ->
     ):
         raise ValueError(f"losses {losses!r:.60} are no two lists of finite numbers")
     concepts = tuple(
-        Concept(placeholder, word, kept(f"concept/{i}/reference", 4), kept(f"concept/{i}/vector", 1), base=base)
+        Concept(
+            placeholder,
+            word,
+            kept(f"concept/{i}/reference", 4),
+            torch.atleast_2d(kept(f"concept/{i}/vector", 1, 2)),
+            base=base,
+        )
         for i, (placeholder, word) in enumerate(words)
     )
     latent_prompt = kept("latent_prompt", 3) if "latent_prompt" in tensors else None

@@ -20,7 +20,11 @@ class BindConcept(Node):
             inputs=[
                 Model.Input("model", tooltip="From Load LIVE Model."),
                 io.Image.Input(
-                    "photo", tooltip="One picture of the thing. It is scaled and cropped to the clip's size."
+                    "photo",
+                    tooltip=(
+                        "One picture of the thing, or several in a batch: all are learned, and the first is the one"
+                        " that an edit may show as its latent prompt. They are scaled and cropped to the clip's size."
+                    ),
                 ),
                 io.Image.Input("images", tooltip="The clip's frames, for their size."),
                 io.String.Input(
@@ -50,8 +54,39 @@ class BindConcept(Node):
                     tooltip=(
                         "What counts in the photo: white is learned, black is not. Load Image's mask is the other way"
                         " round, white where the photo is transparent, so put Invert Mask between them. Without a mask"
-                        " the whole photo counts."
+                        " the whole photo counts. Several photos have one each."
                     ),
+                ),
+                io.Int.Input(
+                    "vectors",
+                    default=1,
+                    min=1,
+                    max=8,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "How many embeddings stand for the placeholder, one after another. More can hold more of a"
+                        " look, and take as many tokens of a prompt."
+                    ),
+                ),
+                io.Int.Input(
+                    "crops",
+                    default=0,
+                    min=0,
+                    max=16,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "So many crops of every photo, of 75 to 100 % of its sides, are learned beside it, the same"
+                        " ones each time: the thing a little larger and to a side."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "flips",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Learn mirror images too, of a thing that may face either way. Not for writing.",
                 ),
             ],
             outputs=[Concept.Output(display_name="concept")],
@@ -59,26 +94,29 @@ class BindConcept(Node):
         )
 
     @classmethod
-    def execute(cls, model, photo, images, placeholder, initial_word, concept=(), mask=None) -> io.NodeOutput:
+    def execute(cls, model, photo, images, placeholder, initial_word, concept=(), mask=None, vectors=1, crops=0, flips=False) -> io.NodeOutput:
         from ..live_core.concept import bind
         from ..live_core.pictures import cut_out
+        from ..live_core.views import with_crops
 
         if mask is None:
             remedy = "connect Load Image's mask to Invert Mask, and that to mask"
             host.check_opaque(cls.hidden.prompt, cls.hidden.unique_id, "photo", remedy)
         model.check_clip(images)
-        photo, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
+        photos, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
+        views, counts = with_crops(photos, counts, crops, flips)
         with host.on_device(model):
-            reference = model.encode_frames(photo, "photo").cpu()
+            latents = model.encode_frames(views, "photo").cpu()
             return io.NodeOutput(
                 bind(
                     placeholder,
                     initial_word,
-                    reference,
+                    latents,
                     model.tokenizer,
                     model.text_encoder,
                     concept,
                     counts,
                     model.fingerprint,
+                    vectors,
                 )
             )

@@ -36,6 +36,6 @@ def assert_same(a, b):
     assert a.tensors.keys() == b.tensors.keys() and all(torch.equal(t, b.tensors[n]) for n, t in a.tensors.items())
     assert (
         torch.equal(a.latent_prompt, b.latent_prompt)
-        and torch.equal(a.concepts[0].vector, b.concepts[0].vector)
+        and torch.equal(a.concepts[0].vectors, b.concepts[0].vectors)
         and a.losses == b.losses
     )

@@ -141,11 +141,11 @@ def main() -> None:
         except LiveError as error:
             report[name] = str(error)
 
-    vector = torch.randn(64)
+    vector = torch.randn(1, 64)
     tunings.save_embedding(
         concept.Concept("<thing*>", "thing", torch.zeros(1, 4, 2, 2), vector), WORK / "mine.safetensors"
     )
-    report["embedding"] = torch.equal(comfy.sd1_clip.load_embed("mine", [str(WORK)], 64, "clip_l"), vector[None])
+    report["embedding"] = torch.equal(comfy.sd1_clip.load_embed("mine", [str(WORK)], 64, "clip_l"), vector)
     print(json.dumps(report))
 
 

@@ -144,7 +144,7 @@ def main() -> None:
         )
         known = text.Embeddings(files, WIDTH)
         for prompt in [*WRITTEN, *random_prompts(60)]:
-            read, pairs = prompts.read_prompt(prompt, tokenizer, (), known), reader.tokenize_with_weights(prompt)
+            read, pairs = prompts.read_prompt(prompt, tokenizer, {}, known), reader.tokenize_with_weights(prompt)
             flat = [pair for chunk in pairs for pair in chunk]
             if [-1 if torch.is_tensor(token) else token for token, _ in flat] != [max(i, -1) for i in read.ids]:
                 report["ids"].append(prompt)

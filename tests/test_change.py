@@ -28,7 +28,7 @@ SKIING = "a man skiing in the snow", "in the snow a cat is skiing"
 
 
 def read(text):
-    return read_prompt(text, TOKENIZER, ("<thing*>",))
+    return read_prompt(text, TOKENIZER, {"<thing*>": 1})
 
 
 def sought(source, edit, **named):
@@ -61,7 +61,7 @@ def sought(source, edit, **named):
 )
 def test_what_is_looked_for_is_the_content_that_changes(source, edit, old, new):
     vectors = {"star": torch.zeros(1, 4), "quality": torch.zeros(2, 4)}
-    source, edit = (read_prompt(text, TOKENIZER, ("<thing*>",), vectors) for text in (source, edit))
+    source, edit = (read_prompt(text, TOKENIZER, {"<thing*>": 1}, vectors) for text in (source, edit))
     words = Asked(source, edit, Edit(edit.text)).looked_for()
     assert (source.phrases(words[0]), edit.phrases(words[1])) == (old, new)
 

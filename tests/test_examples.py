@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+from collections.abc import Mapping
 
 import pytest
 from conftest import ROOT
@@ -23,7 +24,7 @@ FINDER = doctest.DocTestFinder(exclude_empty=True)
 def test_examples_are_what_comes(name):
     tokenizer = load_tokenizer(ROOT / "demo" / "model" / "tokenizer", 77)
 
-    def read(text: str, placeholders: tuple[str, ...] = ()) -> prompts.Prompt:
+    def read(text: str, placeholders: Mapping[str, int] = prompts.NO_PLACEHOLDERS) -> prompts.Prompt:
         return prompts.read_prompt(text, tokenizer, placeholders)
 
     given = {"read": read, "tokenizer": tokenizer}

@@ -74,7 +74,7 @@ def tiny(tiny_folder):
 @pytest.fixture(scope="module")
 def tuning_file(tiny, tmp_path_factory) -> Path:
     tensors = {name: p.detach().clone() for name, p in tiny.unet.trainable().items()}
-    concept = Concept("<a*>", "thing", torch.ones(1, 4, 4, 4), torch.ones(8), base=tiny.fingerprint)
+    concept = Concept("<a*>", "thing", torch.ones(1, 4, 4, 4), torch.ones(1, 8), base=tiny.fingerprint)
     file = tmp_path_factory.mktemp("tuning") / "t.safetensors"
     save_tuning(
         Tuning(

@@ -22,7 +22,7 @@ BALL = "a red ball moving on the meadow"
 
 
 def read(text):
-    return read_prompt(text, TOKENIZER, ("<thing*>",))
+    return read_prompt(text, TOKENIZER, {"<thing*>": 1})
 
 
 def chunks(prompt):

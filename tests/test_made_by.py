@@ -45,16 +45,16 @@ def test_a_photo_bound_with_another_model_is_refused_by_tune(demo_model, other, 
 def test_a_photo_of_unknown_model_must_have_the_sizes_of_this_one(demo_model, clip, concept):
     """As from a version that did not say by which model: nothing fits by broadcasting."""
     for wrong in (
-        replace(concept, vector=torch.zeros(1)),
-        replace(concept, vector=torch.zeros(768)),
-        replace(concept, reference=torch.zeros(1, 1, 8, 8)),
+        replace(concept, vectors=torch.zeros(1, 1)),
+        replace(concept, vectors=torch.zeros(1, 768)),
+        replace(concept, views=torch.zeros(1, 1, 8, 8)),
     ):
         with pytest.raises(
             LiveError, match="^concept: the photo of '<thing.>' was bound with another model .fingerprint unknown"
         ):
             tune(demo_model, clip, CASE.prompt, (wrong,), FAST)
-    for shapes in (((4, 8, 8), (128,)), ((2, 4, 8, 8), (128,)), ((1, 4, 8, 8), ()), ((1, 4, 8, 8), (1, 128))):
-        with pytest.raises(LiveError, match="^concept: '<a.>' has a photo of shape"):
+    for shapes in (((4, 8, 8), (1, 128)), ((0, 4, 8, 8), (1, 128)), ((1, 4, 8, 8), (128,)), ((1, 4, 8, 8), (0, 128))):
+        with pytest.raises(LiveError, match="^concept: '<a.>' has photos of shape"):
             Concept("<a*>", "thing", *map(torch.zeros, shapes))
 
 

@@ -172,7 +172,7 @@ def test_a_tuning_stops_before_it_learns_from_a_loss_that_is_not_finite(
     assert seen == list(range(step, 5)) and all(
         torch.equal(t, tuned.tuning.tensors[n]) for n, t in again.tensors.items()
     )
-    assert torch.equal(again.concepts[0].vector, tuned.tuning.concepts[0].vector)
+    assert torch.equal(again.concepts[0].vectors, tuned.tuning.concepts[0].vectors)
 
 
 def test_what_the_last_step_learned_must_be_finite(demo_model, clip, monkeypatch):

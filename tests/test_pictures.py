@@ -40,9 +40,9 @@ def test_opacity_is_a_mask_and_said():
 @pytest.mark.parametrize(
     "photo,mask,says",
     [
-        (PHOTO.expand(2, -1, -1, -1), None, "photo: 2 pictures"),
+        (PHOTO[:0], None, "photo: shape"),
         (PHOTO[..., :2], None, "photo: 2 channels"),
-        (PHOTO, torch.ones(2, 60, 80), "mask: 2 frames"),
+        (PHOTO, torch.ones(2, 60, 80), "mask: 2 frames, and there are 1 photos"),
         (PHOTO, torch.zeros(1, 64, 64), "mask: it is black"),
         (PHOTO, LEFT[:, :30], "mask: 80x30 pixels, and the photo has 80x60"),
         (

@@ -84,7 +84,7 @@ def tensors_of(thing) -> dict[str, torch.Tensor]:
     return {
         **thing.tensors,
         "latent prompt": thing.latent_prompt,
-        **{f"vector {i}": concept.vector for i, concept in enumerate(thing.concepts)},
+        **{f"vector {i}": concept.vectors for i, concept in enumerate(thing.concepts)},
     }
 
 

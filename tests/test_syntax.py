@@ -86,7 +86,7 @@ def test_weights_are_no_words():
 
 
 def test_placeholders_are_found_in_any_case_and_beside_signs():
-    prompt = read_prompt("(<Thing*>:1.4)'s hat, <thing*>", DEMO, ("<thing*>",))
+    prompt = read_prompt("(<Thing*>:1.4)'s hat, <thing*>", DEMO, {"<thing*>": 1})
     first, second = prompt.find("<thing*>")
     assert (
         prompt.ids[first] == prompt.ids[second] == -1
@@ -111,7 +111,7 @@ def known(tmp_path):
 
 
 def test_an_embedding_is_one_word_of_its_vectors(known):
-    prompt = read_prompt("a embedding:three, <thing*> embedding:one.safetensors", DEMO, ("<thing*>",), known)
+    prompt = read_prompt("a embedding:three, <thing*> embedding:one.safetensors", DEMO, {"<thing*>": 1}, known)
     assert prompt.words == ("a", "embedding:three", ",", "<thing*>", "embedding:one.safetensors")
     assert [prompt.ids[t] for t in prompt.find("embedding:three")] == [-2, -3, -4] and [
         prompt.ids[t] for t in prompt.tokens[3]
@@ -128,12 +128,12 @@ def test_embeddings_are_listed_as_prompts_can_name_them(tmp_path):
         save_file({"x": torch.randn(1, 64)}, tmp_path / f"{name}.safetensors")
     known = Embeddings({path.name: path for path in tmp_path.iterdir()}, 64)
     with pytest.raises(LiveError, match="is not there") as refused:
-        read_prompt("a embedding:film (old) ball", DEMO, (), known)
+        read_prompt("a embedding:film (old) ball", DEMO, {}, known)
     listed, renamed = str(refused.value).split("models/embeddings: ")[1].split("; rename ")
     assert set(listed.split(", ")) == {"plain", r"film\(old\)"}
     assert all(repr(name) in renamed for name in ("film (old)", "a<b", "a[b]"))
     for name in listed.split(", "):
-        prompt = read_prompt(f"a embedding:{name} ball", DEMO, (), known)
+        prompt = read_prompt(f"a embedding:{name} ball", DEMO, {}, known)
         assert prompt.weights == (1.0,) * len(prompt.weights) and len(prompt.vectors) == 1
 
 
@@ -162,7 +162,7 @@ def test_embeddings_are_listed_as_prompts_can_name_them(tmp_path):
 )
 def test_what_cannot_be_read_is_refused(known, text, says):
     with pytest.raises(LiveError, match=f"prompt: .*{says}"):
-        read_prompt(text, DEMO, (), known)
+        read_prompt(text, DEMO, {}, known)
 
 
 def test_embeddings_are_read_with_their_own_vectors_in_place(demo_model, tmp_path):
@@ -173,7 +173,7 @@ def test_embeddings_are_read_with_their_own_vectors_in_place(demo_model, tmp_pat
     assert torch.equal(read_embedding(tmp_path / "thing.safetensors", table.shape[1]), table[ids])
     known = Embeddings({"thing.safetensors": tmp_path / "thing.safetensors"}, table.shape[1])
     spelled, named = (
-        encode(read_prompt(text, DEMO, (), known), demo_model.text_encoder)
+        encode(read_prompt(text, DEMO, {}, known), demo_model.text_encoder)
         for text in ("a red ball on the meadow", "a embedding:thing on the meadow")
     )
     torch.testing.assert_close(named, spelled)
@@ -231,7 +231,7 @@ def test_words_that_a_small_vocabulary_spells_are_noted(clip_tokenizer):
     with gathered() as notes:
         check_prompt(read_prompt("a red spiderman, moving on é", DEMO), "edit prompt", DEMO)
         check_prompt(read_prompt("a red xyzzyq capybara", clip_tokenizer), "edit prompt", clip_tokenizer)
-        check_prompt(read_prompt("a red ball, moving <x*>!", DEMO, ("<x*>",)), "edit prompt", DEMO, ("<x*>",))
+        check_prompt(read_prompt("a red ball, moving <x*>!", DEMO, {"<x*>": 1}), "edit prompt", DEMO, ("<x*>",))
     assert len(notes) == 1 and "few words, and reads 'spiderman', 'é' letter by letter" in notes[0]
 
 

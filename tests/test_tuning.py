@@ -34,7 +34,9 @@ def test_tuning_learns_both_and_leaves_the_base_alone(demo_model, clip, concept,
         and any("attn2.to_q" in n for n in moved)
         and any("attn_temp" in n for n in moved)
     )
-    assert not torch.equal(tuning.latent_prompt, clip[0]) and not torch.equal(tuning.concepts[0].vector, concept.vector)
+    assert not torch.equal(tuning.latent_prompt, clip[0]) and not torch.equal(
+        tuning.concepts[0].vectors, concept.vectors
+    )
     assert len(tuning.losses[0]) == len(tuning.losses[1]) == 2
 
 
@@ -43,10 +45,10 @@ def test_the_objectives_are_disjoint(demo_model, clip, concept):
     assert (
         photo_only.tensors == {}
         and torch.equal(photo_only.latent_prompt, clip[0])
-        and not torch.equal(photo_only.concepts[0].vector, concept.vector)
+        and not torch.equal(photo_only.concepts[0].vectors, concept.vectors)
     )
     clip_only = tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, photo_steps=0))
-    assert torch.equal(clip_only.concepts[0].vector, concept.vector) and not torch.equal(
+    assert torch.equal(clip_only.concepts[0].vectors, concept.vectors) and not torch.equal(
         clip_only.latent_prompt, clip[0]
     )
 
@@ -78,7 +80,7 @@ def test_the_photo_may_train_temporal_attention(demo_model, clip, concept, monke
         tune(demo_model, clip, CASE.prompt, (concept,), settings, lambda step, *_: 1 // (step - 2), tmp_path)
     again = tune(demo_model, clip, CASE.prompt, (concept,), settings, unfinished=tmp_path)
     assert all(torch.equal(t, again.tensors[n]) for n, t in whole.tensors.items()) and torch.equal(
-        whole.concepts[0].vector, again.concepts[0].vector
+        whole.concepts[0].vectors, again.concepts[0].vectors
     )
     assert_untouched(demo_model, before)
 
@@ -88,18 +90,20 @@ def test_two_concepts_take_turns_and_neither_learns_from_the_other_s_photo(demo_
     settings = replace(FAST, clip_steps=0, photo_steps=3)
     learned = tune(demo_model, clip, CASE.prompt, two, settings).concepts
     assert [c.placeholder for c in learned] == ["<thing*>", "<other*>"] and all(
-        not torch.equal(a.vector, b.vector) for a, b in zip(learned, two, strict=True)
+        not torch.equal(a.vectors, b.vectors) for a, b in zip(learned, two, strict=True)
     )
     for which in (0, 1):  # the other's photo another one, the other's vector another one
         changed = tuple(
-            c if i == which else replace(c, reference=-c.reference, vector=c.vector + 1) for i, c in enumerate(two)
+            c if i == which else replace(c, views=-c.views, vectors=c.vectors + 1) for i, c in enumerate(two)
         )
         again = tune(demo_model, clip, CASE.prompt, changed, settings).concepts
-        assert torch.equal(again[which].vector, learned[which].vector) and not torch.equal(
-            again[1 - which].vector, learned[1 - which].vector
+        assert torch.equal(again[which].vectors, learned[which].vectors) and not torch.equal(
+            again[1 - which].vectors, learned[1 - which].vectors
         )
     first_alone = tune(demo_model, clip, CASE.prompt, two, replace(settings, photo_steps=1)).concepts
-    assert not torch.equal(first_alone[0].vector, two[0].vector) and torch.equal(first_alone[1].vector, two[1].vector)
+    assert not torch.equal(first_alone[0].vectors, two[0].vectors) and torch.equal(
+        first_alone[1].vectors, two[1].vectors
+    )
     with pytest.raises(LiveError, match="placeholder: '<thing\\*>' already stands for another photo"):
         bound(demo_model, CASES["box-to-heart"], 64, "<thing*>", (concept,))
 
@@ -107,7 +111,7 @@ def test_two_concepts_take_turns_and_neither_learns_from_the_other_s_photo(demo_
 def test_the_photo_s_latent_may_sit_in_the_latent_prompt_s_seat_while_it_is_learned(demo_model, clip, concept):
     def vector(**settings):
         return (
-            tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0, **settings)).concepts[0].vector
+            tune(demo_model, clip, CASE.prompt, (concept,), replace(FAST, clip_steps=0, **settings)).concepts[0].vectors
         )
 
     empty, seated = vector(), vector(photo_latent_prompt=True)
@@ -173,15 +177,15 @@ def test_textual_inversion_learns_the_photo_and_no_other(demo_model):
 
     @torch.no_grad()
     def loss(of, vector):
-        told = replace(of, vector=vector)
+        told = replace(of, vectors=vector)
         objective = PhotoObjective(demo_model, (told,), settings, Learned(demo_model, of.reference, (told,), settings))
         return sum(float(objective.loss(0, torch.Generator().manual_seed(-1 - i))[0]) for i in range(8)) / 8
 
     learned = {
-        id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vector for c in (concept, other)
+        id(c): tune(demo_model, c.reference, "a thing", (c,), settings).concepts[0].vectors for c in (concept, other)
     }
     for one, another in ((concept, other), (other, concept)):
-        assert loss(one, learned[id(one)]) < min(loss(one, one.vector), loss(one, learned[id(another)]))
+        assert loss(one, learned[id(one)]) < min(loss(one, one.vectors), loss(one, learned[id(another)]))
 
 
 def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, clip, concept, monkeypatch):
@@ -251,13 +255,13 @@ def test_a_step_whose_gradient_overflows_learns_nothing(demo_model, clip, concep
     assert (
         len(calls) == 3 and [message for message in caplog.messages if "overflowed" in message] == caplog.messages[:1]
     )
-    assert torch.equal(tuning.concepts[0].vector, concept.vector) and all(
+    assert torch.equal(tuning.concepts[0].vectors, concept.vectors) and all(
         t.isfinite().all() for t in tuning.tensors.values()
     )
 
 
 def test_a_photo_of_another_size_is_refused_before_it_is_learned(demo_model, clip, concept):
-    other = replace(concept, reference=torch.zeros(1, 4, 8, 12))
+    other = replace(concept, views=torch.zeros(1, 4, 8, 12))
     with pytest.raises(LiveError, match="photo of '<thing\\*>' was fitted to latents of 12x8 and the clip's are 8x8"):
         tune(demo_model, clip, CASE.prompt, (other,), FAST)
     foreign = demo_model.with_tuning(Tuning({}, None, (other,), CASE.prompt, demo_model.fingerprint))

@@ -44,7 +44,7 @@ def test_tunings_come_back_from_disk_as_they_were(tuned, demo_model, tmp_path):
         back.latent_prompt, tuned.tuning.latent_prompt
     )
     assert (
-        torch.equal(back.concepts[0].vector, tuned.tuning.concepts[0].vector)
+        torch.equal(back.concepts[0].vectors, tuned.tuning.concepts[0].vectors)
         and back.concepts[0].placeholder == "<thing*>"
     )
     assert (back.prompt, back.base, back.losses, back.base_name) == (
@@ -110,8 +110,8 @@ def test_damaged_metadata_is_said_to_be(key, value, says, file):
         ("latent_prompt", torch.zeros(()), "shape .*3 dimensions"),
         ("latent_prompt", torch.zeros(256), "3 dimensions"),
         ("latent_prompt", torch.zeros(4, 0, 8), "shape"),
-        ("concept__0__vector", torch.zeros(()), "1 dimensions"),
-        ("concept__0__vector", torch.zeros(1, 128), "1 dimensions"),
+        ("concept__0__vector", torch.zeros(()), "1 or 2 dimensions"),
+        ("concept__0__vector", torch.zeros(1, 1, 128), "1 or 2 dimensions"),
         ("concept__0__vector", torch.zeros(0), "shape"),
         ("concept__0__reference", torch.zeros(4, 8, 8), "4 dimensions"),
         ("concept__0__reference", torch.zeros(2, 4, 8, 8), "the first of 1"),
@@ -187,4 +187,6 @@ def test_a_tuning_of_the_photo_alone_fits(demo_model, concept):
     photo = Tuning({}, None, (concept,), "a ball", demo_model.fingerprint)
     assert demo_model.with_tuning(photo).tuning is photo
     with pytest.raises(LiveError, match=r"'concept/0/vector' has shape \(64,\), not \(128,\)"):
-        demo_model.with_tuning(replace(photo, concepts=(Concept("<a*>", "thing", concept.reference, torch.zeros(64)),)))
+        demo_model.with_tuning(
+            replace(photo, concepts=(Concept("<a*>", "thing", concept.reference, torch.zeros(1, 64)),))
+        )

@@ -122,7 +122,7 @@ def test_a_stopped_tuning_of_two_photos_goes_on_to_the_same_bits(demo_model, cli
     again = tune(demo_model, clip, CASE.prompt, two, settings, lambda step, *_: steps.append(step), tmp_path)
     assert steps == [4, 5]
     assert_same(again, whole)
-    assert all(torch.equal(a.vector, b.vector) for a, b in zip(again.concepts, whole.concepts, strict=True))
+    assert all(torch.equal(a.vectors, b.vectors) for a, b in zip(again.concepts, whole.concepts, strict=True))
 
 
 @pytest.mark.parametrize("at", [1, 2, 4])
@@ -157,7 +157,7 @@ def test_whatever_a_tuning_depends_on_is_in_its_key(demo_model, clip, concept):
         key(replace(demo_model, schedule=replace(demo_model.schedule, prediction="v_prediction"))),
         key(latents=clip + 1e-3),
         key(prompt="another"),
-        key(bound=replace(concept, reference=concept.reference + 1e-3)),
+        key(bound=replace(concept, views=concept.reference + 1e-3)),
         key(bound=replace(concept, placeholder="<b*>")),
         key(settings=replace(FAST, clip_steps=3)),
         key(settings=replace(FAST, seed=1)),

@@ -27,7 +27,6 @@ from demo.measure.ceiling import ceiling
 from demo.train import MODEL
 from live_core import metrics
 from live_core.compositing import composite, soften
-from live_core.concept import bind
 from live_core.editing import Edit, Edited, edit
 from live_core.inversion import Inversion, invert
 from live_core.methods import Method
@@ -36,6 +35,7 @@ from live_core.pretrained import LiveModel, load_folder
 from live_core.refining import changed, cover, follow_edges
 from live_core.tuning import TuneSettings, tune
 
+from .binding import Binding, bound
 from .cases import KINDS, SEEDS, all_cases, bare, make, set_of
 from .report import DRAWS, Measured, kind_of, of_kind, plot, table, write_csv, write_sheets
 from .rows import UNEDITED, Rows, add_arguments, key_of, weights_of
@@ -94,28 +94,23 @@ class Bench:
             self._made[key] = make(), time.monotonic() - started
         return self._made[key]
 
-    def tuned(self, settings: TuneSettings) -> tuple[LiveModel, float]:
+    def tuned(self, settings: TuneSettings, binding: Binding) -> tuple[LiveModel, float]:
         def make():
-            concepts = ()
-            for swap in self.case.swaps:
-                photo = self.model.encode_frames(to_pictures(swap.photo.frames()))
-                concepts = bind(
-                    swap.placeholder, swap.initial_word, photo, self.model.tokenizer, self.model.text_encoder, concepts
-                )
+            concepts = bound(self.model, self.case, binding)
             return self.model.with_tuning(tune(self.model, self.latents, self.case.prompt, concepts, settings))
 
-        return self._once(("tune", settings), make)
+        return self._once(("tune", settings, binding), make)
 
-    def inverted(self, tuning: TuneSettings, method: Method) -> tuple[Inversion, float]:
-        model, _ = self.tuned(tuning)
+    def inverted(self, tuning: TuneSettings, binding: Binding, method: Method) -> tuple[Inversion, float]:
+        model, _ = self.tuned(tuning, binding)
         return self._once(
-            ("invert", tuning, method.inverted_for),
+            ("invert", tuning, binding, method.inverted_for),
             lambda: invert(model, self.latents, self.case.prompt, method, self.steps),
         )
 
     def edited(self, variant: Variant) -> tuple[tuple[torch.Tensor, Edited], float]:
-        model, _ = self.tuned(variant.tuning)
-        inversion, _ = self.inverted(variant.tuning, variant.method)
+        model, _ = self.tuned(variant.tuning, variant.binding)
+        inversion, _ = self.inverted(variant.tuning, variant.binding, variant.method)
 
         def make():
             start = (
@@ -126,7 +121,7 @@ class Bench:
             result = edit(model, start, Edit(self.case.edit_prompt), variant.method)
             return self.model.decode_frames(result.latents), result
 
-        return self._once(("edit", variant.tuning, variant.method, variant.null_text), make)
+        return self._once(("edit", variant.tuning, variant.binding, variant.method, variant.null_text), make)
 
     def soft(self, variant: Variant, pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The composite's mask (f, H, W), 0..1."""
@@ -149,8 +144,12 @@ class Bench:
         variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
         frames = to_frames(composite(self.clip, pictures, self.soft(variant, pictures, result.mask)))
-        seconds = self.tuned(variant.tuning)[1] + self.inverted(variant.tuning, variant.method)[1] + edit_seconds
-        return {**row(self.case, frames, to_frames(pictures), result.mask.numpy() > 0.5), "seconds": seconds}, frames
+        spent = (
+            self.tuned(variant.tuning, variant.binding)[1],
+            self.inverted(variant.tuning, variant.binding, variant.method)[1],
+            edit_seconds,
+        )
+        return {**row(self.case, frames, to_frames(pictures), result.mask.numpy() > 0.5), "seconds": sum(spent)}, frames
 
 
 def row(case: Case, frames: np.ndarray, before: np.ndarray, mask: np.ndarray) -> dict[str, float]:
@@ -303,6 +302,8 @@ def main(arguments: list[str] | None = None) -> None:
         if {(name := bare(case.name)), kind_of(name)} & set(args.cases)
         and (args.count is None or int(name.rsplit("-")[-1]) < args.count)
     ]
+    if not cases:
+        parser.error(f"--cases {' '.join(args.cases)}: there is none such; choose from {', '.join(KINDS)}, or fast-0")
     log, model = Rows(args.out), load_folder(MODEL)
     weights = weights_of(model)
     keys = {

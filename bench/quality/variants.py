@@ -9,6 +9,7 @@ from pathlib import Path
 from live_core.methods import FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM, VID2VID_ZERO, VIDEO_P2P, Method
 from live_core.tuning import TuneSettings
 
+from .binding import BINDINGS, ONE_PHOTO, Binding
 from .rows import NULL_TEXT_STEPS, key_of
 
 WORKFLOW = json.loads(
@@ -39,6 +40,7 @@ class Variant:
     edge_radius: int = 0
     cover_radius: int = 0
     gives_back: bool = False
+    binding: Binding = ONE_PHOTO
     claim: str = ""
 
     def key(self, weights: str, steps: int) -> str:
@@ -55,6 +57,7 @@ class Variant:
             *(["edges", self.edge_radius] if self.edge_radius else []),
             *(["covers", self.cover_radius] if self.cover_radius else []),
             *(["gives back"] if self.gives_back else []),
+            *([self.binding] if self.binding != ONE_PHOTO else []),
         )
 
 
@@ -317,5 +320,6 @@ VARIANTS = {
         replace(PLAIN_LIVE, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
         replace(PLAIN_LIVE, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
         replace(PLAIN_LIVE, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
+        *(replace(SHIPPED, name=name, binding=binding, claim=claim) for name, (binding, claim) in BINDINGS.items()),
     )
 }

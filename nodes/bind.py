@@ -94,7 +94,9 @@ class BindConcept(Node):
         )
 
     @classmethod
-    def execute(cls, model, photo, images, placeholder, initial_word, concept=(), mask=None, vectors=1, crops=0, flips=False) -> io.NodeOutput:
+    def execute(
+        cls, model, photo, images, placeholder, initial_word, concept=(), mask=None, vectors=1, crops=0, flips=False
+    ) -> io.NodeOutput:
         from ..live_core.concept import bind
         from ..live_core.pictures import cut_out
         from ..live_core.views import with_crops

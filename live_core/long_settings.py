@@ -27,7 +27,7 @@ class Pasting:
         page=(0, 512),
     )
     blur: float = setting(
-        3.0,
+        6.0,
         "Sigma of the Gaussian blur of the mask's edge, in pixels.",
         unit="pixels",
         low=0.0,

@@ -14,9 +14,8 @@ def input_of(row: Any, name: str, called: str | None = None, **more: Any) -> io.
     """The input of the setting `name` of a row, or of a class of rows, with the value it has there. `called`: its name
     on the node, if it is another. `more`: what is otherwise on this node."""
     setting = settings_of(row if isinstance(row, type) else type(row))[name]
-    default = getattr(row, name)
     options = {
-        "default": 0 if default is None else default,
+        "default": value_on_page(row, name),
         "tooltip": setting.help,
         "advanced": setting.advanced or None,
         **(LATER if setting.later else {}),
@@ -33,6 +32,12 @@ def input_of(row: Any, name: str, called: str | None = None, **more: Any) -> io.
     if setting.whole:
         return io.Int.Input(name, step=setting.step, **options)
     return io.Float.Input(name, step=setting.step or 0.01, round=setting.round, **options)
+
+
+def value_on_page(row: Any, name: str) -> Any:
+    """A setting's value as its input shows it: 0 stands for None."""
+    value = getattr(row, name)
+    return 0 if value is None else value
 
 
 def memory_input(*choices: str) -> io.Input:

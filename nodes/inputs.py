@@ -21,8 +21,8 @@ SLACK = 0.01  # by which pixels may leave 0..1, as scaled pictures do
 
 def checked(fields: Sequence[io.Input], inputs: Mapping, owner: str = "") -> dict:
     """`inputs` of `fields` as a node's `execute` wants them: whole numbers as int, masks with a frame axis, an optional
-    input that nothing came for left out, or in a choice (`owner`) its default. LiveError, which names the input, for
-    what its schema does not allow.
+    input that nothing came for left out, or in a choice (`owner`) what graphs without it get. LiveError, which names
+    the input, for what its schema does not allow.
     """
     given = {}
     for field in fields:
@@ -35,7 +35,7 @@ def checked(fields: Sequence[io.Input], inputs: Mapping, owner: str = "") -> dic
         elif not field.optional:
             raise LiveError(f"{name}: nothing came; {_wanted(field)}")
         elif owner:
-            given[field.id] = getattr(field, "default", None)
+            given[field.id] = (field.extra_dict or {}).get("absent", getattr(field, "default", None))
     return given
 
 

@@ -8,13 +8,18 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..live_core.frames import SLOTS, FramePlan
-from ..live_core.methods import METHODS, PROMPT_TO_PROMPT, TAV_DDIM, Method
+from ..live_core.methods import LIVE, LIVE_RECOMMENDED, METHODS, PROMPT_TO_PROMPT, TAV_DDIM, Method
 from ..live_core.settings import settings_of
-from .fields import input_of
-from .node import LATER, Node
+from .fields import input_of, value_on_page
+from .node import LATER, Node, if_absent
 from .sockets import MethodRow
 
 CUSTOM = "custom"
+# Rows that an edit has beside METHODS, inverted as the method whose they are: one method's values in the papers.
+PAPERS = "live-paper"
+ROWS = {"live": LIVE, PAPERS: LIVE, **METHODS}
+# What a fresh node shows where it is not the row's own values, which graphs have that lack an input.
+FRESH = {"live": LIVE_RECOMMENDED}
 # What a method leaves to the user, beside its guidance scale.
 SHOWN = {
     "live": (
@@ -70,6 +75,19 @@ SHOWN = {
 }
 # What a method showed in 0.1 not yet, though another did.
 SHOWN_LATER = {"live": ("self_blend_threshold",)}
+# The first to turn, with the guidance scale, which no method hides: how near to the photo, or to the clip.
+FIRST = {
+    "live": ("image_guidance_scale",),
+    "fatezero-style": ("self_ratio",),
+    "fatezero-attribute": ("self_ratio", "word_edit"),
+    "fatezero-shape": ("self_ratio", "word_edit"),
+    "blended-latent": ("start",),
+    "prompt-to-prompt": ("cross_ratio", "word_edit"),
+    "video-p2p": ("cross_ratio", "word_edit"),
+    "vid2vid-zero": ("self_ratio",),
+    "tokenflow": ("self_ratio",),
+}
+SHOWN[PAPERS], SHOWN_LATER[PAPERS], FIRST[PAPERS] = SHOWN["live"], SHOWN_LATER["live"], FIRST["live"]
 SETTINGS = settings_of(Method)
 ADVANCED = {name for name, each in SETTINGS.items() if each.advanced}
 
@@ -77,6 +95,18 @@ ADVANCED = {name for name, each in SETTINGS.items() if each.advanced}
 def _inputs(names: Sequence[str], row: Method, advanced: Collection[str] = (), **more: Any) -> list[io.Input]:
     """The settings `names` as inputs, with the values of `row`; hidden at first are those of `advanced` alone."""
     return [input_of(row, n, **{"advanced": n in advanced, **more}) for n in names]
+
+
+def _shown(name: str, names: Sequence[str], **more: Any) -> list[io.Input]:
+    """The settings `names` of a method as inputs, with the values of a fresh node."""
+    row, fresh = ROWS[name], FRESH.get(name, ROWS[name])
+    hidden = set(names) - {"guidance_scale", *FIRST.get(name, ())}
+    shown = []
+    for n in names:
+        before = value_on_page(row, n)
+        kept = {} if value_on_page(fresh, n) == before else if_absent(before)
+        shown += _inputs([n], fresh, hidden, **more, **kept)
+    return shown
 
 
 def _changed(row: Method, values: dict) -> Method:
@@ -91,11 +121,11 @@ def method_input() -> io.Input:
         io.DynamicCombo.Option(
             name,
             [
-                *_inputs(("guidance_scale", *SHOWN.get(name, ())), row, ADVANCED, optional=True),
-                *_inputs(SHOWN_LATER.get(name, ()), row, ADVANCED, **LATER),
+                *_shown(name, ("guidance_scale", *SHOWN.get(name, ())), optional=True),
+                *_shown(name, SHOWN_LATER.get(name, ()), **LATER),
             ],
         )
-        for name, row in METHODS.items()
+        for name in ROWS
     ]
     options.append(
         io.DynamicCombo.Option(
@@ -103,7 +133,12 @@ def method_input() -> io.Input:
         )
     )
     return io.DynamicCombo.Input(
-        "method", options=options, tooltip="How the edit is made. The clip must have been inverted for the same method."
+        "method",
+        options=options,
+        tooltip=(
+            "How the edit is made. The clip must have been inverted for the same method. live has the values that we"
+            f" recommend; {PAPERS} is the same method, inverted as live, with its papers' values."
+        ),
     )
 
 
@@ -111,7 +146,7 @@ def method_of(chosen: dict) -> Method:
     """The row that a `method` input stands for."""
     if chosen["method"] == CUSTOM:
         return chosen["row"]
-    return _changed(METHODS[chosen["method"]], {name: value for name, value in chosen.items() if name != "method"})
+    return _changed(ROWS[chosen["method"]], {name: value for name, value in chosen.items() if name != "method"})
 
 
 # ------------------------------------------------------------------------------------------------- a method of one's

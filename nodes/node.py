@@ -18,6 +18,15 @@ from .inputs import checked, note_unread
 # What an input that 0.1 had not is declared with: `io.Float.Input("x", default=1.0, **LATER)`. Its default keeps older
 # graphs as they were; the page (web/values_by_name.js) reads `since` to tell which values a workflow of 0.1 holds.
 LATER = {"optional": True, "extra_dict": {"since": "0.2"}}
+
+
+def if_absent(value: object) -> dict:
+    """What an input of a choice is declared with whose default is for fresh nodes alone: a graph that lacks it gets
+    `value`, here (inputs.py) as on the page (web/values_by_name.js).
+    """
+    return {"extra_dict": {"absent": value}}
+
+
 _encoded = Encoded()  # what a clip was encoded to, for every node and graph
 
 

@@ -135,21 +135,24 @@ def test_what_a_clip_is_inverted_under_and_when_words_begin_reach_the_edit(talk)
 
 
 def test_a_method_s_choice_shows_its_own_settings(talk):
-    """What the page draws for each method: the settings that the row has to give, with the row's values, each with a
-    tooltip.
+    """What the page draws for each method: the settings that the row has to give, with the row's values or those we
+    recommend, each with a tooltip.
     """
-    from live_core.methods import METHODS
+    from live_core.methods import LIVE_RECOMMENDED, METHODS
+
+    rows = {"live": LIVE_RECOMMENDED, "live-paper": METHODS["live"]}
+    rows |= {name: row for name, row in METHODS.items() if name != "live"}
 
     _, info = talk(lambda c: c.json("GET", "/object_info/LIVE_Edit"))
     options = {
         option["key"]: {**option["inputs"]["required"], **option["inputs"].get("optional", {})}
         for option in info["LIVE_Edit"]["input"]["required"]["method"][1]["options"]
     }
-    assert list(options) == [*METHODS, "custom"] and list(options.pop("custom")) == ["row"]
+    assert list(options) == [*rows, "custom"] and list(options.pop("custom")) == ["row"]
     for name, shown in options.items():
         assert "guidance_scale" in shown and all(spec[1]["tooltip"] for spec in shown.values()), name
         for field, (_, spec) in shown.items():
-            value = getattr(METHODS[name], field)
+            value = getattr(rows[name], field)
             assert spec["default"] == (0 if value is None else value), (name, field)
     assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale"]
     assert (

@@ -1,12 +1,13 @@
 """What a viewer sees where two windows of a long clip meet: an edit's change from a frame to the next, across a border
 and within a window.
 
-    $COMFYUI_PYTHON -m bench.seams [--frames 40] [--steps 8] [--window 8]
+    $COMFYUI_PYTHON -m bench.seams [--frames 40] [--steps 8] [--window 8] [--methods live]
 
 The demo's red ball to and fro on its meadow, 128x128. Each clip is edited twice, in windows that begin at other frames,
 so that the same two frames are on either side of a border in one edit and within a window in the other. Change is that
-of the edit less the clip's own, in levels of 255: of the background, far from all that may change, and of the rest. p:
-of a difference of the background so large, or larger, if across and within were one (4,000 draws).
+of the edit less the clip's own, in levels of 255: of the background, far from all that may change, and of the rest.
+"agreed" is live with frames that agree, not tuned. p: of a difference of the background so large, or larger, if across
+and within were one (4,000 draws).
 """
 
 import argparse
@@ -40,6 +41,7 @@ BY_WORDS = replace(
     blend_threshold=0.4,
     blend_start=0.2,
 )
+AGREED = replace(BY_WORDS, name="agreed", fresh_noise=1.0, agree_ratio=0.9)
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,9 @@ def _changes(
     model: LiveModel, images: torch.Tensor, background: np.ndarray, asked: LongEdit, starts: range
 ) -> np.ndarray:
     """(f - 1, 2): how much the edit of windows that begin at `starts` changes from each frame to the next."""
-    plans, frames = [asked.method.frame_plan, asked.method.inverted_under], len(images)
-    left = images.clone()
+    frames, left = len(images), images.clone()
     for start in starts:
-        window = window_at(start, frames, asked.window, plans)
+        window = window_at(start, frames, asked.window, asked.plans, asked.neighbours)
         left[start : window.frames.stop] -= edit_window(model, images[window.positions], window, frames, asked).images
     left[: starts.start] = 0
     change = left.diff(dim=0).abs().mean(-1).numpy() * 255
@@ -110,12 +111,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--window", type=int, default=8)
+    parser.add_argument("--methods", nargs="*", help="of fatezero-attribute, live and agreed; all, if not given")
     args = parser.parse_args()
     torch.set_num_threads(1)
     case, model = to_and_fro(args.frames), load_folder(FOLDER)
     images = torch.from_numpy(case.clip.frames()).float() / 255
     blue, star = (Edit(f"a blue {thing} moving on the meadow") for thing in ("ball", "star"))
-    for method, change, tunes in ((FATEZERO_ATTRIBUTE, blue, False), (BY_WORDS, star, True)):
+    for method, change, tunes in ((FATEZERO_ATTRIBUTE, blue, False), (BY_WORDS, star, True), (AGREED, star, False)):
+        if args.methods and method.name not in args.methods:
+            continue
         asked = LongEdit(case.prompt, change, method, args.steps, args.window)
         ready = tuned_in_windows(model, images, case.prompt, args.window) if tunes else model
         found = seams(ready, images, far(case), asked)

@@ -1,8 +1,9 @@
-"""What a clip of any length takes to be edited by instruction from file to file: memory and time, by its frames.
+"""What a clip of any length takes to be edited from file to file: memory and time, by its frames.
 
-    $COMFYUI_PYTHON -m bench.streaming 32 96 1440 [--steps 1] [--window 16]
+    $COMFYUI_PYTHON -m bench.streaming 32 96 1440 [--method live] [--steps 1] [--window 16]
 
-Each count is a process of its own: the demo clip, 128x128, to and fro, edited by the demo model for instructions.
+Each count is a process of its own: the demo clip, 128x128, to and fro, edited by the demo model for instructions, or,
+by another method than VIA, by the demo model, which is not tuned.
 
 On one CPU core, one step, windows of 16 and four key frames: 32 frames held 669 MB at most and took 0.120 s of the core
 each, 96 frames 688 MB and 0.120 s, 1,440 frames 698 MB and 0.115 s.
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+VIA = "via"
 CLIP = ROOT / "demo" / "cases" / "ball-to-star" / "clip.mp4"
 
 
@@ -41,29 +43,44 @@ def peak() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
 
-def measure(frames: int, steps: int, size: int) -> dict:
+def edited_by(method: str, frames: int, steps: int, size: int) -> tuple:
+    """A model, the windows of a clip, what edits one, and what tells this edit from another."""
+    from live_core import instruct_stream, long_stream
+    from live_core.change import Edit
+    from live_core.instruct_settings import Instruction
+    from live_core.long_settings import LongEdit
+    from live_core.methods import METHODS
+    from live_core.pretrained import load_folder
+
+    if method == VIA:
+        model = load_folder(ROOT / "demo" / "model_instruct")
+        told = instruct_stream.InstructedWindows(Instruction("turn the red ball into a blue star", steps))
+        return model, told.windows(model, frames, size), partial(instruct_stream.edit_task, asked=told), told.key(model)
+    model = load_folder(ROOT / "demo" / "model")
+    prompt, change = "a red ball moving on the meadow", Edit("a blue ball moving on the meadow")
+    asked = long_stream.PromptedWindows(LongEdit(prompt, change, METHODS[method], steps, size), frames)
+    return model, asked.windows(model), partial(long_stream.edit_task, asked=asked), asked.key(model)
+
+
+def measure(frames: int, method: str, steps: int, size: int) -> dict:
     import torch
 
     from live_core.engine import Here
     from live_core.footage import File
-    from live_core.instruct_settings import Instruction
-    from live_core.instruct_stream import InstructedWindows, edit_task
-    from live_core.pretrained import load_folder
     from live_core.streaming import Job, stream
 
     torch.set_num_threads(1)
-    model = load_folder(ROOT / "demo" / "model_instruct")
-    asked = InstructedWindows(Instruction("turn the red ball into a blue star", steps))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_clip(path, frames)
-        began = time.time(), time.process_time()
         clip = File(lambda: str(path))
-        job = Job(clip, asked.windows(model, len(clip), size), asked.key(model))
-        run = partial(Here().map, partial(edit_task, asked=asked), model, progress=lambda *done: None)
-        stream(job, run, Path(folder) / "parts", Path(folder) / "out.mp4")
+        model, windows, edit, key = edited_by(method, len(clip), steps, size)
+        began = time.time(), time.process_time()
+        run = partial(Here().map, edit, model, progress=lambda *done: None)
+        stream(Job(clip, windows, key), run, Path(folder) / "parts", Path(folder) / "out.mp4")
         wall, cpu = time.time() - began[0], time.process_time() - began[1]
     return {
+        "method": method,
         "frames": frames,
         "MB": round(peak()),
         "seconds": round(wall),
@@ -74,16 +91,17 @@ def measure(frames: int, steps: int, size: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=int, nargs="+")
+    parser.add_argument("--method", default=VIA, help=f"{VIA}, or one of those by prompts, such as live")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--window", type=int, default=16)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
-        print(json.dumps(measure(args.frames[0], args.steps, args.window)), flush=True)
+        print(json.dumps(measure(args.frames[0], args.method, args.steps, args.window)), flush=True)
         return
     for frames in args.frames:
-        asked = [str(frames), "--steps", str(args.steps), "--window", str(args.window), "--here"]
-        subprocess.run([sys.executable, "-m", "bench.streaming", *asked], check=True, cwd=ROOT)
+        asked = ["--method", args.method, "--steps", str(args.steps), "--window", str(args.window), "--here"]
+        subprocess.run([sys.executable, "-m", "bench.streaming", str(frames), *asked], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import LiveError
+from .frames import FramePlan
 from .method import Method
+from .notes import note
 from .settings import check_settings, setting
 from .windows import Window, in_window, windows_along
 
 if TYPE_CHECKING:
     from .change import Edit
+
+# Frames of other windows that those at its border agree with. A fourth would count a seventh of the frame's own
+# (`agreement.REACH`); fewer than two let the changed thing look another from window to window (bench/APPENDIX.md).
+BESIDE, ENOUGH_BESIDE = 3, 2
 
 
 @dataclass(frozen=True)
@@ -115,8 +121,31 @@ class LongEdit:
                 f"window: {self.window} of {frames} frames, but {method.name!r} edits key frames of the whole clip"
                 f" together; give {frames} or more, or choose another method"
             )
-        neighbours = 0 if method.blend_threshold is None else method.mask_neighbours
-        return windows_along(frames, self.window, [method.frame_plan, method.inverted_under], neighbours)
+        if method.agree_ratio and self.window < frames and self.agreed < ENOUGH_BESIDE:
+            note(
+                f"window: {self.window}, so frames have {self.agreed or 'none'} of another window to agree with, and"
+                f" the changed thing may look another from window to window; give {2 * BESIDE + 2} or more"
+            )
+        return windows_along(frames, self.window, self.plans, self.neighbours)
+
+    @property
+    def plans(self) -> list[FramePlan]:
+        """What the clip's frames see in the edit, and where it is inverted."""
+        return [self.method.frame_plan, self.method.inverted_under]
+
+    @property
+    def neighbours(self) -> int:
+        """How many frames on either side of a window ride along, besides those that it reads: those that its masks are
+        averaged over, and those that its frames agree with."""
+        averaged = 0 if self.method.blend_threshold is None else self.method.mask_neighbours
+        return max(averaged, self.agreed)
+
+    @property
+    def agreed(self) -> int:
+        """How many on either side its frames agree with: as many as there is room for besides those that they read."""
+        own = range(self.window, 2 * self.window)
+        read = {j for plan in self.plans for j in plan.reads(own, 3 * self.window)}
+        return max(0, min(BESIDE, (self.window - len(read)) // 2)) if self.method.agree_ratio else 0
 
     def method_in(self, window: Window, frames: int) -> Method:
         """The method as it is within a window of a clip of so many frames."""

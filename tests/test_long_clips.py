@@ -81,6 +81,23 @@ def test_frames_that_a_mask_is_averaged_over_ride():
     assert not asked(replace(shared, blend_threshold=None), window=4).windows(12)[1].riders
 
 
+def test_frames_that_a_window_s_agree_with_ride():
+    """As many as there is room for, and a note where that is hardly any; a window as small as before is not refused."""
+    agreed = replace(LIVE, agree_ratio=0.9)
+    for window, positions in (
+        (8, [0, *range(5, 19)]),
+        (6, [0, *range(4, 14)]),
+        (4, [0, *range(3, 9)]),
+        (2, [0, 1, 2, 3]),
+    ):
+        with gathered() as notes:
+            assert asked(agreed, window=window).windows(24)[1].positions == positions
+        said = [f"window: {window}, so frames have {1 if window == 4 else 'none'} of another window to agree with"]
+        assert [text.split(", and")[0] for text in notes] == (said if window < 6 else [])
+    with gathered() as notes:
+        assert not asked(agreed, window=8).windows(8)[0].riders and not notes
+
+
 def test_a_window_as_long_as_the_clip_has_the_plan_itself():
     for plan in (LIVE.frame_plan, VID2VID_ZERO.frame_plan, FATEZERO_ATTRIBUTE.frame_plan):
         (window,) = windows_along(8, 8, [plan])

@@ -42,15 +42,20 @@ def open_page(url: str, chromium: str):
         page.wait_for_function(
             "!app.graph.nodes.length && !document.querySelector('[data-testid=error-overlay]')", timeout=60_000
         )
-        page.evaluate(
-            """() => {
-                window.__events = [];
-                for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
-                    app.api.addEventListener(kind, e => __events.push([kind, e.detail]));
-            }"""
-        )
+        listen(page)
         yield page
         browser.close()
+
+
+def listen(page) -> None:
+    """Keep how runs end, for `run`; again after the page was loaded anew."""
+    page.evaluate(
+        """() => {
+            window.__events = [];
+            for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+                app.api.addEventListener(kind, e => __events.push([kind, e.detail]));
+        }"""
+    )
 
 
 def drop(page, path: pathlib.Path) -> None:

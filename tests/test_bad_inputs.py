@@ -11,6 +11,7 @@ import pytest
 import torch
 from bad_inputs import ROWS
 from bad_values import ERROR, NOTE, REFUSED, SAID, Node
+from chinese import left_in_english
 from conftest import ROOT
 from good_graph import GOOD
 from graphs import message, pixels, up_to, with_nodes
@@ -53,8 +54,10 @@ def graph_of(node: str, inputs: dict) -> dict:
     return up_to(graph, node)
 
 
-async def verdict(client, node: str, inputs: dict, field: str, value: str, kind: str = ERROR) -> str | None:
-    """What is wrong with the answer to a row; None if nothing is."""
+async def verdict(
+    client, heard: set[str], node: str, inputs: dict, field: str, value: str, kind: str = ERROR
+) -> str | None:
+    """What is wrong with the answer to a row; None if nothing is. `heard` gets what was said."""
     try:
         outcome, events, history = await client.run(graph_of(node, inputs), timeout=120)
     except ValueError as refusal:
@@ -75,6 +78,7 @@ async def verdict(client, node: str, inputs: dict, field: str, value: str, kind:
             return f"at node {data['node_id']!r}: {said[0]}"
     else:
         said = history["outputs"].get(node, {}).get("text", [])
+    heard.update(text.strip() for text in said)
     if (
         outcome not in {ERROR: ("error",), NOTE: ("success",), SAID: ("error", "success"), REFUSED: ()}[kind]
         or not said
@@ -136,10 +140,11 @@ async def good_run(client) -> list[np.ndarray]:
     return [pixels(await client.fetch(picture)) for picture in history["outputs"]["seen"]["images"]]
 
 
-def test_every_bad_input_gets_a_clear_answer(talk, server):
+def test_every_bad_input_gets_a_clear_answer(talk, server, tmp_path):
     """Each row of the table, one after another through one server, which lives, and in the end makes the same pixels
-    and files as before.
+    and files as before. A page in Chinese has every answer in Chinese.
     """
+    heard: set[str] = set()
 
     def files():
         return {
@@ -154,7 +159,7 @@ def test_every_bad_input_gets_a_clear_answer(talk, server):
         make_bad_files(server.base)
         kept, wrong = files(), {}
         for row in ROWS:
-            if (fault := await verdict(client, *row)) is not None:
+            if (fault := await verdict(client, heard, *row)) is not None:
                 wrong[str(row)] = fault
         assert not wrong, "\n".join(f"{row}\n    {fault}" for row, fault in wrong.items())
         assert files() == kept
@@ -162,6 +167,7 @@ def test_every_bad_input_gets_a_clear_answer(talk, server):
 
     before, after = talk(go)
     assert np.array_equal(before, after) and len(before) == 4
+    assert len(heard) > 100 and left_in_english(sorted(heard), tmp_path) == {}
 
 
 def test_an_empty_clip_and_nothing_half_written(talk, workflow, server):

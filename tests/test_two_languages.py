@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import test_notes_on_the_page as notes
 from conftest import ROOT, absent
 
 DOCS = ROOT / "web" / "docs"
@@ -50,11 +51,16 @@ SHOWN = """() => Object.keys(LiteGraph.registered_node_types).filter(type => typ
     const shown = [...node.widgets ?? [], ...node.inputs, ...node.outputs].map(label);
     return [type, node.title, ...shown];
 })"""
+TEXTS = """() => [
+    ...app.graph.groups.map(group => group.title),
+    ...app.graph.nodes.map(node => node.title),
+    ...app.graph.nodes.filter(node => node.type === 'MarkdownNote').map(node => node.widgets[0].value)
+]"""
 NAMES = {"CLIP", "VAE", "Tem-Con", "Frame-Acc", "PSNR", "SSIM"}  # the same in both languages
 
 
-@pytest.mark.browser
-def test_the_page_in_chinese_shows_no_english_name_of_ours(server):
+@pytest.fixture(scope="module")
+def chinese_page(server):
     chromium = shutil.which("chromium")
     if not chromium:
         absent("no chromium on this machine")
@@ -72,12 +78,77 @@ def test_the_page_in_chinese_shows_no_english_name_of_ours(server):
             page.wait_for_function(
                 "window.app?.vueAppReady && app.graph && !app.extensionManager.spinner", timeout=120_000
             )
-            shown = page.evaluate(SHOWN)
+            browser.listen(page)
+            yield page
         finally:
             speak("en")  # the setting is kept by the server
+
+
+@pytest.mark.browser
+def test_the_page_in_chinese_shows_no_english_name_of_ours(chinese_page):
+    shown = chinese_page.evaluate(SHOWN)
     assert len(shown) >= 30
     for kind, *names in shown:
         assert [name for name in names if not CHINESE.search(name) and name not in NAMES] == [], kind
+
+
+@pytest.mark.browser
+def test_a_shipped_workflow_is_in_chinese_on_the_page_and_in_english_where_it_is_saved(chinese_page):
+    """Its groups, its note, the titles of its nodes; what the user writes into it stays as it is written."""
+    import page as browser
+
+    file = ROOT / "workflows" / "live_image_driven_edit.json"
+    written = json.loads(file.read_text())
+    browser.drop(chinese_page, file)
+    shown = chinese_page.evaluate(TEXTS)
+    assert len(shown) > 15 and [text for text in shown if not CHINESE.search(text)] == []
+    chinese_page.evaluate("() => { app.graph.groups[0].title = '\u6211\u7684' }")
+    _, saved = browser.export(chinese_page)
+    mine, *others = saved["groups"]
+    assert mine["title"] == "\u6211\u7684"
+    assert [group["title"] for group in others] == [group["title"] for group in written["groups"][1:]]
+    for node in written["nodes"]:
+        same = next(each for each in saved["nodes"] if each["id"] == node["id"])
+        if "title" in node:
+            assert same["title"] == node["title"]
+        if node["type"] == "MarkdownNote":
+            assert same["widgets_values"] == node["widgets_values"]
+
+
+@pytest.mark.browser
+def test_an_error_is_in_chinese_wherever_the_page_shows_it(chinese_page):
+    """And in English in the history."""
+    import page as browser
+
+    browser.drop(chinese_page, ROOT / "workflows" / "live_image_driven_edit.json")
+    browser.set_widget(chinese_page, "LIVE_BindConcept", "placeholder", "ball")
+    kind, detail = browser.run(chinese_page)
+    sentence = (
+        "\u5360\u4f4d\u8bcd\uff08placeholder\uff09\uff1a'ball' \u5df2\u7ecf\u662f"
+        "\u8fd9\u4e2a\u6a21\u578b\u7684\u8bcd\u5143"
+    )
+    assert kind == "execution_error" and detail["exception_message"].startswith(sentence)
+    toast = chinese_page.locator(".p-toast-message:visible")
+    toast.wait_for()
+    title, shown = toast.inner_text().strip().split("\n")
+    assert title == "\u628a\u7167\u7247\u7ed1\u5b9a\u5230\u5360\u4f4d\u8bcd" and shown.startswith(sentence)
+
+
+@pytest.mark.browser
+def test_a_note_is_in_chinese_on_its_node(chinese_page):
+    """From the run, and from the cache."""
+    import page as browser
+
+    chinese_page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    chinese_page.wait_for_function("!app.graph.nodes.length")
+    chinese_page.evaluate(notes.BUILD)
+    browser.set_widget(chinese_page, "TestTensor", "value", "7")
+    for _ in range(2):
+        chinese_page.evaluate(notes.FORGET)
+        assert browser.run(chinese_page)[0] == "execution_success"
+        chinese_page.wait_for_timeout(300)
+        said = chinese_page.evaluate(notes.SAID)
+        assert said.startswith("\u26a0 \u906e\u7f69\uff08mask\uff09\uff1a\u6570\u503c\u4ece 7")
 
 
 def bold(text: str) -> set[str]:

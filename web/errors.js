@@ -3,6 +3,7 @@
 // until the next run.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { nodeOf } from "./messages.js";
 
 app.registerExtension({
   name: "LIVE.Errors",
@@ -14,7 +15,7 @@ app.registerExtension({
     api.addEventListener("execution_start", () => shown.splice(0).forEach((message) => toast.remove(message)));
     api.addEventListener("execution_error", ({ detail }) => {
       if (!detail.node_type?.startsWith("LIVE_")) return;
-      const title = app.graph.getNodeById(detail.node_id)?.title ?? detail.node_type;
+      const title = nodeOf(detail.node_id)?.title ?? detail.node_type;
       const message = { severity: "error", summary: title, detail: detail.exception_message.trim() };
       shown.push(message);
       toast.add(message);

@@ -1,10 +1,20 @@
 // What a node said when its outputs were made holds for them when they come from ComfyUI's cache: it is sent again with
-// "executed", which the page itself shows of its own nodes alone.
+// "executed", which the page itself shows of its own nodes alone. It goes when the node runs again.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
+const said = new Set(); // ids of nodes that show text
+
+function show(nodeId, text) {
+  api.dispatchCustomEvent("progress_text", { nodeId, text });
+}
+
 app.registerExtension({
   name: "LIVE.Notes",
+
+  setup() {
+    api.addEventListener("executing", ({ detail }) => said.delete(String(detail)) && show(String(detail), " "));
+  },
 
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith("LIVE_")) return;
@@ -15,7 +25,9 @@ app.registerExtension({
       const notes = new Set(output?.notes);
       const lines = (output?.text ?? []).map((text) => (notes.has(text) ? `\u26a0 ${text}` : text));
       const text = lines.join("\n").replaceAll("<", "<\u2060"); // no HTML, as nodes/host/page.py sends it
-      if (text) api.dispatchCustomEvent("progress_text", { nodeId: String(this.id), text });
+      if (!text) return;
+      said.add(String(this.id));
+      show(String(this.id), text);
     };
   },
 });

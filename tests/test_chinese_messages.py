@@ -1,0 +1,166 @@
+"""All that the code says, it says in Chinese too, on a page in Chinese."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+from chinese import SIGN, in_chinese, left_in_english, messages, node_names
+from conftest import ROOT
+
+from live_core import LiveError
+from live_core.checks import check_choice, check_frames, check_number, check_text
+from live_core.configs import read_json
+from live_core.files import drafted
+from live_core.folders import AGAIN
+from live_core.memory import with_less
+from live_core.notes import NotesOfParts, gathered, note
+from live_core.phrases import read_weights, read_windows, split_phrases
+from live_core.pictures import check_clip, check_photo
+
+HOLE = re.compile(r"\{(\d+)\}")
+NAME = re.compile(r"\{([A-Za-z]\w*)\}")
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:?!]")
+
+
+@pytest.fixture(scope="module")
+def said_in_source():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import messages as reader
+
+    sys.path.remove(str(ROOT / "scripts"))
+    return reader.needed_and_others()
+
+
+def test_every_text_of_the_source_has_its_chinese_and_none_is_stale(said_in_source):
+    """`python scripts/messages.py` prints both."""
+    needed, others = said_in_source
+    assert len(needed) > 400
+    assert sorted(needed - set(messages())) == [] and sorted(set(messages()) - needed - others) == []
+
+
+def test_the_source_is_read_whole(said_in_source):
+    """Every way that a sentence can go, and what is said in parts."""
+    needed, _ = said_in_source
+    assert {
+        "threshold: {0} finds {1}; raise it, or draw a mask",
+        "threshold: {0} finds {1}; lower it, or draw a mask",
+        "with {0} frames at a time",
+        "{0}: {1}; give a finite number{2}",
+        " from {0} to {1}",
+        "looked for {0}",
+    } <= needed
+
+
+def names_of_the_page() -> set[str]:
+    """Ids of nodes and inputs, those of a choice's settings with and without the choice."""
+    inputs = {each for node in node_names().values() for each in node.get("inputs", {})}
+    return {
+        *node_names(),
+        *inputs,
+        *(each.split("_", 1)[1] for each in inputs if each.startswith(("method_", "which_"))),
+    }
+
+
+def test_the_chinese_has_the_same_holes_and_the_names_that_the_page_shows():
+    wrong = {}
+    for english, chinese in messages().items():
+        if sorted(HOLE.findall(english)) != sorted(HOLE.findall(chinese)):
+            wrong[english] = "other holes"
+        if strange := set(NAME.findall(chinese)) - names_of_the_page():
+            wrong[english] = f"no such input or node: {strange}"
+        if HALF_WIDTH.search(chinese):
+            wrong[english] = "a sign of half width"
+        if english.count("'") != chinese.count("'") and "'s" not in english and "s' " not in english:
+            wrong[english] = "other quoted values"
+    assert wrong == {}
+
+
+def real_errors(folder) -> list[str]:
+    """Real ones, of many modules, with values that look like parts of messages."""
+    calls = [
+        lambda: check_number("self ratio", "give; text: or so", 0, 1),
+        lambda: check_number("blur", float("nan"), 0),
+        lambda: check_choice("method", "none of the papers'", [f"m{i}" for i in range(30)]),
+        lambda: check_text("edit prompt", "a \ud800 ball"),
+        lambda: check_frames("images", torch.full((2, 8, 8, 3), torch.nan)),
+        lambda: check_clip(torch.zeros(3, 33, 40, 3), 8),
+        lambda: check_photo(torch.zeros(2, 8, 8, 3)),
+        lambda: read_weights("road"),
+        lambda: read_windows("car: 1-0"),
+        lambda: split_phrases(",", "source words"),
+        lambda: read_json(folder / "none.json", "model folder: vae of 'mine; or yours'", AGAIN),
+    ]
+    said = []
+    for call in calls:
+        try:
+            call()
+        except LiveError as error:
+            said.append(str(error))
+    (folder / "taken").mkdir()
+    with pytest.raises(LiveError) as refused, drafted(folder / "taken", "name") as draft:
+        draft.write_text("a file")
+    return [*said, str(refused.value)]
+
+
+def real_notes() -> list[str]:
+    def too_much():
+        raise MemoryError
+
+    with gathered() as notes:
+        split_phrases("a,,b", "edit words")
+        with_less("the autoencoder (pictures to latents)", [("", too_much), ("with 3 frames at a time", int)])
+        parts = NotesOfParts()
+        for part in ("frames 1 to 8", "frames 9 to 16", "frames 17 to 24"):
+            with parts.of(part):
+                if part != "frames 1 to 8":
+                    note("mask: it is empty, so the clip stays as it is; draw a larger mask")
+        parts.say()
+    return notes
+
+
+def test_real_messages_are_told_apart_and_their_values_stay(tmp_path):
+    said = [*real_errors(tmp_path), *real_notes()]
+    assert len(said) >= 13 and left_in_english(said, tmp_path) == {}
+
+
+def test_what_a_message_is_made_of_is_translated_too(tmp_path):
+    value = "'a; give b: c, or \"d\" of this prompt'"
+    texts = [
+        f"edit words: {value} names nothing; write words separated by commas, or leave it empty",
+        "looked for 'ball' of the clip's prompt and 'star and \"moon\"' of this prompt",
+        "another pack's text: which nobody knows",
+    ]
+    first, second, third = in_chinese(texts, tmp_path)
+    assert value in first and SIGN.search(first)
+    assert "'ball'" in second and "'star and \"moon\"'" in second and "of" not in second
+    assert third == texts[2]
+
+
+def texts_of(graph: dict) -> set[str]:
+    """What of a saved graph is in its author's own words."""
+    texts = set()
+    for each in (graph, *graph.get("definitions", {}).get("subgraphs", [])):
+        texts |= {group["title"] for group in each.get("groups", [])}
+        texts |= {node["title"] for node in each["nodes"] if node.get("title")}
+        texts |= {node["widgets_values"][0] for node in each["nodes"] if node["type"] in ("Note", "MarkdownNote")}
+        texts |= {slot["label"] for side in ("inputs", "outputs") for slot in each.get(side, []) if slot.get("label")}
+    return texts
+
+
+def test_every_text_of_the_shipped_graphs_has_its_chinese_and_none_is_stale():
+    """As many parts, points and steps in each; node and input names by their ids, so that they are the page's."""
+    files = [*ROOT.glob("workflows/*.json"), *ROOT.glob("subgraphs/*.json")]
+    written = set().union(*(texts_of(json.loads(file.read_text(encoding="utf-8"))) for file in files))
+    known = json.loads((ROOT / "web" / "zh" / "graphs.json").read_text(encoding="utf-8"))
+    assert len(files) > 25 and sorted(written - set(known)) == [] and sorted(set(known) - written) == []
+    wrong = {}
+    for english, chinese in known.items():
+        if any(english.count(mark) != chinese.count(mark) for mark in ("## ", "\n\n", "\n1. ", "\n2. ", "\n3. ", "`")):
+            wrong[english] = "other parts"
+        if strange := set(NAME.findall(chinese)) - names_of_the_page():
+            wrong[english] = f"no such input or node: {strange}"
+        if HALF_WIDTH.search(chinese) or not SIGN.search(chinese):
+            wrong[english] = "no Chinese, or a sign of half width"
+    assert wrong == {}

@@ -1,6 +1,7 @@
 """What the code says to users, out of its source: every sentence, or part of one, with a hole where a value goes.
 
-`python scripts/messages.py` prints what web/zh/messages.json, the Chinese of them, lacks, and what it has too much.
+`python scripts/messages.py` prints what of it, and of the words in shipped workflows, web/zh lacks in Chinese, and what
+is stale there.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from collections.abc import Iterable
 from itertools import count, product
 from pathlib import Path
 
 Parts = tuple[str | None, ...]
 ROOT = Path(__file__).resolve().parents[1]
-CATALOGUE = ROOT / "web" / "zh" / "messages.json"
 # Said elsewhere: to the log, or by schemas, which locales/zh/nodeDefs.json translates.
 LOGS = {"debug", "info", "warning", "getLogger"}
 SCHEMA = {"category", "description", "display_name", "help", "search_aliases", "tooltip", "unit"}
@@ -127,7 +128,38 @@ def needed_and_others() -> tuple[set[str], set[str]]:
     return reader.needed - NOT_SAID, reader.others
 
 
-if __name__ == "__main__":
+def graph_texts() -> set[str]:
+    """What is in words in the shipped workflows and blueprints."""
+    texts = set()
+    for file in (*ROOT.glob("workflows/*.json"), *ROOT.glob("subgraphs/*.json")):
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        for graph in (saved, *saved.get("definitions", {}).get("subgraphs", [])):
+            texts |= {group["title"] for group in graph.get("groups", [])}
+            texts |= {node["title"] for node in graph["nodes"] if node.get("title")}
+            texts |= {node["widgets_values"][0] for node in graph["nodes"] if node["type"] in ("Note", "MarkdownNote")}
+            slots = [*graph.get("inputs", []), *graph.get("outputs", [])]
+            texts |= {slot["label"] for slot in slots if slot.get("label")}
+    return texts
+
+
+def chinese(file: str) -> dict[str, str]:
+    return json.loads((ROOT / "web" / "zh" / file).read_text(encoding="utf-8"))
+
+
+def faults() -> dict[str, list[str]]:
+    """What is missing in the files of web/zh, and what is stale there."""
     needed, others = needed_and_others()
-    had = set(json.loads(CATALOGUE.read_text(encoding="utf-8")))
-    print(json.dumps({"missing": sorted(needed - had), "stale": sorted(had - needed - others)}, indent=1))
+    said, drawn = set(chinese("messages.json")), set(chinese("graphs.json"))
+    written = graph_texts()
+    return {
+        "missing in messages.json": sorted(needed - said),
+        "stale in messages.json": sorted(said - needed - others),
+        "missing in graphs.json": sorted(written - drawn),
+        "stale in graphs.json": sorted(drawn - written),
+    }
+
+
+if __name__ == "__main__":
+    found = faults()
+    print(json.dumps(found, indent=1))
+    sys.exit(any(found.values()))

@@ -1,6 +1,6 @@
-// What stands in the workflows that come with LIVE, which are in English, is shown in the page's language: groups, notes,
-// titles of nodes and labels of subgraphs, by web/zh/graphs.json. What is saved, or sent along with a run, has the
-// English again, so that a workflow is the same for everyone; what the user has written stays.
+// What stands in the workflows that come with LIVE, which are in English, is shown in the page's language: groups,
+// notes, titles of nodes and labels of subgraphs, by web/zh/graphs.json. What is saved, or sent along with a run, has
+// the English again, so that a workflow is the same for everyone; what the user has written stays.
 import { app } from "../../scripts/app.js";
 import { withNames } from "./catalogue.js";
 import { isChinese, namesInChinese, translations } from "./messages.js";

@@ -4,17 +4,35 @@ import { app } from "../../scripts/app.js";
 
 const READABLE = 10 / 12; // labels are drawn 12 pixels high, and are to be 10
 const MARGIN = 8;
+const SETTLED = 30; // frames after which the page sets no view of its own any more
+
+let opening = new AbortController(); // of the workflow that was opened last
 
 app.registerExtension({
   name: "LIVE.OpeningView",
 
   afterConfigureGraph() {
     const { graph } = app;
+    opening.abort();
     if (graph.extra?.ds || !graph.nodes.some((node) => node.type.startsWith("LIVE_"))) return;
-    // After the page's own view, which some ways to open a workflow set in the next frame.
-    requestAnimationFrame(() => requestAnimationFrame(() => show(bounds([...graph.nodes, ...graph.groups]))));
+    open(graph);
   },
 });
+
+// The page's own view comes some frames after the graph, how many depends on the way it is opened and on the machine.
+// So ours is set until the page has settled, or the user moves it.
+function open(graph) {
+  const mine = (opening = new AbortController());
+  for (const event of ["pointerdown", "wheel", "keydown"])
+    window.addEventListener(event, () => mine.abort(), { capture: true, signal: mine.signal });
+  const frame = (left) => {
+    if (!left) mine.abort();
+    if (mine.signal.aborted) return;
+    show(bounds([...graph.nodes, ...graph.groups]));
+    requestAnimationFrame(() => frame(left - 1));
+  };
+  requestAnimationFrame(() => frame(SETTLED));
+}
 
 function bounds(items) {
   const boxes = items.map((item) => item.boundingRect);
@@ -30,8 +48,12 @@ function show({ left, top, width, height }) {
   const whole = canvas.getBoundingClientRect();
   const free = document.querySelector(".graph-canvas-panel")?.getBoundingClientRect() ?? whole;
   const fits = Math.min((free.width - 2 * MARGIN) / width, (free.height - 2 * MARGIN) / height);
-  ds.scale = Math.min(1, Math.max(READABLE, fits));
-  ds.offset[0] = (free.left - whole.left + MARGIN) / ds.scale - left;
-  ds.offset[1] = (free.top - whole.top + MARGIN) / ds.scale - top;
+  const scale = Math.min(1, Math.max(READABLE, fits));
+  const x = (free.left - whole.left + MARGIN) / scale - left;
+  const y = (free.top - whole.top + MARGIN) / scale - top;
+  if (ds.scale === scale && ds.offset[0] === x && ds.offset[1] === y) return;
+  ds.scale = scale;
+  ds.offset[0] = x;
+  ds.offset[1] = y;
   app.canvas.setDirty(true, true);
 }

@@ -1,6 +1,7 @@
 """What memory a run is estimated to take, beside what it takes at its highest; and what is chosen by it."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from fakes import META, SD15, Held, fused
 
 from live_core import LiveError
 from live_core.attention import AttentionPlan, SelfInjection, WordInjection
-from live_core.economy import APART, CHECKPOINTING, NONE, PARTS, Economy, backwards, first_way, forwards, room
+from live_core.economy import APART, CHECKPOINTING, LOST, NONE, PARTS, Economy, backwards, first_way, forwards, room
 from live_core.editing import Edit, edit
 from live_core.estimates import needs, needs_to_learn
 from live_core.frames import ALONE, FramePlan
@@ -117,6 +118,30 @@ def test_stable_diffusion_is_tuned_on_small_cards(networks, monkeypatch, frames,
     with fused(monkeypatch):
         held, _ = run(unet, economy, 1, frames, 64, AttentionPlan(LIVES), True)
     assert there + masters + to_come + held < {8: 7e9, 24: 12e9}[frames]
+
+
+ROW = re.compile(r"\| (\d+) of (\d+)x(\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (\d+) \|")
+
+
+def test_what_the_readme_says_a_run_takes(networks):
+    """Weights, what learning adds, and the U-Net's forward: of tuning, and of an edit of four streams (the clip's, and
+    three where image_guidance_scale is neither 0 nor 1)."""
+    unet = networks["sd15"]
+    learned = sum(parameter.numel() for parameter in unet.trainable().values())
+    there = 2 * sum(parameter.numel() for parameter in unet.parameters()) + 2 * (123e6 + 84e6)
+    rows = ROW.findall((ROOT / "README.md").read_text())
+    assert len(rows) == 4
+    for frames, width, height, *said, card in rows:
+        with META:
+            one, four = (torch.zeros(n, int(frames), 4, int(height) // 8, int(width) // 8) for n in (1, 4))
+        learns = unet.work(one, True, AttentionPlan(LIVES)), Economy(checkpointing=True)
+        edits = unet.work(four, True, plan_of(LIVES, True))
+        takes = (
+            16 * learned + LOST * needs_to_learn(unet.unet, *learns),
+            *(LOST * needs(unet.unet, edits, way) for way in (Economy(), Economy(apart=True))),
+        )
+        assert [f"{(there + each) / 1e9:.1f}" for each in takes] == said
+        assert (there + max(takes[0], takes[2])) / 1e9 < int(card)
 
 
 def test_the_first_way_that_fits_is_chosen_and_said():

@@ -16,6 +16,7 @@ STAGES = {
         "LIVE_DemoClip",
         "LoadVideo",
         "LIVE_FitClip",
+        "LIVE_Ray",
     ),
     "Words and photo": (
         "PrimitiveString",
@@ -57,6 +58,8 @@ STAGES = {
         "DualCFGGuider",
         "SamplerCustomAdvanced",
         "VAEDecode",
+        "BatchLatentsNode",
+        "LIVE_Decode",
     ),
     "Result": ("LIVE_Compare", "LIVE_Reconstruct", "LIVE_Composite", "CreateVideo", "SaveVideo", "SaveImage"),
     "Attention": ("LIVE_Inspect",),

@@ -1,6 +1,6 @@
 """Run each API workflow as it ships on a real ComfyUI server and make the picture that ComfyUI's Templates shows for
 it: workflows/api/*.json -> workflows/*.jpg. Clip above edit: first, middle and last frame; photos in the clip's corner;
-below, of a workflow that shows attention, where a word was looked for.
+below, of a workflow that shows attention, where a word was looked for; last the title of its note.
 A workflow for a model of one's own, which none ships, has its mask in the place of the edit, if that can be made.
 
     make thumbnails        # or, for some of them: $COMFYUI_PYTHON scripts/make_thumbnails.py NAME ...
@@ -14,18 +14,22 @@ import io
 import json
 import pathlib
 import sys
+import textwrap
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 from headless import Client, Server  # noqa: E402
 
 PHOTO = 36  # side of a photo's inset, pixels
-OWN = ("paint_by_example", "via_sam3", "instruct_core_nodes", "style_lora")  # workflows for models that do not ship
+CHARACTER, LINE = 9, 18  # of a title, the widest and the height, pixels
+# Workflows for models that do not ship.
+OWN = ("paint_by_example", "inpaint_clip", "via_sam3", "instruct_core_nodes", "style_lora")
 BEFORE = {"live_edit_again": "live_keep_and_measure"}  # what a workflow reads, another one has written
-SAVERS = ("SaveVideo", "SaveImage")
+LEFT_OUT = ("SaveVideo", "SaveImage", "LIVE_Compare")  # of those: what asks for an edit
 STREAMS = ("LIVE_StreamEdit", "LIVE_StreamInstruct")
 
 
@@ -42,8 +46,8 @@ def previews(graph: dict) -> dict:
             "clip frames": {"class_type": "GetVideoComponents", "inputs": {"video": node["inputs"]["video"]}},
             "edit frames": {"class_type": "GetVideoComponents", "inputs": {"video": [number, 0]}},
         }
-    (clip,), (edit,) = (
-        [node["inputs"]["images"] for node in graph.values() if node["class_type"] in kinds]
+    (clip,), (edit,) = (  # parts of an edit are of one clip
+        {tuple(node["inputs"]["images"]) for node in graph.values() if node["class_type"] in kinds}
         for kinds in (["LIVE_Invert", "LIVE_EditLong", "LIVE_Instruct"], ["CreateVideo", "SaveImage"])
     )
     by_steps = [number for number, node in graph.items() if node["inputs"].get("which") == "steps"]
@@ -51,8 +55,8 @@ def previews(graph: dict) -> dict:
     return {"clip": _preview(clip), "edit": _preview(edit), **heat, **of_photos}
 
 
-def _preview(images: list) -> dict:
-    return {"class_type": "PreviewImage", "inputs": {"images": images}}
+def _preview(images: Sequence) -> dict:
+    return {"class_type": "PreviewImage", "inputs": {"images": list(images)}}
 
 
 def previews_of_own(graph: dict) -> dict:
@@ -79,11 +83,22 @@ def lay_out(strips: list[list[Image.Image]], photos: list[Image.Image]) -> Image
     return sheet
 
 
+def titled(sheet: Image.Image, name: str) -> Image.Image:
+    """`sheet` above what its workflow is for, so that no two are alike."""
+    title = (ROOT / "scripts" / "notes" / f"{name}.md").read_text().partition("\n")[0].removeprefix("## ")
+    title = f"App: {title}" if name.startswith("app_") else title
+    lines = textwrap.wrap(title, sheet.width // CHARACTER)
+    made = ImageOps.expand(sheet, (0, 0, 0, LINE * len(lines) + 6), "#202020")
+    place = (6, sheet.height + 1)
+    ImageDraw.Draw(made).text(place, "\n".join(lines), "white", ImageFont.load_default(15), spacing=3)
+    return made
+
+
 async def make(client: Client, name: str) -> None:
     graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     shown = previews_of_own(graph) if name in OWN else previews(graph)
     if name in OWN:
-        graph = {i: node for i, node in graph.items() if node["class_type"] not in SAVERS}
+        graph = {i: node for i, node in graph.items() if node["class_type"] not in LEFT_OUT}
     outcome, events, history = await client.run(graph | shown)
     if outcome != "success":
         raise SystemExit(f"{name}: {outcome}: {events[-1][2].get('exception_message')}")
@@ -98,7 +113,8 @@ async def make(client: Client, name: str) -> None:
     path = ROOT / "workflows" / f"{name}.jpg"
     clip, edit, heat = (pictures.pop(strip, []) for strip in ("clip", "edit", "heat"))
     strips = [clip, edit, heat[-len(clip) :]]  # of the last step shown
-    lay_out(strips, [photo for (photo,) in pictures.values()]).save(path, quality=88, optimize=True)
+    sheet = lay_out(strips, [photo for (photo,) in pictures.values()])
+    titled(sheet, name).save(path, quality=88, optimize=True)
     print(f"{name}: {events[-1][0] - events[0][0]:.0f} s, {path.stat().st_size / 1000:.1f} kB", flush=True)
 
 

@@ -262,14 +262,15 @@ def server(comfy):
 
 
 @pytest.fixture
-def models_of_one_s_own(server, paint_folder, demo_model, whole_clip):
+def models_of_one_s_own(server, paint_folder, inpainting_folder, demo_model, whole_clip):
     """What stands in for those that some workflows wait for."""
     from chain import CASE, FAST, bound
     from own_models import offered
 
     from live_core.tuning import tune
 
-    with offered(server, paint_folder, tune(demo_model, whole_clip, CASE.prompt, bound(demo_model, CASE, 128), FAST)):
+    tuning = tune(demo_model, whole_clip, CASE.prompt, bound(demo_model, CASE, 128), FAST)
+    with offered(server, paint_folder, inpainting_folder, tuning):
         yield
 
 

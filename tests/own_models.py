@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from safetensors.torch import save_file
 
 # Workflow -> (node, input, the folder of models/diffusers that stands in for the model): it runs.
-STAND_INS = {"paint_by_example": ("Load LIVE Model", "model", "paint")}
+STAND_INS = {
+    "paint_by_example": ("Load LIVE Model", "model", "paint"),
+    "inpaint_clip": ("Load LIVE Model", "model", "inpainting"),
+}
 # Workflow -> the files of models/ that it names: empty here, so that all but the loaders is tested.
 NAMED = {
     "via_sam3": ("checkpoints/sam3.safetensors",),
@@ -17,13 +20,14 @@ TUNING = "live/ball-to-star.safetensors"  # what live_keep_and_measure leaves fo
 
 
 @contextmanager
-def offered(server, paint_folder, tuning):
+def offered(server, paint_folder, inpainting_folder, tuning):
     """The stand-ins, the empty files and a tuning of the demo's clip in the folders of a server. The files go
     again: another test's list of checkpoints is its own."""
     from live_core.tunings import save_tuning
 
     models = server.base / "models"
-    shutil.copytree(paint_folder, models / "diffusers" / "paint", dirs_exist_ok=True)
+    for folder in (paint_folder, inpainting_folder):
+        shutil.copytree(folder, models / "diffusers" / folder.name, dirs_exist_ok=True)
     files = [models / name for names in NAMED.values() for name in names]
     for file in files:
         file.parent.mkdir(exist_ok=True)

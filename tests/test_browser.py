@@ -38,13 +38,15 @@ def test_a_shipped_workflow_on_the_page(server, tmp_path, models_of_one_s_own, n
             ("LIVE_Invert", "steps", 4),
             ("LIVE_NullText", "inner_steps", 1),
             ("LIVE_PaintByExample", "steps", 2),
+            ("LIVE_Inpaint", "steps", 2),
             ("LIVE_AdaptToEdit", "steps", 2),
             ("LIVE_AdaptToEdit", "edit_steps", 2),
         ):
             if node in kinds:
                 browser.set_widget(page, node, widget, value)
-        if name == "paint_by_example":
-            browser.set_widget(page, "LIVE_LoadModel", "model", "paint")
+        if name in own_models.STAND_INS:
+            _, widget, model = own_models.STAND_INS[name]
+            browser.set_widget(page, "LIVE_LoadModel", widget, model)
         kind, detail = browser.run(page)
         pictures = os.environ.get("LIVE_SCREENSHOTS", tmp_path)
         page.screenshot(path=os.path.join(pictures, f"{name}.png"))

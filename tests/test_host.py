@@ -43,6 +43,13 @@ def test_schemas_are_complete(talk):
                 assert spec[1].get("tooltip"), f"{name}.{field} has no tooltip"
 
 
+def test_every_node_is_in_a_workflow(talk):
+    _, info = talk(lambda c: c.json("GET", "/object_info"))
+    shipped = [json.loads(path.read_text()) for path in (ROOT / "workflows" / "api").glob("*.json")]
+    used = {node["class_type"] for graph in shipped for node in graph.values()}
+    assert {name for name in info if name.startswith("LIVE_")} - used == set()
+
+
 def test_help_pages_name_the_inputs_that_are_there(talk):
     """What a user types or chooses stands in bold on its node's page; what is bold there is an input or output."""
     _, info = talk(lambda c: c.json("GET", "/object_info"))
@@ -168,6 +175,7 @@ def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
         "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0,
         "Null-Text Inversion.inner_steps": 1,
         "Paint by Example.steps": 2,
+        "Inpaint Clip.steps": 2,
         "Adapt to Edit.steps": 2,
         "Adapt to Edit.edit_steps": 2,
         "Edit Long Clip.steps": 2,

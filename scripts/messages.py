@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOGS = {"debug", "info", "warning", "getLogger"}
 SCHEMA = {"category", "description", "display_name", "help", "search_aliases", "tooltip", "unit"}
 SAYING = {"LiveError", "note"}
+SIDES = ("inputs", "outputs")
 CODE = re.compile(r"->|\n|^\[|\(\?|\{\}|[a-z>)]\.$")  # einops, lists of words, patterns, sentences of schemas
 NOT_SAID = {
     "LiveModel({0}, {1})",
@@ -137,8 +138,9 @@ def graph_texts() -> set[str]:
             texts |= {group["title"] for group in graph.get("groups", [])}
             texts |= {node["title"] for node in graph["nodes"] if node.get("title")}
             texts |= {node["widgets_values"][0] for node in graph["nodes"] if node["type"] in ("Note", "MarkdownNote")}
-            slots = [*graph.get("inputs", []), *graph.get("outputs", [])]
+            slots = [slot for each in (graph, *graph["nodes"]) for side in SIDES for slot in each.get(side, [])]
             texts |= {slot["label"] for slot in slots if slot.get("label")}
+            texts |= {slot["localized_name"] for slot in graph.get("outputs", [])}
     return texts
 
 

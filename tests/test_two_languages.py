@@ -56,6 +56,11 @@ TEXTS = """() => [
     ...app.graph.nodes.map(node => node.title),
     ...app.graph.nodes.filter(node => node.type === 'MarkdownNote').map(node => node.widgets[0].value)
 ]"""
+SAID_OTHERWISE = {
+    "\u53cd\u6f14\u89c6\u9891",  # Invert Video, for Invert Video (DDIM)
+    "\u53d6\u6d88",  # the page's button that cancels
+    "\u663e\u793a\u9ad8\u7ea7\u8f93\u5165",  # its "show advanced inputs"
+}
 NAMES = {"CLIP", "VAE", "Tem-Con", "Frame-Acc", "PSNR", "SSIM"}  # the same in both languages
 
 
@@ -116,6 +121,47 @@ def test_a_shipped_workflow_is_in_chinese_on_the_page_and_in_english_where_it_is
 
 
 @pytest.mark.browser
+def test_an_app_and_a_blueprint_are_in_chinese_and_saved_in_english(chinese_page):
+    """What an app asks for; a blueprint's name, inputs and outputs, as it is found and dropped."""
+    import page as browser
+
+    file = ROOT / "workflows" / "app_photo_into_clip.json"
+    browser.drop(chinese_page, file)
+    asked = chinese_page.evaluate("app.graph.nodes.flatMap(node => node.inputs.map(input => input.label))")
+    assert len([label for label in asked if label and CHINESE.search(label)]) == 6
+    _, saved = browser.export(chinese_page)
+    assert labels(saved) == labels(json.loads(file.read_text()))
+
+    chinese_page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    chinese_page.wait_for_function("!app.graph.nodes.length")
+    chinese_page.mouse.dblclick(900, 500)
+    chinese_page.keyboard.type("Edit a Clip by Instr", delay=30)
+    chinese_page.locator("[role=option], [role=listbox] li, mark").first.wait_for()
+    chinese_page.wait_for_timeout(1000)
+    chinese_page.keyboard.press("Enter")
+    chinese_page.wait_for_function("app.graph.nodes.length === 1")
+    chinese_page.wait_for_timeout(500)
+    shown = chinese_page.evaluate(
+        """() => {
+            const [node] = app.graph.nodes;
+            const label = each => each.label ?? each.localized_name ?? each.name;
+            return [node.title, ...[...node.inputs, ...node.outputs, ...node.widgets].map(label)];
+        }"""
+    )
+    assert len(shown) == 11 and [text for text in shown if not CHINESE.search(text)] == []
+    _, saved = browser.export(chinese_page)
+    made = json.loads((ROOT / "subgraphs" / "Edit a Clip by Instruction.json").read_text())
+    assert labels(saved) == labels(made)
+    assert saved["definitions"]["subgraphs"][0]["name"] == made["definitions"]["subgraphs"][0]["name"]
+
+
+def labels(graph: dict) -> list[str]:
+    graphs = [graph, *graph.get("definitions", {}).get("subgraphs", [])]
+    slots = [slot for each in graphs for node in each["nodes"] for slot in node.get("inputs", [])]
+    return sorted(slot["label"] for slot in slots if "label" in slot)
+
+
+@pytest.mark.browser
 def test_an_error_is_in_chinese_wherever_the_page_shows_it(chinese_page):
     """And in English in the history."""
     import page as browser
@@ -149,6 +195,20 @@ def test_a_note_is_in_chinese_on_its_node(chinese_page):
         chinese_page.wait_for_timeout(300)
         said = chinese_page.evaluate(notes.SAID)
         assert said.startswith("\u26a0 \u906e\u7f69\uff08mask\uff09\uff1a\u6570\u503c\u4ece 7")
+
+
+@pytest.mark.browser
+def test_what_is_named_in_chinese_has_that_name_on_the_page(chinese_page):
+    """Nodes and inputs in help pages, tooltips, messages and the shipped workflows, core's too."""
+    titles = set(chinese_page.evaluate("Object.values(LiteGraph.registered_node_types).map(type => type.title)"))
+    ours = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text())
+    slots = {
+        each["name"] for node in ours.values() for side in ("inputs", "outputs") for each in node.get(side, {}).values()
+    }
+    files = [*DOCS.glob("*/zh.md"), *(ROOT / "web" / "zh").glob("*.json"), ROOT / "locales" / "zh" / "nodeDefs.json"]
+    named = {name for file in files for name in re.findall("\u201c([^\u201d]*)\u201d", file.read_text())}
+    named = {name for name in named if CHINESE.search(name)}
+    assert len(named) > 50 and named - titles - slots - SAID_OTHERWISE == set()
 
 
 def bold(text: str) -> set[str]:

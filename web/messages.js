@@ -16,10 +16,15 @@ export async function translations(file) {
   return (await fetch(new URL(`zh/${file}.json`, import.meta.url))).json();
 }
 
-// Of LIVE's nodes and inputs, by their ids.
-export async function namesInChinese() {
-  const locales = await (await api.fetchApi("/i18n")).json();
-  return namesOf(Object.fromEntries(Object.entries(locales.zh.nodeDefs).filter(([id]) => id.startsWith("LIVE_"))));
+let names; // of LIVE's nodes and inputs, by their ids
+
+export function namesInChinese() {
+  return (names ??= readNames());
+}
+
+async function readNames() {
+  const { nodeDefs } = (await (await api.fetchApi("/i18n")).json()).zh;
+  return namesOf(Object.fromEntries(Object.entries(nodeDefs).filter(([id]) => id.startsWith("LIVE_"))));
 }
 
 // The node of an id that the server gives, which for one inside subgraphs names those too: "7:3".

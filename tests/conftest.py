@@ -254,7 +254,8 @@ def comfyui():
 def server(comfy):
     if not os.environ.get("COMFYUI_DIR"):
         absent("no COMFYUI_DIR: use `make test`")
-    starting = comfy.Server(ROOT)
+    page = os.environ.get("LIVE_FRONT_END")  # a folder of another release of ComfyUI's page
+    starting = comfy.Server(ROOT, ("--front-end-root", page) if page else ())
     for extension in ("counted.py", "odd_values.py", "renamed_nodes.py", "short_of_memory.py"):
         shutil.copy(ROOT / "tests" / extension, starting.base / "custom_nodes")
     with starting as running:

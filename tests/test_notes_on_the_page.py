@@ -34,6 +34,7 @@ def test_a_note_comes_back_from_the_cache_and_goes_with_its_cause(server):
 
     with browser.open_page(server.url, chromium) as page:
         page.evaluate(BUILD)
+        page.evaluate(f"() => app.api.addEventListener('execution_success', {FORGET})")  # as later pages do
         said = []
         for value in ("7", "7", "0.5"):
             if value == "7":

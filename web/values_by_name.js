@@ -29,11 +29,11 @@ app.registerExtension({
     };
   },
 
-  // A file in ComfyUI's API format names its values, and is opened without `configure`.
+  // A file in ComfyUI's API format names its values, and is opened without `configure`; by later pages not at once.
   setup() {
     const { loadApiJson } = app;
-    app.loadApiJson = function (prompt, ...rest) {
-      const loaded = loadApiJson.call(this, prompt, ...rest);
+    app.loadApiJson = async function (prompt, ...rest) {
+      const loaded = await loadApiJson.call(this, prompt, ...rest);
       for (const [id, { class_type: type, inputs }] of Object.entries(prompt)) {
         const node = app.rootGraph.getNodeById(id);
         const input = node?.constructor.nodeData?.input;

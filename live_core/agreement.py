@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from .diffusion import Schedule
 from .methods import Method
 from .steering import Part, Step
-from .streams import Chain, guided
+from .streams import guided
 from .things import Thing
 
 REACH = 2.0  # frames: the deviation of the Gaussian by which a frame's neighbours count
@@ -26,15 +26,15 @@ class Agree(Part):
     """In `Method.agree_steps`, the changed `things` look in each frame as they do in its neighbours. The step's own
     latents are made again, so it comes before parts that change them."""
 
-    def __init__(self, method: Method, schedule: Schedule, chain: Chain, things: Sequence[Thing]):
-        self.method, self.schedule, self.chain, self.things = method, schedule, chain, things
+    def __init__(self, method: Method, schedule: Schedule, things: Sequence[Thing]):
+        self.method, self.schedule, self.things = method, schedule, things
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if not self.things or step.index not in self.method.agree_steps(step.total):
             return x
         before = step.latents
         assert before is not None
-        prediction = self.schedule.noise(before, guided(noise, self.chain), step.t)
+        prediction = self.schedule.noise(before, guided(noise, step.chain), step.t)
         own = self.schedule.clean(before, prediction, step.t)
         agreed, places = own, self.method.frame_plan.places(len(own))
         for thing in self.things:

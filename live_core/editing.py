@@ -23,7 +23,7 @@ from .records import FUSION, LOCAL_BLEND, Records, self_steps
 from .seats import note_untrained, seats_of
 from .sources import source_of
 from .steering import InjectSelf, InjectWords, LocalBlend, Part, Recorder
-from .streams import Chain, Stream, common_length
+from .streams import Chain, Stream, alike, common_length
 from .taps import WordTap
 from .things import Thing, things_of
 from .token_edits import TokenEdit
@@ -81,16 +81,13 @@ def edit(
         model, inversion, method, reads_source, injects_words, steps_that_read(method, token_edits, first)
     )
     of_edit, chain = edit_streams(model, inversion, asked, method, x)
+    guided = method.guidance_steps(total)
     streams = [*source.streams, *of_edit]
-    target = len(streams) - 1
-    tap = WordTap(
-        unet.map_level,
-        before_injection=method.source == "inversion",
-        rows=(target,) if source.row is None else (target, source.row),
-    )
+    streams = streams if len(guided) == total else alike(streams)  # whatever runs at a step has as many tokens
+    tap = WordTap(unet.map_level, before_injection=method.source == "inversion")
     sought = words_to_find(asked, method, given is not None, total)
     asked.note_unsought(method, sought)
-    note_no_blend(method, blends, first, total)
+    note_intervals(method, blends, chain, first, total)
     finder = Finder(
         method,
         lambda: (source.maps(tap), None if tap.maps is None else tap.maps[0]),
@@ -101,15 +98,20 @@ def edit(
     )
     tokens = common_length(streams)
     words = InjectWords(
-        method, unet, token_edits, target, source.row, (len(asked.source.ids) if source.row is None else tokens, tokens)
+        method, unet, token_edits, source.row, (len(asked.source.ids) if source.row is None else tokens, tokens)
     )
-    selves = InjectSelf(method, unet, target, source.row, lambda: finder.own_queries(unet.sizes(*x.shape[-2:])))
+    selves = InjectSelf(method, unet, source.row, lambda: finder.own_queries(unet.sizes(*x.shape[-2:])))
     blending = LocalBlend(method, finder, lambda: source.latents)
     recorder = Recorder(
-        tap, self_steps(first, total), (asked.source, asked.edit), int(method.latent_prompt), lambda: source.acted(tap)
+        tap,
+        source.tapped,
+        self_steps(first, total),
+        (asked.source, asked.edit),
+        int(method.latent_prompt),
+        lambda: source.acted(tap),
     )
-    flowing = self_attention_of(method, unet, source, of_edit, x, selves)
-    agreeing = Agree(method, model.schedule, chain, things)
+    flowing = self_attention_of(method, unet, source, x, selves)
+    agreeing = Agree(method, model.schedule, things)
     parts: list[Part] = [recorder, source, words, agreeing, *([blending] if blends else []), flowing]
 
     with unet.overlay(model.tuning.tensors if model.tuning else {}):
@@ -117,7 +119,7 @@ def edit(
             unet,
             model.schedule,
             x,
-            Batch(streams, chain, [method.frame_plan] * total, lambda: {"source": source.latents}),
+            Batch(streams, chain, [method.frame_plan] * total, lambda: {"source": source.latents}, guided),
             parts,
             first,
             callback,
@@ -173,12 +175,17 @@ def steps_that_read(method: Method, token_edits: Sequence[TokenEdit | None], fir
     return sorted(step for step in masked | injected | set(method.self_steps(total)) if step >= first)
 
 
-def note_no_blend(method: Method, blends: bool, first: int, total: int) -> None:
-    """Note a mask, found or given, that acts after none of the steps from `first` on."""
+def note_intervals(method: Method, blends: bool, chain: Chain, first: int, total: int) -> None:
+    """Note a mask, found or given, that acts after none of the steps from `first` on, and guidance at none of them."""
     if blends and not any(step >= first for step in method.blend_steps(total)):
         note(
             f"blend start, blend end: {method.blend_start:g} to {method.blend_end:g} holds none of the {total - first}"
             " steps, so no mask keeps the clip; widen it, or take more steps"
+        )
+    if len(chain) > 1 and not any(step >= first for step in method.guidance_steps(total)):
+        note(
+            f"guidance start, guidance end: {method.guidance_start:g} to {method.guidance_end:g} holds none of the"
+            f" {total - first} steps, so nothing guides the edit; widen it, or take more steps"
         )
 
 

@@ -79,6 +79,13 @@ def setting(default: Any, help: str, **more: Any) -> Any:
 # Kinds of settings that several rows have.
 seed = partial(setting, unit="seed", whole=True, low=0, high=2**63 - 1, page=(0, 2**53 - 1), advanced=True)
 part_of_steps = partial(setting, unit="part of the steps, from the noisiest", low=0.0, high=1.0)
+part_of_maximum = partial(
+    setting, unit="part of a word map's maximum", low=0.0, high=1.0, open=True, usual="the papers use 0.3"
+)
+cells = partial(setting, whole=True, low=0, page=(0, 64))
+tokens = partial(
+    setting, unit="tokens of a frame at the model's native size", whole=True, low=0, page=(0, 65536), none=True
+)
 guidance_weight = partial(setting, unit="weight of a guidance", low=0.0, page=(0.0, 100.0), step=0.1)
 seed_of = partial(setting, 0, unit="seed", whole=True, low=0, high=2**64 - 1)
 

@@ -39,6 +39,10 @@ class Source(Part):
         """Its row of the batch, None where its attention comes from the store."""
         return 0 if self.streams else None
 
+    def tapped(self, step: Step) -> tuple[int, ...]:
+        """The rows of a step whose maps masks read: the edit's, then its own, if it has one."""
+        return (step.target,) if self.row is None else (step.target, self.row)
+
     def maps(self, tap: WordTap) -> torch.Tensor | None:
         """(F, n, L): the word maps that a mask reads at this step; None before there are any."""
         return None

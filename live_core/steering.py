@@ -16,6 +16,7 @@ from .masks import Finder, blend
 from .methods import Method
 from .prompts import Prompt
 from .records import Side, SideRecorder
+from .streams import Chain, Stream
 from .taps import WordTap
 from .token_edits import TokenEdit, spread
 from .video_unet import VideoUNet
@@ -23,12 +24,21 @@ from .video_unet import VideoUNet
 
 @dataclass(frozen=True)
 class Step:
-    """Step `index` of `total`, from the noisiest, at timestep `t`; `latents` (f, c, h, w): the edit's before it."""
+    """Step `index` of `total`, from the noisiest, at timestep `t`; `latents` (f, c, h, w): the edit's before it.
+    `streams`: the rows of its batch, of which the last is the edit's conditional one; `chain` guides those of the edit.
+    """
 
     index: int
     total: int
     t: int
     latents: torch.Tensor | None = None
+    streams: Sequence[Stream] = ()
+    chain: Chain = ()
+
+    @property
+    def target(self) -> int:
+        """The row that attention is injected into, and whose maps masks read."""
+        return len(self.streams) - 1
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,10 @@ class InjectWords(Part):
         method: Method,
         unet: VideoUNet,
         token_edits: Sequence[TokenEdit | None],
-        target: int,
         source: int | None,
         tokens: tuple[int, int],
     ):
-        self.target, self.source, self.tokens = target, source, tokens
+        self.source, self.tokens = source, tokens
         self.level = unet.level_within(method.cross_max_tokens)
         # Where they are read, before the first step: every layer of every step reads them.
         self.token_edits = [edit and (edit[0].to(unet.device), edit[1].to(unet.device)) for edit in token_edits]
@@ -89,7 +98,7 @@ class InjectWords(Part):
         token_edit = self.token_edits[step.index]
         if token_edit is None:
             return Piece()
-        return Piece(words=(WordInjection(self.target, self.source, *spread(token_edit, *self.tokens), self.level),))
+        return Piece(words=(WordInjection(step.target, self.source, *spread(token_edit, *self.tokens), self.level),))
 
 
 class InjectSelf(Part):
@@ -99,11 +108,10 @@ class InjectSelf(Part):
         self,
         method: Method,
         unet: VideoUNet,
-        target: int,
         source: int | None,
         own: Callable[[], dict[int, torch.Tensor] | None],
     ):
-        self.method, self.target, self.source, self.own = method, target, source, own
+        self.method, self.source, self.own = method, source, own
         self.level = unet.level_within(method.self_max_tokens)
         self.masks: dict[int, dict[int, torch.Tensor]] = {}  # step -> the masks it used, by level
 
@@ -120,7 +128,7 @@ class InjectSelf(Part):
         if masks is not None:
             self.masks[step.index] = masks
         injection = SelfInjection(
-            target=self.target,
+            target=step.target,
             source=self.source,
             spatial=method.self_target != "temporal",
             temporal=method.self_target != "spatial",
@@ -153,22 +161,24 @@ class LocalBlend(Part):
 
 
 class Recorder(Part):
-    """Taps the maps that masks read, and keeps what `inspect.py` shows. `acted_of_source` gives the source's maps of
-    the step, None where it did not run; the frames of maps start at `shift`."""
+    """Taps the maps that masks read, and keeps what `inspect.py` shows. `tapped`: the rows of a step that `tap` taps;
+    `acted_of_source` gives the source's maps of the step, None where it did not run; the frames of maps start at
+    `shift`."""
 
     def __init__(
         self,
         tap: WordTap,
+        tapped: Callable[[Step], tuple[int, ...]],
         self_steps: Sequence[int],
         prompts: tuple[Prompt, Prompt],
         shift: int,
         acted_of_source: Callable[[], torch.Tensor | None],
     ):
-        self.tap, self.self_steps, self.acted_of_source = tap, self_steps, acted_of_source
+        self.tap, self.tapped, self.self_steps, self.acted_of_source = tap, tapped, self_steps, acted_of_source
         self.source, self.edit = (SideRecorder(prompt, shift) for prompt in prompts)
 
     def before(self, step: Step) -> Piece:
-        self.tap.self_attention = step.index in self.self_steps
+        self.tap.rows, self.tap.self_attention = self.tapped(step), step.index in self.self_steps
         return Piece(tap=self.tap)
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:

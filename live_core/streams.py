@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -40,20 +40,15 @@ def predict(
     """The noise (f, c, h, w) that `unet` sees in each stream, by its name, at timestep `t`, or (s,), each
     stream's own, and `step` of the texts that have steps.
 
-    `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length
-    (`common_length`), as ComfyUI does: attention to several copies of a token adds up to that to one, so the prediction
-    is the same.
+    `latents`: (f, c, h, w) for each name in ``stream.latents``. Texts are repeated to their common length (`alike`).
     """
     x = torch.stack([latents[stream.latents] for stream in streams])  # streams frames channels height width
     if pictures := [stream.picture for stream in streams if stream.picture is not None]:
         x = torch.cat([x, torch.stack(pictures).to(x)], 2)
-    tokens = common_length(streams)
-    texts = [
-        stream.text if stream.text.ndim == 2 else stream.text[min(step, len(stream.text) - 1)] for stream in streams
-    ]
+    texts = [each.text if each.text.ndim == 2 else each.text[min(step, len(each.text) - 1)] for each in alike(streams)]
     if any(text.ndim == 3 for text in texts):
         texts = [text.expand(x.shape[1], -1, -1) for text in texts]
-    text = torch.stack([torch.cat([text] * (tokens // text.shape[-2]), -2) for text in texts])
+    text = torch.stack(texts)
     seats = [stream.latent_prompt for stream in streams if stream.latent_prompt is not None]
     noise = unet(x, t, text, torch.stack(seats) if seats else None, plan)
     return {stream.name: noise[i] for i, stream in enumerate(streams)}
@@ -62,6 +57,17 @@ def predict(
 def common_length(streams: Sequence[Stream]) -> int:
     """How many tokens a text has in a batch of `streams`: the least that is a whole number of each stream's."""
     return math.lcm(*(stream.text.shape[-2] for stream in streams))
+
+
+def alike(streams: Sequence[Stream]) -> list[Stream]:
+    """The streams with their texts repeated to their `common_length`, as ComfyUI does: attention to several copies of a
+    token adds up to that to one, so what is predicted is the same."""
+    tokens = common_length(streams)
+    copies = [tokens // each.text.shape[-2] for each in streams]
+    return [
+        each if many == 1 else replace(each, text=torch.cat([each.text] * many, -2))
+        for each, many in zip(streams, copies, strict=True)
+    ]
 
 
 def needed(chain: Chain) -> Chain:

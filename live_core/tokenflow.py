@@ -32,7 +32,7 @@ class TokenFlow(Part):
     too: self-attention gives each token what it gave in the first pass to the token that is nearest to it in the
     source, in the key frame of its own segment and in that of the segment before.
 
-    `length`: frames of a segment; `streams`: the edit's; `x`: the latents (f, c, h, w) that it starts from.
+    `length`: frames of a segment; `x`: the latents (f, c, h, w) that it starts from.
     """
 
     def __init__(
@@ -41,22 +41,15 @@ class TokenFlow(Part):
         length: int,
         unet: VideoUNet,
         source: Source,
-        streams: Sequence[Stream],
         x: torch.Tensor,
     ):
-        self.method, self.length, self.unet, self.source, self.streams, self.x = (
-            method,
-            length,
-            unet,
-            source,
-            streams,
-            x,
-        )
+        self.method, self.length, self.unet, self.source, self.x = method, length, unet, source, x
         self.generator = torch.Generator().manual_seed(method.key_frame_seed)
 
     def before(self, step: Step) -> Piece:
         keys, weights = key_frames(len(self.x), self.length, self.generator), key_weights(len(self.x), self.length)
-        tokens, outputs = self._edit_together(step, keys)
+        streams = step.streams[len(self.source.streams) :]
+        tokens, outputs = self._edit_together(step, streams, keys)
 
         def flow(name: str, hidden: torch.Tensor, _output: Output) -> torch.Tensor:
             ours = hidden.unflatten(0, (-1, len(weights)))[0]  # of the source: (f, n, d)
@@ -70,7 +63,7 @@ class TokenFlow(Part):
 
         def features(_name: str, _inputs: torch.Tensor, output: Output) -> torch.Tensor:
             rows = output().unflatten(0, (-1, len(self.x)))
-            return torch.cat([rows[: -len(self.streams)], self._for_edit(rows[0])]).flatten(0, 1)
+            return torch.cat([rows[: -len(streams)], rows[0].expand(len(streams), *rows[0].shape)]).flatten(0, 1)
 
         return Piece(around={"self": flow, **self._while_injected(step, features)})
 
@@ -78,16 +71,19 @@ class TokenFlow(Part):
         self.x = x
         return x
 
-    def _edit_together(self, step: Step, keys: list[int]) -> tuple[StepStore, dict[str, torch.Tensor]]:
-        """The first pass: the source's tokens of the key frames, in a store, and what self-attention gave to all rows'
-        key frames, by layer, (s k, n, d).
+    def _edit_together(
+        self, step: Step, edits: Sequence[Stream], keys: list[int]
+    ) -> tuple[StepStore, dict[str, torch.Tensor]]:
+        """The first pass, `edits` being the edit's streams: the source's tokens of the key frames, in a store, and
+        what self-attention gave to all rows' key frames, by layer, (s k, n, d).
         """
         method, tokens = self.method, StepStore()
         of_source: dict[str, torch.Tensor] = {}
         of_edit: dict[str, torch.Tensor] = {}
 
         def features(_name: str, _inputs: torch.Tensor, _output: Output) -> torch.Tensor:
-            return self._for_edit(of_source[FEATURES][: len(keys)]).flatten(0, 1)
+            of_keys = of_source[FEATURES][: len(keys)]
+            return of_keys.expand(len(edits), *of_keys.shape).flatten(0, 1)
 
         def run(streams: Sequence[Stream], plan: AttentionPlan) -> None:
             latents = {"source": self.source.latents[keys], "edit": self.x[keys]}
@@ -104,10 +100,10 @@ class TokenFlow(Part):
         )
         injected = [
             SelfInjection(row, None, level=self.unet.level_within(method.self_max_tokens), blocks=ATTENTION)
-            for row in range(len(self.streams))
+            for row in range(len(edits))
         ]
         run(
-            self.streams,
+            edits,
             AttentionPlan(
                 replace(method.frame_plan, slots=("all",)),
                 selves=tuple(injected) if step.index in method.self_steps(step.total) else (),
@@ -120,22 +116,17 @@ class TokenFlow(Part):
     def _while_injected(self, step: Step, features: Around) -> dict[str, Around]:
         return {FEATURES: features} if step.index in self.method.feature_steps(step.total) else {}
 
-    def _for_edit(self, features: torch.Tensor) -> torch.Tensor:
-        """The source's (f, ...) in every stream of the edit."""
-        return features.expand(len(self.streams), *features.shape)
-
 
 def self_attention_of(
     method: Method,
     unet: VideoUNet,
     source: Source,
-    streams: Sequence[Stream],
     x: torch.Tensor,
     own: Part,
 ) -> Part:
     """The part that sees to self-attention: `own`, or TokenFlow where the method has segments."""
     length = method.segment_length
-    return own if length is None else TokenFlow(method, length, unet, source, streams, x)
+    return own if length is None else TokenFlow(method, length, unet, source, x)
 
 
 def key_frames(frames: int, length: int, generator: torch.Generator) -> list[int]:

@@ -20,7 +20,8 @@ PAPERS = "live-paper"
 ROWS = {"live": LIVE, PAPERS: LIVE, **METHODS}
 # What a fresh node shows where it is not the row's own values, which graphs have that lack an input.
 FRESH = {"live": LIVE_RECOMMENDED}
-# What a method leaves to the user, beside its guidance scale.
+# What every method leaves to the user, and what each does beside.
+GUIDED = ("guidance_scale", "guidance_start", "guidance_end")
 SHOWN = {
     "live": (
         "cross_ratio",
@@ -121,7 +122,7 @@ def method_input() -> io.Input:
         io.DynamicCombo.Option(
             name,
             [
-                *_shown(name, ("guidance_scale", *SHOWN.get(name, ())), optional=True),
+                *_shown(name, (*GUIDED, *SHOWN.get(name, ())), optional=True),
                 *_shown(name, SHOWN_LATER.get(name, ()), **LATER),
             ],
         )
@@ -186,7 +187,9 @@ class MethodFrames(Node):
                 *fields("edit_latent_prompt", "unconditional_latent_prompt", "image_guidance_scale"),
                 input_of(FramePlan, "norm"),
                 input_of(FramePlan, "temporal", "temporal_attention"),
-                *fields("inversion_prompt", "fresh_noise", "noise_seed", "agree_ratio"),
+                *fields(
+                    "inversion_prompt", "fresh_noise", "noise_seed", "agree_ratio", "guidance_start", "guidance_end"
+                ),
                 io.String.Input(
                     "inversion_frame_plan",
                     default="",

@@ -299,6 +299,7 @@ METHODS = [
     ("frames", {"fresh_noise": 0.5, "start": 0.2}, "fresh.noise", "0.5"),
     ("frames", {"noise_seed": linked(-1)}, "noise.seed", "-1"),
     ("frames", {"agree_ratio": linked(-0.1)}, "agree.ratio", "-0.1"),
+    ("frames", {"guidance_start": 0.9, "guidance_end": 0.2}, "guidance.start|guidance.end", "0.9"),
     ("words", {"method": "live"}, "method", "live"),
     ("words", {"word_edit": linked("Refine")}, "word.edit", "Refine"),
     ("words", {"cross_ratio": linked(-0.1)}, "cross.ratio", "-0.1"),

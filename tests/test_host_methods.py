@@ -154,7 +154,7 @@ def test_a_method_s_choice_shows_its_own_settings(talk):
         for field, (_, spec) in shown.items():
             value = getattr(rows[name], field)
             assert spec["default"] == (0 if value is None else value), (name, field)
-    assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale"]
+    assert list(options["ddim"]) == list(options["tav-ddim"]) == ["guidance_scale", "guidance_start", "guidance_end"]
     assert (
         "place_ratio" in options["live"],
         "agree_ratio" in options["live"],
@@ -166,6 +166,8 @@ def test_every_setting_of_the_method_reaches_the_edit(talk, workflow):
     """Each of the shipped method's settings, set otherwise by itself, gives another video."""
     others = {
         "guidance_scale": 2.0,
+        "guidance_start": 0.5,
+        "guidance_end": 0.5,
         "image_guidance_scale": 2.0,
         "cross_ratio": 0.3,
         "cross_start": 0.3,

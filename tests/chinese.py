@@ -9,7 +9,7 @@ from pathlib import Path
 from conftest import ROOT, absent
 
 SIGN = re.compile(r"[\u4e00-\u9fff]")
-QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`")
+QUOTED = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|`[^`]*`")
 LISTED = re.compile(r"\([^()]*\)|[\w<>*./-]+(?:, [\w<>*./-]+)+|(?:/[\w.-]+)+", re.ASCII)  # values, or a path
 FOREIGN = re.compile("\uff08[^\uff08\uff09\u4e00-\u9fff]*\uff09")  # what a library or the system says; ids of inputs
 ENGLISH = re.compile(
@@ -46,10 +46,17 @@ def in_chinese(texts: list[str], folder: Path) -> list[str]:
     return json.loads(done.stdout)
 
 
-def left_in_english(texts: list[str], folder: Path) -> dict[str, str]:
-    """Those of `texts` whose Chinese has English in it still, beside values and what others than LIVE say, with it."""
+def not_said(texts: list[str], folder: Path) -> dict[str, str]:
+    """Those of `texts` whose Chinese has English in it still, beside values and what others than LIVE say, or lacks a
+    value that they quote; with it.
+    """
     said = dict(zip(texts, in_chinese(texts, folder), strict=True))
-    return {text: chinese for text, chinese in said.items() if not SIGN.search(chinese) or _has_english(chinese)}
+    return {text: chinese for text, chinese in said.items() if not _is_whole(text, chinese)}
+
+
+def _is_whole(text: str, chinese: str) -> bool:
+    has_values = all(value in chinese for value in QUOTED.findall(text))
+    return has_values and SIGN.search(chinese) is not None and not _has_english(chinese)
 
 
 def _has_english(text: str) -> bool:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from chinese import SIGN, in_chinese, left_in_english, node_names
+from chinese import SIGN, in_chinese, node_names, not_said
 from conftest import ROOT
 
 from live_core import LiveError
@@ -121,20 +121,25 @@ def real_notes() -> list[str]:
 
 def test_real_messages_are_told_apart_and_their_values_stay(tmp_path):
     said = [*real_errors(tmp_path), *real_notes()]
-    assert len(said) >= 13 and left_in_english(said, tmp_path) == {}
+    assert len(said) >= 13 and not_said(said, tmp_path) == {}
 
 
 def test_what_a_message_is_made_of_is_translated_too(tmp_path):
+    """Its parts in their places, and values with signs that part others."""
     value = "'a; give b: c, or \"d\" of this prompt'"
+    config = """model folder: unet of 'mine': 'quantization_config' {"of": "a: b", "in": [1, 2]}"""
     texts = [
         f"edit words: {value} names nothing; write words separated by commas, or leave it empty",
         "looked for 'ball' of the clip's prompt and 'star and \"moon\"' of this prompt",
+        f"{config} is nothing that LIVE takes from a file; if the model does not need it, delete it from the file",
         "another pack's text: which nobody knows",
     ]
-    first, second, third = in_chinese(texts, tmp_path)
-    assert value in first and SIGN.search(first)
-    assert "'ball'" in second and "'star and \"moon\"'" in second and "of" not in second
-    assert third == texts[2]
+    quoting, two, nested, foreign = in_chinese(texts, tmp_path)
+    assert value in quoting and SIGN.search(quoting)
+    assert "'ball'" in two and "'star and \"moon\"'" in two and "of" not in two
+    assert nested.startswith("\u6a21\u578b\u6587\u4ef6\u5939\uff1a'mine' \u7684 unet\uff1a")
+    assert """ 'quantization_config' {"of": "a: b", "in": [1, 2]}""" in nested
+    assert foreign == texts[3]
 
 
 def test_the_chinese_of_the_shipped_graphs_is_whole(reader):

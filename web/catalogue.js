@@ -5,16 +5,19 @@ const HOLE = /( ?)\{(\w+)\}( ?)/g;
 const SIGN = /[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef\u201c\u201d]/; // of Chinese, with its punctuation
 const CHARACTER = /[\u4e00-\u9fff]/;
 const OTHER = /[\w'"<>]/;
-const VALUE = String.raw`('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.*?)`; // a value in quotes rather than a part of it
-const WORD = /[a-z]{3,}/gi;
+const WORD = /[a-z]{2,}/gi;
+// A value in quotes, and what stands in brackets, belong together: nothing in them parts one hole from the next.
+const QUOTED = String.raw`(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")`;
+const WHOLE = String.raw`${QUOTED}|\((?:[^()]|\([^()]*\))*\)|\[[^[\]]*\]|\{[^{}]*\}`;
+const PIECE = `(?:${WHOLE}|(?!${WHOLE}).)`;
+const HOLDS = [`(${PIECE}*?)`, `(${PIECE}*)`, "(.*?)"]; // as little as it can, as much, and where a value was cut short
 
-// A function that translates a text, line by line. `names`: of inputs and nodes, by their ids, as `namesOf` gives them.
+// A function that translates a text. `names`: of inputs and nodes, by their ids, as `namesOf` gives them.
 export function translator(messages, names) {
   const templates = Object.entries(messages).map(compiled);
-  // What is put together of parts is taken apart first; then what says more is tried first.
-  templates.sort((a, b) => b.joins - a.joins || b.length - a.length);
-  const line = (text) => translated(text, { templates, names, known: new Map() }).text;
-  return (text) => text.replace(/^(\u26a0 )?(.*)$/gm, (_, mark, said) => (mark ?? "") + line(said));
+  // What is put together of parts is taken apart first; then whole sentences, then what says more.
+  templates.sort((a, b) => b.joins - a.joins || b.parted - a.parted || b.length - a.length);
+  return (text) => translated(text, { templates, names, known: new Map() }).text;
 }
 
 // Ids of nodes and inputs, to the names that `defs`, a locale's nodeDefs, has for them; an input of a choice has two.
@@ -41,7 +44,8 @@ function compiled([english, translation]) {
   const escaped = said.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   return {
     said,
-    pattern: new RegExp(`^${escaped.join(VALUE)}$`, "s"),
+    patterns: HOLDS.map((hole) => new RegExp(`^${escaped.join(hole)}$`, "s")),
+    parted: english.includes("; "),
     joins: /^\{0\}(,| and| or) \{1\}$/.test(english),
     length: said.join("").length,
     translation,
@@ -51,22 +55,22 @@ function compiled([english, translation]) {
 // The translation that leaves the fewest words as they are, and how many those are. `known`: of parts seen before.
 function translated(text, { templates, names, known }) {
   if (known.has(text)) return known.get(text);
-  let best = { text, left: isQuoted(text) ? 0 : (text.match(WORD) ?? []).length };
-  for (const { said, pattern, joins, translation } of templates) {
-    if (!best.left) break;
-    const found = said.every((part) => text.includes(part)) && pattern.exec(text);
-    if (!found) continue;
-    const named = (part) => (joins ? null : nameOf(part, names));
-    const holes = found.slice(1).map((part) => named(part) ?? translated(part, { templates, names, known }));
-    const left = holes.reduce((sum, hole) => sum + hole.left, 0);
-    if (left < best.left && (!joins || !left)) best = { text: filled(translation, holes, names), left };
+  const words = text.replace(new RegExp(QUOTED, "g"), "").match(WORD) ?? [];
+  let best = { text, left: words.length };
+  for (const { said, patterns, joins, translation } of templates) {
+    if (!said.every((part) => text.includes(part))) continue;
+    for (const pattern of patterns) {
+      if (!best.left) break;
+      const found = pattern.exec(text);
+      if (!found) continue;
+      const named = (part) => (joins ? null : nameOf(part, names));
+      const holes = found.slice(1).map((part) => named(part) ?? translated(part, { templates, names, known }));
+      const left = holes.reduce((sum, hole) => sum + hole.left, 0);
+      if (left < best.left && (!joins || !left)) best = { text: filled(translation, holes, names), left };
+    }
   }
   known.set(text, best);
   return best;
-}
-
-function isQuoted(text) {
-  return /^(['"]).*\1$/s.test(text);
 }
 
 function nameOf(text, names) {

@@ -46,8 +46,9 @@ const CHANGES = {
 
   progress_text(detail) {
     if (!nodeOf(detail.nodeId)?.type.startsWith("LIVE_")) return;
-    const said = translate(detail.text.replaceAll("<\u2060", "<")); // as nodes/host/page.py sends "<"
-    detail.text = said.replaceAll("<", "<\u2060");
+    const lines = detail.text.replaceAll("<\u2060", "<").split("\n"); // as nodes/host/page.py sends "<"
+    const said = lines.map((line) => line.replace(/^(\u26a0 )?(.*)$/, (_, mark, text) => (mark ?? "") + translate(text)));
+    detail.text = said.join("\n").replaceAll("<", "<\u2060");
   },
 };
 

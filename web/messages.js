@@ -46,9 +46,9 @@ const CHANGES = {
 
   progress_text(detail) {
     if (!nodeOf(detail.nodeId)?.type.startsWith("LIVE_")) return;
-    const lines = detail.text.replaceAll("<\u2060", "<").split("\n"); // as nodes/host/page.py sends "<"
-    const said = lines.map((line) => line.replace(/^(\u26a0 )?(.*)$/, (_, mark, text) => (mark ?? "") + translate(text)));
-    detail.text = said.join("\n").replaceAll("<", "<\u2060");
+    const text = detail.text.replaceAll("<\u2060", "<"); // as nodes/host/page.py sends "<"
+    const said = text.replace(/^(\u26a0 )?(.*)$/gm, (_, mark, line) => (mark ?? "") + translate(line));
+    detail.text = said.replaceAll("<", "<\u2060");
   },
 };
 

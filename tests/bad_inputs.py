@@ -57,7 +57,7 @@ BIND = [
     ("bind", {"initial_word": ","}, "initial.word", "','"),
     ("bind", {"initial_word": "red star"}, "initial.word", "red star"),
     ("bind", {"photo": EMPTY}, "photo", "0"),
-    ("bind", {"photo": ["clip", 0]}, "photo", "4"),
+    ("bind", {"photo": ["clip", 0], "mask": tensor(2, 128, 128)}, "mask", "2"),
     ("bind", {"photo": one_bad(["demo", 1])}, "photo", "finite|nan"),
     ("bind", {"photo": tensor(1, 1, 1, 3)}, "photo", "1x1", NOTE),
     ("bind", {"photo": tensor(1, 64, 64, 4)}, "photo", "50%", NOTE),

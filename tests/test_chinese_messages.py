@@ -138,7 +138,7 @@ def test_what_a_message_is_made_of_is_translated_too(tmp_path):
     assert value in quoting and SIGN.search(quoting)
     assert "'ball'" in two and "'star and \"moon\"'" in two and "of" not in two
     assert nested.startswith("\u6a21\u578b\u6587\u4ef6\u5939\uff1a'mine' \u7684 unet\uff1a")
-    assert """ 'quantization_config' {"of": "a: b", "in": [1, 2]}""" in nested
+    assert """'quantization_config' {"of": "a: b", "in": [1, 2]}""" in nested
     assert foreign == texts[3]
 
 

@@ -1,7 +1,7 @@
 from comfy_api.v0_0_2 import io
 
 from . import host
-from .node import Node
+from .node import LATER, Node
 from .sockets import Concept, Model
 
 
@@ -62,7 +62,7 @@ class BindConcept(Node):
                     default=1,
                     min=1,
                     max=8,
-                    optional=True,
+                    **LATER,
                     advanced=True,
                     tooltip=(
                         "How many embeddings stand for the placeholder, one after another. More can hold more of a"
@@ -74,7 +74,7 @@ class BindConcept(Node):
                     default=0,
                     min=0,
                     max=16,
-                    optional=True,
+                    **LATER,
                     advanced=True,
                     tooltip=(
                         "So many crops of every photo, of 75 to 100 % of its sides, are learned beside it, the same"
@@ -84,7 +84,7 @@ class BindConcept(Node):
                 io.Boolean.Input(
                     "flips",
                     default=False,
-                    optional=True,
+                    **LATER,
                     advanced=True,
                     tooltip="Learn mirror images too, of a thing that may face either way. Not for writing.",
                 ),

@@ -78,7 +78,8 @@ async def verdict(
             return f"at node {data['node_id']!r}: {said[0]}"
     else:
         said = history["outputs"].get(node, {}).get("text", [])
-    heard.update(text.strip() if outcome == "error" else line for text in said for line in text.split("\n"))
+    lines = said if outcome == "error" else [line for text in said for line in text.split("\n")]
+    heard.update(line.strip() for line in lines if not line.startswith("|"))  # a table has few words
     if (
         outcome not in {ERROR: ("error",), NOTE: ("success",), SAID: ("error", "success"), REFUSED: ()}[kind]
         or not said

@@ -132,14 +132,16 @@ def test_what_a_message_is_made_of_is_translated_too(tmp_path):
         f"edit words: {value} names nothing; write words separated by commas, or leave it empty",
         "looked for 'ball' of the clip's prompt and 'star and \"moon\"' of this prompt",
         f"{config} is nothing that LIVE takes from a file; if the model does not need it, delete it from the file",
+        "| CLIP score | not measured |",
         "another pack's text: which nobody knows",
     ]
-    quoting, two, nested, foreign = in_chinese(texts, tmp_path)
+    quoting, two, nested, row, foreign = in_chinese(texts, tmp_path)
     assert value in quoting and SIGN.search(quoting)
     assert "'ball'" in two and "'star and \"moon\"'" in two and "of" not in two
     assert nested.startswith("\u6a21\u578b\u6587\u4ef6\u5939\uff1a'mine' \u7684 unet\uff1a")
     assert """'quantization_config' {"of": "a: b", "in": [1, 2]}""" in nested
-    assert foreign == texts[3]
+    assert SIGN.findall(row) == list("\u5206\u6570\u672a\u6d4b\u91cf")
+    assert foreign == texts[-1]
 
 
 def test_the_chinese_of_the_shipped_graphs_is_whole(reader):

@@ -156,9 +156,20 @@ class VideoAttention:
     def _output(
         self, plan: AttentionPlan, attn: Attention, hidden_states: torch.Tensor, context: torch.Tensor
     ) -> torch.Tensor:
-        q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
+        q, k, v = (_heads(x, attn) for x in (attn.to_q(hidden_states), *self._keys_and_values(plan, attn, context)))
         self._record(plan, hidden_states, k)
         return attn.to_out[1](attn.to_out[0](rearrange(self.attend(plan, q, k, v, attn), "b h n c -> b n (h c)")))
+
+    def _keys_and_values(
+        self, plan: AttentionPlan, attn: Attention, context: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of a text that all frames of a stream have, once for all of them; but where weights learn, whose gradients
+        add up in the frames' order."""
+        if self.kind != "cross" or plan.frame_texts or torch.is_grad_enabled():
+            return attn.to_k(context), attn.to_v(context)
+        frames = len(context) // plan.streams
+        keys, values = (project(context[::frames]) for project in (attn.to_k, attn.to_v))
+        return keys.repeat_interleave(frames, 0), values.repeat_interleave(frames, 0)
 
     def attend(
         self, plan: AttentionPlan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn: Attention | None = None

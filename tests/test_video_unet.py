@@ -234,3 +234,21 @@ def test_what_less_memory_does_not_help_is_an_error(video_unet, monkeypatch, err
     with pytest.raises(type(error), match=str(error)):
         video_unet(torch.randn(1, 3, 4, 16, 16), 100, torch.randn(1, 7, 24))
     assert len(calls) == tries
+
+
+def test_a_text_s_keys_and_values_are_made_once_for_all_frames(demo_model, request):
+    """To the bits of those made frame by frame, as where every frame has a text of its own, or where weights learn."""
+    rows: list[int] = []
+    texts = torch.stack([demo_model.encode_text(text) for text in ("a red ball", "nothing", "a blue star at night")])
+    layers = [layer for name, layer in demo_model.unet.named_modules() if name.endswith(("attn2.to_k", "attn2.to_v"))]
+    for layer in layers:
+        watch = layer.register_forward_hook(lambda _layer, given, _out: rows.append(len(given[0])))
+        request.addfinalizer(watch.remove)
+    x = torch.randn(3, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        once = demo_model.unet(x, 500, texts)
+        assert set(rows) == {3} and len(rows) == len(layers)
+        each = demo_model.unet(x, 500, texts[:, None].expand(-1, 4, -1, -1))
+    learning = demo_model.unet(x, 500, texts)
+    assert set(rows[len(layers) :]) == {12}
+    assert torch.equal(once, each) and torch.equal(once, learning)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from bench.clocks import in_turns, operations, part_of_peak, product
 from bench.networks import SIZES, inputs_of, unet_of
+from bench.speed import child
 from bench.speed.__main__ import main
 from bench.speed.maps import PLAN, by_maps, injections
 from bench.speed.page import BEGIN, END, Kept, draw, write_page
@@ -96,3 +97,11 @@ def test_a_picture_of_nothing_and_a_page_that_is_not_there(tmp_path):
     write_page(Kept(), tmp_path / "new.md")
     assert BEGIN in (tmp_path / "new.md").read_text()
     assert draw(Kept()).startswith("<svg")
+
+
+def test_figures_of_the_demo_s_model():
+    assert [unit for _, _, unit in child.by_frames(2)] == ["ms", "ms"]
+    held = [value for _, value, _ in child.memory(3)]
+    assert held == sorted(held) and held[0] > 0
+    parts = [each.value for each in ROWS["demo"](TINY, 1)]
+    assert sum(parts) == pytest.approx(100) and len(parts) == 7

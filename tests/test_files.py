@@ -61,18 +61,24 @@ def test_two_writers_of_one_name_never_tear_it(tmp_path):
 def test_a_kill_in_the_midst_of_a_save_leaves_the_old_file_and_the_next_save_cleans_up(tmp_path):
     file, left = tmp_path / "t.safetensors", 0
     write_safetensors({"a": torch.full((10,), 7.0)}, file, {"value": "7"})
+
+    def half_way() -> bool:
+        # Drafts come and go between two looks: `os.walk` passes over what is gone.
+        return any(files and DRAFT.fullmatch(Path(folder).name) for folder, _, files in os.walk(tmp_path))
+
     writer = child("for ever", file, 3)
-    assert writer.stdout.readline() == "ready\n"
-    until = time.monotonic() + 60
-    while time.monotonic() < until:  # caught with a draft of its own, half way
-        drafts = [p for p in tmp_path.iterdir() if DRAFT.fullmatch(p.name) and any(p.iterdir())]
-        if drafts:
-            writer.send_signal(signal.SIGSTOP)
-            if any(p.exists() and any(p.iterdir()) for p in drafts):
-                break
-            writer.send_signal(signal.SIGCONT)
-    writer.kill()
-    writer.communicate()
+    try:
+        assert writer.stdout.readline() == "ready\n"
+        until = time.monotonic() + 60
+        while time.monotonic() < until:  # caught with a draft of its own
+            if half_way():
+                writer.send_signal(signal.SIGSTOP)
+                if half_way():
+                    break
+                writer.send_signal(signal.SIGCONT)
+    finally:
+        writer.kill()
+        writer.communicate()
     left = [p for p in tmp_path.iterdir() if p != file]
     assert left and whole(file)
     write_safetensors({"a": torch.full((10,), 8.0)}, file, {"value": "8"})

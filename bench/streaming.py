@@ -7,8 +7,8 @@ by another method than VIA, by the demo model, which is not tuned.
 
 On one CPU core, one step, windows of 16 and four key frames: 32 frames held 669 MB at most and took 0.120 s of the core
 each, 96 frames 688 MB and 0.120 s, 1,440 frames 698 MB and 0.115 s. By method live 32 frames held 728 MB and took
-0.142 s each, 320 frames 734 MB and 0.145 s; by fatezero-attribute 32 held 677 MB and took 0.124 s, 160 held 691 MB and
-took 0.125 s.
+0.142 s each, 1,440 frames 746 MB and 0.127 s; by fatezero-attribute 32 held 677 MB and took 0.124 s, 1,440 held 679 MB
+and took 0.115 s.
 """
 
 import argparse

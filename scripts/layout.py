@@ -76,8 +76,8 @@ NEXT = 12  # between groups
 NOTE, NOTE_WIDE = "MarkdownNote", WIDE + 2 * PAD
 MORE = 240  # by which the last column may be wider
 
-# Below nodes that show something, room to grow by it: what the page adds for a preview, and for a line of text.
-PREVIEW, TEXT = 264, 60
+# Below nodes that show something, room to grow by it: what the page adds for a preview, for a line of text, for many.
+PREVIEW, TEXT, LINES = 264, 60, 320
 SHOWS = {
     "LIVE_Tune": PREVIEW,
     "LIVE_Invert": PREVIEW,
@@ -92,7 +92,8 @@ SHOWS = {
     "LIVE_PaintByExample": PREVIEW,
     "LIVE_Inpaint": PREVIEW,
     "LIVE_Inspect": TEXT,
-    "LIVE_Measure": TEXT,
+    "LIVE_Measure": LINES,
+    "LIVE_SaveTuning": LINES,
     "SaveVideo": PREVIEW,
 }
 LEAST = {"PreviewImage": 420, "LoadVideo": 406, "LoadImage": 326, "SaveImage": 340, "LIVE_Compare": 440}

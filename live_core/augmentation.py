@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import torch
 
+from .views import random_crop, seeded
+
 DEGREES, SHIFT, SHEAR = 5, 0.05, 10
-CROP = (0.75**2, 1.0)  # of the area
 
 
 class Pairs:
     """`before`, `after` (H, W, 3), 0..1."""
 
     def __init__(self, before: torch.Tensor, after: torch.Tensor):
-        from kornia.augmentation import AugmentationSequential, RandomAffine, RandomResizedCrop
+        from kornia.augmentation import AugmentationSequential, RandomAffine
 
-        height, width = self.size = tuple(before.shape[:2])
+        self.size = before.shape[0], before.shape[1]
         self._pair = [picture.detach().float().cpu().permute(2, 0, 1)[None] for picture in (before, after)]
         self._transform = AugmentationSequential(
             RandomAffine(DEGREES, (SHIFT, SHIFT), shear=SHEAR, padding_mode="reflection", p=1.0),
-            RandomResizedCrop((height, width), scale=CROP, ratio=(width / height, width / height), p=1.0),
+            random_crop(*self.size),
             data_keys=["input", "input"],
         )
 
@@ -32,7 +33,6 @@ class Pairs:
     def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """(count, H, W, 3), 0..1, in main memory: before and after, each pair under a transform of its own."""
         seed = int(torch.randint(2**31, (), generator=generator))
-        with torch.random.fork_rng(devices=()):  # kornia draws from the generator that all share
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             before, after = self._transform(*(picture.expand(count, -1, -1, -1) for picture in self._pair))
         return before.clamp(0, 1).permute(0, 2, 3, 1), after.clamp(0, 1).permute(0, 2, 3, 1)

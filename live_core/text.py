@@ -33,8 +33,7 @@ def encode(
     prompt: Prompt, text_encoder: CLIPTextModel, vectors: tuple[torch.Tensor, ...] = (), call: Call = plainly
 ) -> torch.Tensor:
     """(k L, d): the text encoder's last hidden state, by `call` of it, of each chunk by itself, one after another,
-    with the i-th of all rows of `vectors`, (n, d) each, in the place of token id -1 - i, and then
-    the prompt's own.
+    with the i-th of all rows of `vectors`, (n, d) each, in the place of token id -1 - i, and then the prompt's own.
 
     A token of weight w becomes ``e + w (z - e)``, z being its state and e that of its place in a chunk without words:
     ComfyUI's way. Differentiable in the vectors.

@@ -1,7 +1,9 @@
 from comfy_api.v0_0_2 import io
 
+from ..live_core.bind_settings import BindSettings
 from . import host
-from .node import LATER, Node
+from .fields import input_of
+from .node import Node
 from .sockets import Concept, Model
 
 
@@ -57,37 +59,7 @@ class BindConcept(Node):
                         " the whole photo counts. Several photos have one each."
                     ),
                 ),
-                io.Int.Input(
-                    "vectors",
-                    default=1,
-                    min=1,
-                    max=8,
-                    **LATER,
-                    advanced=True,
-                    tooltip=(
-                        "How many embeddings stand for the placeholder, one after another. More can hold more of a"
-                        " look, and take as many tokens of a prompt."
-                    ),
-                ),
-                io.Int.Input(
-                    "crops",
-                    default=0,
-                    min=0,
-                    max=16,
-                    **LATER,
-                    advanced=True,
-                    tooltip=(
-                        "So many crops of every photo, of 75 to 100 % of its sides, are learned beside it, the same"
-                        " ones each time: the thing a little larger and to a side."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "flips",
-                    default=False,
-                    **LATER,
-                    advanced=True,
-                    tooltip="Learn mirror images too, of a thing that may face either way. Not for writing.",
-                ),
+                *(input_of(BindSettings, name) for name in ("vectors", "crops", "flips")),
             ],
             outputs=[Concept.Output(display_name="concept")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -104,9 +76,10 @@ class BindConcept(Node):
         if mask is None:
             remedy = "connect Load Image's mask to Invert Mask, and that to mask"
             host.check_opaque(cls.hidden.prompt, cls.hidden.unique_id, "photo", remedy)
+        asked = BindSettings(vectors, crops, flips)
         model.check_clip(images)
         photos, counts = cut_out(photo, mask, images.shape[1], images.shape[2])
-        views, counts = with_crops(photos, counts, crops, flips)
+        views, counts = with_crops(photos, counts, asked.crops, asked.flips)
         with host.on_device(model):
             latents = model.encode_frames(views, "photo").cpu()
             return io.NodeOutput(
@@ -119,6 +92,6 @@ class BindConcept(Node):
                     concept,
                     counts,
                     model.fingerprint,
-                    vectors,
+                    asked.vectors,
                 )
             )

@@ -10,6 +10,7 @@ import torch
 from demo.cases import Case, Swap
 from demo.frames import to_pictures
 from demo.world import make_reference
+from live_core.bind_settings import BindSettings
 from live_core.concept import Concept, bind
 from live_core.pictures import cut_out
 from live_core.pretrained import LiveModel
@@ -19,14 +20,10 @@ OTHER_PHOTOS = 2_700_000_000  # their seeds: no case's, and none of training
 
 
 @dataclass(frozen=True)
-class Binding:
-    """`photos` of the thing, the case's own first, `crops` of each, mirror images (`live_core.views`), the scene around
-    the thing left out if `masked`; and how many `vectors` the placeholder has."""
+class Binding(BindSettings):
+    """A binding to `photos` of the thing, the case's own first, the scene around it left out if `masked`."""
 
-    vectors: int = 1
     photos: int = 1
-    crops: int = 0
-    flips: bool = False
     masked: bool = False
 
 
@@ -40,7 +37,10 @@ BINDINGS = {
     "flips": (Binding(flips=True), "the photo and its mirror image"),
     "masked": (Binding(masked=True), "the thing alone is learned, not the scene around it"),
     "masked-vectors-4": (Binding(vectors=4, masked=True), "the thing alone is learned, by four vectors"),
-    "all-vectors-4": (Binding(4, 4, 4, True, True), "all of these: four vectors, photos, crops, mirror images, masks"),
+    "all-vectors-4": (
+        Binding(vectors=4, photos=4, crops=4, flips=True, masked=True),
+        "all of these: four vectors, photos, crops, mirror images, masks",
+    ),
 }
 
 

@@ -162,6 +162,24 @@ def test_save_and_load_a_tuning(talk, workflow, server):
     assert {p.name for p in set(folder.iterdir()) - before} == {"mine.safetensors"}
 
 
+def test_what_a_photo_is_bound_by_reaches_what_is_learned(talk, workflow, server):
+    """Two vectors, and another pair where crops and mirror images are learned too."""
+
+    def learned(name, **asked):
+        changes = {f"Bind Photo to Placeholder.{key}": value for key, value in asked.items()}
+        save = ("LIVE_SaveTuning", {"model": ["6", 0], "name": name, "save_embedding": True})
+        assert talk(lambda c: c.run(with_nodes(workflow(**changes), {}, s=save)))[0] == "success"
+        return load_file(server.base / "models" / "embeddings" / f"{name}.safetensors")["emb_params"]
+
+    two, cropped, mirrored = (
+        learned("two", vectors=2),
+        learned("cropped", vectors=2, crops=8),
+        learned("mirrored", vectors=2, flips=True),
+    )
+    assert two.shape == (2, 128) and not two[0].equal(two[1])
+    assert not two.equal(cropped) and not two.equal(mirrored) and not cropped.equal(mirrored)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
 def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
     """With a stand-in for a model that does not ship; where there is none, to the loader of it."""

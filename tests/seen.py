@@ -27,7 +27,7 @@ LABELS_2 = """() => [...document.querySelectorAll('[data-node-id] *')]
     .map(e => [e.textContent.trim(), parseFloat(getComputedStyle(e).fontSize) * app.canvas.ds.scale])"""
 
 # In both renderings: title, left, top, right, bottom. The classic one holds videos over the canvas, which a node's own
-# height leaves out.
+# height leaves out. A widget that the page has not laid out yet, at y 0, has an element as wide as the page.
 BOXES = """window.__boxes = () => app.graph.nodes.map(n => {
     const { scale, offset } = app.canvas.ds;
     const element = document.querySelector(`[data-node-id="${n.id}"]`);
@@ -36,7 +36,7 @@ BOXES = """window.__boxes = () => app.graph.nodes.map(n => {
         return [n.title, ...[left, top, right, bottom].map((v, i) => v / scale - offset[i % 2])];
     }
     const [x, y, wide, tall] = n.boundingRect;
-    const bottoms = (n.widgets ?? []).filter(w => w.element?.offsetHeight && w.element.querySelector?.('video'))
+    const bottoms = (n.widgets ?? []).filter(w => w.y && w.element?.offsetHeight && w.element.querySelector?.('video'))
         .map(w => n.pos[1] + w.y + w.element.offsetHeight);
     return [n.title, x, y, x + wide, Math.max(y + tall, ...bottoms)];
 })"""

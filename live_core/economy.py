@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from . import LiveError
 from .checks import check_choice
 from .memory import halves
 from .notes import note
+from .shares import Share, advice
 
 # What may be asked: the first way that fits; the first whatever fits; or the first way of that kind.
 AUTO, NONE, CHECKPOINTING, APART, PARTS = "auto", "none", "checkpointing", "streams apart", "in parts"
@@ -71,10 +73,11 @@ def backwards(frames: int) -> list[Economy]:
 
 @dataclass(frozen=True)
 class Room:
-    """`free()`: bytes free where networks compute; `asked`: one of `CHOICES`."""
+    """`free()`: bytes free where networks compute; `asked`: one of `CHOICES`; `share`: of a worker beside others."""
 
     free: Callable[[], float]
     asked: str = AUTO
+    share: Share | None = None
 
 
 _room: ContextVar[Room | None] = ContextVar("room", default=None)
@@ -85,7 +88,27 @@ def room(free: Callable[[], float], asked: str = AUTO) -> Iterator[None]:
     """What a computation in the `with` block starts with is chosen by the bytes that are `free()`, or is what was
     `asked`. Without, everything is computed at once until memory runs out."""
     check_choice("memory", asked, CHOICES)
-    token = _room.set(Room(free, asked))
+    with _in(Room(free, asked)):
+        yield
+
+
+@contextmanager
+def shared_room(share: Share, asked: str = AUTO) -> Iterator[None]:
+    """The same for a worker that has this `share` of its machine's memory. A computation for which that is too little
+    in every way is refused: the system would end the workers, or others."""
+    with _in(Room(lambda: share.free, asked, share if share.workers > 1 else None)):
+        yield
+
+
+def asked_here() -> str:
+    """What was asked in the `room` that this is in."""
+    given = _room.get()
+    return AUTO if given is None else given.asked
+
+
+@contextmanager
+def _in(given: Room) -> Iterator[None]:
+    token = _room.set(given)
     try:
         yield
     finally:
@@ -100,19 +123,26 @@ def first_way(stage: str, economies: Sequence[Economy], needs: Callable[[Economy
         return 0
     if given.asked != AUTO:
         return next((i for i, each in enumerate(economies) if each.kind == given.asked), 0)
-    free = given.free()
+    free, share = given.free(), given.share
+    there = f"each of {share.workers} workers has {_gb(free)}" if share else f"{_gb(free)} are free"
     takes = [needs(each) * LOST + beside for each in economies]
     least = min(range(len(takes)), key=takes.__getitem__)
     chosen = next((i for i, bytes in enumerate(takes) if bytes <= free), least)
+    if takes[chosen] > free and share:
+        raise LiveError(
+            f"workers: {share.workers} share a machine's memory, so each has {_gb(free)} beside its model, and {stage}"
+            f" takes about {_gb(takes[chosen])} at the least; {advice(share.fits(takes[chosen]))}, or give a smaller"
+            " window or a smaller size"
+        )
     if chosen:
         same = "to the same bits" if economies[chosen].exact else "to the same but for rounding"
         note(
-            f"memory: {stage} would take about {_gb(takes[0])} and {_gb(free)} are free, so it goes on"
+            f"memory: {stage} would take about {_gb(takes[0])} and {there}, so it goes on"
             f" {economies[chosen]}, {same} ({_gb(takes[chosen])})"
         )
     if takes[chosen] > free:
         note(
-            f"memory: {stage} takes about {_gb(takes[chosen])} at the least and {_gb(free)} are free, so it may run"
+            f"memory: {stage} takes about {_gb(takes[chosen])} at the least and {there}, so it may run"
             " out; give fewer frames or a smaller size, or close what else uses it"
         )
     return chosen

@@ -44,7 +44,7 @@ def gathered() -> Iterator[list[str]]:
 
 class NotesOfParts:
     """Notes on the parts of one work, which are said when all are done: what was said of every part as it is, what was
-    said of some with which.
+    said of some with which. How memory is saved is said of the part that it began with, and holds to the end.
 
     >>> parts = NotesOfParts()
     >>> for name in ("frames 1 to 8", "frames 9 to 16"):
@@ -81,4 +81,5 @@ class NotesOfParts:
 
     def say(self) -> None:
         for text, parts in self.said.items():
-            note(text if parts == self.parts else f"{text} ({', '.join(parts)})")
+            of_all = parts == self.parts or text.startswith("memory")
+            note(text if of_all else f"{text} ({', '.join(parts)})")

@@ -1,14 +1,15 @@
 """Windows on Ray: each a task of its own for one of several workers, one a device, on this machine or on a cluster.
 
 Workers need Python packages alone: the library goes to them as its source, the model once, through Ray's object store.
-A worker that dies begins its window anew, in a new process, and the others go on.
+A worker that dies begins its window anew, in a new process, and the others go on. What memory each has is known before
+any has its model, and all save it alike (`shares`).
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ import torch
 
 from . import LiveError
 from .checks import check_text, check_whole
+from .economy import asked_here
 from .engine import Progress, Task, Work
 from .interrupts import heed
 from .notes import note
 from .pretrained import LiveModel
 from .ray_cluster import connected, imported
-from .workers import send
+from .shares import Place, share
+from .workers import bytes_of, send
 
 TRIES = 3  # a window that takes its worker with it so many times more is given up
 PATIENCE = 300  # seconds for the first worker to come up
+GRACE = 30  # and then for the others, before work begins without them
 SLOTS = 2  # windows that a worker has: one under way, one that waits for it
 AHEAD = 3  # windows for each worker that are under way, or done before their turn
 
@@ -56,7 +60,7 @@ class OnRay:
         cluster does not answer or has not so many devices, and where workers cannot live."""
         ray, device, threads = imported(), model.unet.device.type, torch.get_num_threads()
         with connected(self.address, torch.cuda.device_count() if device == "cuda" else 0):
-            count, gpus = _share(ray.cluster_resources(), self.workers, threads)
+            count, gpus = _how_many(ray.cluster_resources(), self.workers, threads)
             if device not in ("cpu", "cuda") or device == "cuda" and not gpus:
                 note(f"engine: Ray's workers compute on the {'GPU' if gpus else 'CPU'}, and this machine on {device}")
             options = {"num_cpus": 0, "num_gpus": 1} if gpus else {"num_cpus": threads}
@@ -64,13 +68,20 @@ class OnRay:
             sent = ray.put(_sources()), ray.put(send(model))
             workers = [kind.remote(__package__, sent, "cuda" if gpus else "cpu", threads) for _ in range(count)]
             try:
-                yield from _in_order(ray, workers, work, tasks, progress)
+                there, coming = _arrived(ray, workers)
+                each = share([place for _, place in there], len(coming), bytes_of(model))
+                asked, job = asked_here(), ray.put(work)
+
+                def begin(worker: Any, task: Task) -> Any:
+                    return worker.run.remote(job, task, each, asked)
+
+                yield from _in_order(ray, [worker for worker, _ in there], coming, begin, tasks, progress)
             finally:
                 for worker in workers:
                     ray.kill(worker)
 
 
-def _share(resources: dict[str, float], workers: int, threads: int) -> tuple[int, bool]:
+def _how_many(resources: dict[str, float], workers: int, threads: int) -> tuple[int, bool]:
     """How many workers there shall be, and whether on GPUs. LiveError for more than there are devices for."""
     gpus = int(resources.get("GPU", 0))
     cores = int(resources.get("CPU", 0)) // threads
@@ -82,23 +93,46 @@ def _share(resources: dict[str, float], workers: int, threads: int) -> tuple[int
     return workers or most, gpus > 0
 
 
+def _arrived(ray: Any, workers: list) -> tuple[list[tuple[Any, Place]], dict[Any, Any]]:
+    """The workers that are up, and where; those that still come, by what they will answer."""
+    coming = {worker.ready.remote(): worker for worker in workers}
+    there: list[tuple[Any, Place]] = []
+    until = time.monotonic() + PATIENCE
+    while coming and time.monotonic() < until:
+        heed()
+        for ref in ray.wait(list(coming), num_returns=1, timeout=0.2)[0]:
+            if not there:
+                until = time.monotonic() + GRACE
+            there.append((coming.pop(ref), _result(ray, ref)))
+    if not there:
+        raise LiveError(
+            f"engine: none of Ray's {len(workers)} workers came up in {PATIENCE} s; see with `ray status` whether"
+            " others have its devices"
+        )
+    return there, coming
+
+
 def _in_order(
-    ray: Any, workers: list, work: Work, tasks: Iterable, progress: Progress
+    ray: Any,
+    workers: list,
+    coming: dict[Any, Any],
+    begin: Callable[[Any, Task], Any],
+    tasks: Iterable[Task],
+    progress: Progress,
 ) -> Generator[torch.Tensor, None, None]:
-    """What `work` gives for each task, in their order, by whichever worker is free; no task is begun far before its
-    turn."""
-    line, drawn, due, sent = iter(tasks), 0, 0, ray.put(work)
-    busy = {worker.ready.remote(): (-1, worker) for worker in workers}
-    free: list = []
+    """What each task gives, in their order, by whichever worker is free, also of those that are still `coming`; no task
+    is begun far before its turn."""
+    line, drawn, due, finished, ended = iter(tasks), 0, 0, 0, False
+    free, most = workers * SLOTS, AHEAD * (len(workers) + len(coming))
+    busy: dict[Any, tuple[int, Any]] = {}
     done: dict[int, tuple[torch.Tensor, list[str]]] = {}
-    ended, finished, patience = False, 0, time.monotonic() + PATIENCE
     while not ended or due < drawn:
-        if free and not ended and drawn < due + AHEAD * len(workers):
+        if free and not ended and drawn < due + most:
             task = next(line, None)
             ended = task is None
-            if not ended:
+            if task is not None:
                 worker = free.pop(0)
-                busy[worker.run.remote(sent, task)] = (drawn, worker)
+                busy[begin(worker, task)] = (drawn, worker)
                 drawn += 1
         elif due in done:
             result, notes = done.pop(due)
@@ -108,18 +142,15 @@ def _in_order(
             due += 1
         else:
             heed()
-            for ref in ray.wait(list(busy), num_returns=1, timeout=0.2)[0]:
+            for ref in ray.wait([*busy, *coming], num_returns=1, timeout=0.2)[0]:
+                answer = _result(ray, ref)
+                if ref in coming:
+                    free += [coming.pop(ref)] * SLOTS
+                    continue
                 index, worker = busy.pop(ref)
-                result, notes = _result(ray, ref)
-                free += [worker] * (SLOTS if index < 0 else 1)
-                if index >= 0:
-                    done[index], finished = (result, notes), finished + 1
-                    progress(finished, result)
-            if not free and not drawn and time.monotonic() > patience:
-                raise LiveError(
-                    f"engine: none of Ray's {len(workers)} workers came up in {PATIENCE} s; see with `ray status`"
-                    " whether others have its devices"
-                )
+                free.append(worker)
+                done[index], finished = answer, finished + 1
+                progress(finished, answer[0])
 
 
 def _result(ray: Any, ref: Any) -> Any:
@@ -161,6 +192,7 @@ def _worker_class() -> type:
 
             import ray
 
+            ray.wait([sent[1]], fetch_local=True)  # here before the memory is asked for, but not taken out
             sources = ray.get(sent[0])
 
             class Library(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -181,12 +213,14 @@ def _worker_class() -> type:
                 sys.modules.setdefault(name, types.ModuleType(name)).__path__ = []
 
             workers = importlib.import_module(f"{package}.workers")
-            self.worker = workers.Worker(ray.get(sent[1]), device, threads)
+            self.worker = workers.Worker(lambda: ray.get(sent[1]), device, threads)
+            shares = importlib.import_module(f"{package}.shares")
+            self.place = shares.place_of(ray.util.get_node_ip_address(), device)
 
-        def ready(self) -> tuple[None, list[str]]:
-            return None, []
+        def ready(self) -> Any:
+            return self.place
 
-        def run(self, work: Any, task: Any) -> tuple[torch.Tensor, list[str]]:
-            return self.worker.run(work, task)
+        def run(self, work: Any, task: Any, share: Any, asked: str) -> tuple[torch.Tensor, list[str]]:
+            return self.worker.run(work, task, share, asked)
 
     return RayWorker

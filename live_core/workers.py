@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from .bases import BASES
+from .economy import shared_room
 from .memory import one_run
 from .notes import gathered
 from .pretrained import LiveModel
+from .shares import Share
 from .video_unet import VideoUNet
 from .weights import fill
 
@@ -65,6 +67,11 @@ def receive(sent: Sent, device: str) -> LiveModel:
     return model
 
 
+def bytes_of(model: LiveModel) -> int:
+    """What its networks take where they lie."""
+    return sum(tensor.nbytes for tensor in model.networks.state_dict().values())
+
+
 class Files:
     """`LiveModel.embeddings` of a list that stays."""
 
@@ -77,21 +84,30 @@ class Files:
 
 class Worker:
     """One process' work on windows: with so many threads as whoever sent the model has, since on a CPU sums depend on
-    how many add them."""
+    how many add them. It has the model from its first window on, so that the memory it has for one can be asked before.
+    """
 
-    def __init__(self, sent: Sent, device: str, threads: int):
+    def __init__(self, fetch: Callable[[], Sent], device: str, threads: int):
         torch.set_num_threads(threads)
-        self.model = receive(sent, device)
+        self.fetch, self.device = fetch, device
+        self.model: LiveModel | None = None
         # All windows are of one run: what one has run out of memory with is not tried by the next.
         self.context, self.run_of_all = contextvars.copy_context(), one_run()
         self.context.run(self.run_of_all.__enter__)
 
-    def run(self, work: Callable[..., torch.Tensor], task: object) -> tuple[torch.Tensor, list[str]]:
-        """What `work` gives for `task`, in main memory, and what it noted."""
-        return self.context.run(self._run, work, task)
+    def run(
+        self, work: Callable[..., torch.Tensor], task: object, share: Share, asked: str
+    ) -> tuple[torch.Tensor, list[str]]:
+        """What `work` gives for `task`, in main memory, and what it noted. Memory is saved as `economy.shared_room` has
+        it."""
+        if self.model is None:
+            self.model = receive(self.fetch(), self.device)
+        return self.context.run(self._run, work, task, share, asked)
 
-    def _run(self, work: Callable[..., torch.Tensor], task: object) -> tuple[torch.Tensor, list[str]]:
-        with torch.no_grad(), gathered() as notes:
+    def _run(
+        self, work: Callable[..., torch.Tensor], task: object, share: Share, asked: str
+    ) -> tuple[torch.Tensor, list[str]]:
+        with torch.no_grad(), gathered() as notes, shared_room(share, asked):
             return work(self.model, task, lambda step, total, latents: None).cpu(), notes
 
 

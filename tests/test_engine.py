@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
+import psutil
 import pytest
 import torch
 from conftest import ROOT, absent
@@ -25,8 +26,9 @@ from live_core.instruct_stream import InstructedWindows, edit_task
 from live_core.interrupts import heeding
 from live_core.local import Local
 from live_core.notes import gathered
-from live_core.on_ray import AHEAD, OnRay, _share
+from live_core.on_ray import AHEAD, OnRay, _how_many
 from live_core.ray_cluster import connected
+from live_core.shares import Share, share
 from live_core.streaming import Task
 from live_core.workers import receive, send
 
@@ -97,10 +99,10 @@ def test_an_engine_that_cannot_be(instruct_model, nine, monkeypatch):
         ({}, 0, "workers: 1, but Ray has 0 cores"),
     ):
         with pytest.raises(LiveError, match=says):
-            _share(resources, workers, 1)
+            _how_many(resources, workers, 1)
     with pytest.raises(LiveError, match="fewer threads"):
-        _share({"CPU": 4.0}, 2, 4)
-    assert _share({"CPU": 4.0}, 0, 2) == (2, False) and _share({"CPU": 4.0, "GPU": 3.0}, 0, 2) == (3, True)
+        _how_many({"CPU": 4.0}, 2, 4)
+    assert _how_many({"CPU": 4.0}, 0, 2) == (2, False) and _how_many({"CPU": 4.0, "GPU": 3.0}, 0, 2) == (3, True)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LiveError, match="engine: Ray is not installed; run `python -m pip install ray`"):
         edited(instruct_model, nine, engine=OnRay())
@@ -184,6 +186,27 @@ def test_a_killed_worker_costs_its_window(ray, instruct_model, tmp_path):
     assert len(there) == 4 and all(map(torch.equal, there, here)) and there[0].shape == (2, 64, 64, 3)
 
 
+def test_workers_save_memory_by_their_share_of_it(ray, instruct_model, nine, monkeypatch):
+    """By what their machine has, and the same in all; where that is too little for so many, they are refused."""
+    seen, little = [], Share(4e6, 2, 1e6)  # bytes; a window of 4 frames and 4 riders takes 8.1e6, or 1.6e6 at the least
+
+    def known(places, coming, model):
+        seen.append(share(places, coming, model))
+        return little
+
+    monkeypatch.setattr("live_core.on_ray.share", known)
+    with gathered() as notes:
+        there = edited(instruct_model, nine, window=4, engine=OnRay(workers=2))
+    total, (each,) = psutil.virtual_memory().total, seen
+    assert each.workers == 2 and 0 < each.free < total / 2
+    assert each.model == sum(tensor.nbytes for tensor in instruct_model.networks.state_dict().values())
+    assert any("each of 2 workers has" in text and "so it goes on one stream after another" in text for text in notes)
+    torch.testing.assert_close(there, edited(instruct_model, nine, window=4), rtol=1e-3, atol=1e-4)
+    little = Share(1e6, 2, 2e6)
+    with pytest.raises(LiveError, match="^workers: 2 share a machine's memory.* give 1, or give a smaller window"):
+        edited(instruct_model, nine, window=4, engine=OnRay(workers=2))
+
+
 def test_what_goes_wrong_within_a_worker_is_said_and_what_stops_the_run_stops_the_workers(ray, instruct_model):
     drawn = []
 
@@ -244,8 +267,6 @@ def _state(pid: int) -> str:
 
 
 def test_a_cluster_started_here_listens_to_this_machine_alone(ray):
-    import psutil
-
     mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
     names = {process.name() for process in mine}
     assert {"raylet", "gcs_server"} <= names

@@ -296,14 +296,19 @@ class VideoAttention:
         if source is not None:
             return stream(q)[source], stream(k)[source]
         assert plan.store is not None and attn is not None
-        hidden_states = plan.store.read(key_of(plan.step, self.name, self.kind)).to(q)
+        hidden_states = _sent(plan.store.read(key_of(plan.step, self.name, self.kind)), q)
         q_source = _heads(attn.to_q(hidden_states), attn)
         if self.kind == "cross":
-            return q_source, plan.store.read(self._text_key()).to(q).expand(len(q_source), -1, -1, -1)
+            return q_source, _sent(plan.store.read(self._text_key()), q).expand(len(q_source), -1, -1, -1)
         return q_source, _heads(attn.to_k(hidden_states), attn)
 
     def _text_key(self) -> str:
         return f"text/{self.name}"
+
+
+def _sent(kept: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What a store kept, where and as `like` is, on its way there while the device goes on."""
+    return kept.to(like, non_blocking=True)
 
 
 def key_of(step: int, layer: str, kind: str) -> str:

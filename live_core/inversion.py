@@ -170,7 +170,8 @@ def invert(
         if beside is not None:
             for i in range(steps):
                 x = schedule.denoise(x, noise_of(x, i, stream, method.frame_plan, beside), timesteps[i], steps)
-                beside.write(f"{i:04d}/latents", check_step("reconstruction", i + 1, steps, x, NARROW))
+                beside.write(f"{i:04d}/latents", x)
+                check_step("reconstruction", i + 1, steps, x, NARROW)
                 callback(steps + i + 1, total, x)
     return Inversion(torch.stack(path), prompt, method, model.fingerprint, model.tuning_fingerprint, attention, store)
 

@@ -157,22 +157,26 @@ class Kept(Source):
         self.read = read
         check_kept(model, inversion, store, method, words)
         self.kept, self.of_inversion = store, method.source == "inversion"
+        self.path = self.on_the_path() if self.of_inversion else None
         self.step_maps: torch.Tensor | None = None
         self.sum: torch.Tensor | None = None
 
     def before(self, step: Step) -> Piece:
-        if self.of_inversion:
-            self.latents, self.step_maps = self.inversion.at(step.index + 1).to(self.latents), None
+        if self.path is not None:
+            self.latents, self.step_maps = self.path[step.index], None
             if step.index not in self.read:
                 return Piece()
-        self.step_maps = self.kept.read(f"{step.index:04d}/maps").to(self.latents)
+        self.step_maps = self._of_step(step, "maps")
         self.sum = self.step_maps if self.sum is None else self.sum + self.step_maps
         return Piece(store=self.kept)
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if not self.of_inversion:
-            self.latents = self.kept.read(f"{step.index:04d}/latents").to(self.latents)
+            self.latents = self._of_step(step, "latents")
         return x
+
+    def _of_step(self, step: Step, what: str) -> torch.Tensor:
+        return self.kept.read(f"{step.index:04d}/{what}").to(self.latents, non_blocking=True)
 
     def maps(self, tap: WordTap) -> torch.Tensor | None:
         return self.step_maps if self.of_inversion else self.sum

@@ -1,7 +1,9 @@
 """Where the source's attention is kept: in memory or in a folder of safetensors files.
 
-`recompute` needs no store: the source runs beside the edit as one more stream. Both stores keep the tensors as they
-came and give them back equal, so the three ways give the same edit.
+`recompute` needs no store: the source runs beside the edit as one more stream, or before it, and what of it a step
+reads stays on the device (`step_store`). Both stores keep the tensors as they came and give them back equal, so the
+three ways give the same edit. They are for what outlives a step: gigabytes, too many for a device, which are copied
+from it and back. It does not wait for main memory's copies; for a disk's it has to.
 """
 
 from __future__ import annotations
@@ -45,11 +47,14 @@ def _unkept(folder: Path, error: Exception) -> LiveError:
 
 
 class RamStore:
+    """In main memory, of a CUDA card's pinned, where it copies to and from while it computes. What was written is there
+    once the device has been asked for anything that it computed later, as the check of every step's result does."""
+
     def __init__(self) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
 
     def write(self, key: str, value: torch.Tensor) -> None:
-        self._tensors[key] = value.detach().to("cpu", copy=True)
+        self._tensors[key] = value.detach().to("cpu", non_blocking=True, copy=True)
 
     def read(self, key: str) -> torch.Tensor:
         if key not in self._tensors:

@@ -86,7 +86,7 @@ class TokenFlow(Part):
             return of_keys.expand(len(edits), *of_keys.shape).flatten(0, 1)
 
         def run(streams: Sequence[Stream], plan: AttentionPlan) -> None:
-            latents = {"source": self.source.latents[keys], "edit": self.x[keys]}
+            latents = {"source": _at(self.source.latents, keys), "edit": _at(self.x, keys)}
             predict(self.unet, streams, latents, step.t, step.index, replace(plan, step=step.index))
 
         keep = keep_in(of_source)
@@ -127,6 +127,11 @@ def self_attention_of(
     """The part that sees to self-attention: `own`, or TokenFlow where the method has segments."""
     length = method.segment_length
     return own if length is None else TokenFlow(method, length, unet, source, x)
+
+
+def _at(clip: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
+    """``clip[frames]``, for which a card would wait to be sent the numbers: at each step others are drawn."""
+    return torch.stack([clip[i] for i in frames])
 
 
 def key_frames(frames: int, length: int, generator: torch.Generator) -> list[int]:

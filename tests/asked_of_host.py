@@ -1,4 +1,5 @@
-"""What a device would ask of the host: read a value, wait for a copy, be sent numbers.
+"""What a device would ask of the host: read a value, wait for a copy, be sent numbers. Copies that it need not wait for
+do not count.
 
 Networks on PyTorch's "meta" device compute shapes alone, so whole runs take seconds, and nothing but such a question
 leaves the device: each is counted, and answered with ones.
@@ -49,7 +50,7 @@ class _Copies(TorchDispatchMode):
             return torch.ones((), dtype=args[0].dtype).item()
         if func is aten._to_copy.default:
             source, to = args[0].device, torch.device(kwargs.get("device") or args[0].device)
-            if source != META and to == META:
+            if source != META and to == META and not kwargs.get("non_blocking"):
                 self.asked.count("copy in")
             if source == META and to != META:
                 if not kwargs.get("non_blocking"):

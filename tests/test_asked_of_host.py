@@ -45,22 +45,31 @@ class Steps:
             self.asked = self.counts - self.before
 
     def in_each(self) -> dict[str, float]:
-        return {what: count / self.steps for what, count in self.asked.items()}
+        """But for numbers that a process sends once."""
+        return {what: n / self.steps for what, n in self.asked.items() if what != "numbers in in indices.py:_made"}
 
 
-# TokenFlow's neighbours are sought with numbers from the host.
-OTHERS = {"tokenflow"}
+# What is kept over the steps is a reconstruction's, or the inversion's own.
+WAYS = [*((method, "recompute") for method in METHODS), ("live", "ram"), ("fatezero-attribute", "ram")]
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in OTHERS])
-def test_steps_of_an_inversion_and_an_edit(shapes, method):
+@pytest.mark.parametrize("method,attention", WAYS)
+def test_steps_of_an_inversion_and_an_edit(shapes, method, attention):
+    """Also where the clip's attention is kept over the steps, in main memory."""
     with Asked() as counts:
         steps = Steps(counts)
-        inversion = invert(shapes, CLIP, CASE.prompt, METHODS[method], STEPS, callback=steps)
+        inversion = invert(shapes, CLIP, CASE.prompt, METHODS[method], STEPS, attention, callback=steps)
         assert steps.in_each() == {"read in checks.py:is_finite": 1}
         steps = Steps(counts)
         edit(shapes, inversion, Edit("a blue ball moving on the meadow"), METHODS[method], steps)
         assert steps.in_each() == {"read in checks.py:is_finite": 1}
+
+
+def test_a_copy_that_a_device_waits_for_counts():
+    with Asked() as counts:
+        CLIP.to("cpu"), CLIP.to("cpu", non_blocking=True), CLIP[[0, 1]]
+        torch.ones(1).to(META), torch.ones(1).to(META, non_blocking=True)
+    assert counts == {"copy out in a test": 1, "copy in in a test": 1, "numbers in in a test": 1}
 
 
 def test_steps_of_a_tuning(shapes):

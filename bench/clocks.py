@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 aten = torch.ops.aten
 Compute = Callable[[], object]
+PRODUCTS = 5  # of matrices in a turn, so that the clock's own grain is none of it
 
 
 def seconds(compute: Compute, device: torch.device | str = "cpu") -> float:
@@ -73,8 +74,17 @@ def part_of_peak(
 ) -> tuple[float, float]:
     """(how near `compute` comes to the rate of a plain matrix product in the same run, 1 at best; its seconds)."""
     count, plain = operations(compute), product(side, dtype, device)
-    ours, theirs = in_turns([compute, lambda: [plain() for _ in range(5)]], turns, device)
-    return count / (5 * 2 * side**3) / ratio(ours, theirs), statistics.median(ours)
+    ours, theirs = in_turns([compute, lambda: [plain() for _ in range(PRODUCTS)]], turns, device)
+    return part_of_rate(count, ours, PRODUCTS * 2 * side**3, theirs), statistics.median(ours)
+
+
+def part_of_rate(count: int, ours: Sequence[float], plain: int, theirs: Sequence[float]) -> float:
+    """How near `count` operations in `ours` seconds come to the rate of `plain` ones in `theirs`, turn by turn.
+
+    >>> part_of_rate(10, [1, 2, 8], 100, [5, 10, 40])
+    0.5
+    """
+    return count / plain / ratio(ours, theirs)
 
 
 def peak_memory() -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.clocks import in_turns, operations, part_of_peak, product
+from bench.clocks import in_turns, operations, part_of_rate, product
 from bench.networks import SIZES, inputs_of, unet_of
 from bench.speed import child
 from bench.speed.__main__ import main
@@ -33,10 +33,12 @@ def test_backward_operations_are_counted():
     assert forward * 3 <= both <= forward * 4
 
 
-def test_a_product_reaches_its_own_rate():
-    """To be compared with itself is 1, whatever else the machine does; the bound is that of its caches' noise."""
-    part, taken = part_of_peak(product(256), 5, 256)
-    assert 0.3 < part < 3 and taken > 0
+def test_a_product_s_own_rate_is_one():
+    """However long it took. A computation of as many operations in twice the time reaches half of it."""
+    five, taken = 5 * operations(product(64)), [1.0, 2.0, 9.0]
+    assert part_of_rate(five, taken, five, taken) == 1
+    assert part_of_rate(five, [2 * seconds for seconds in taken], five, taken) == 0.5
+    assert part_of_rate(five // 5, [seconds / 5 for seconds in taken], five, taken) == 1
 
 
 def test_turns_alternate():

@@ -86,13 +86,13 @@ def beside_maps(size: Size, turns: int) -> Iterator[Figure]:
 def stores_of_attention(size: Size, turns: int) -> Iterator[Figure]:
     """A step of FateZero's edit with the clip's attention computed again is 1: with it kept, and what is kept."""
     model, method = model_of(size), METHODS["fatezero-attribute"]
-    clip, steps = latents_of(size, size.frames), turns + 1
+    clip, steps = latents_of(size, size.frames), 2  # the clip's attention is read at both
     with TemporaryDirectory() as folder:
         ways = {
             name: invert(model, clip, PROMPT, method, steps, name, Path(folder))
             for name in ("recompute", "ram", "disk")
         }
-        taken = in_turns([partial(edit, model, each, Edit(EDITED), method) for each in ways.values()], 2)
+        taken = in_turns([partial(edit, model, each, Edit(EDITED), method) for each in ways.values()], turns)
         for (name, inversion), ours in zip(ways.items(), taken, strict=True):
             kept = inversion.store.nbytes() / steps / 1e6 if inversion.store else 0.0
             yield Figure(f"an edit's step, attention {name}", ratio(ours, taken[0]))
@@ -127,9 +127,16 @@ def latents_of(size: Size, frames: int) -> torch.Tensor:
 
 
 def by_frames(size: Size, turns: int) -> Iterator[Figure]:
-    """A step of LIVE's edit, a frame, by the frames of the clip: the shortest clip is 1. Programs that the system
-    gives memory to and takes it from at every layer spend the time there; `system` is that part."""
-    yield from _children("frames", (16, 75, 150, 300))
+    """A step of LIVE's edit, a frame, by the frames of the clip: 16 frames are 1. Where the system gives memory
+    and takes it back at every layer, time goes there: the system's."""
+    figures = list(_children("frames", (16, 75, 150, 300)))
+    least = figures[0].value
+    for each in figures:
+        if each.what.endswith("a frame"):
+            yield Figure(each.what, each.value / least)
+            yield replace(each, what=f"{each.what}: CPU time")
+        else:
+            yield each
 
 
 def memory_by_frames(size: Size, turns: int) -> Iterator[Figure]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from .rows import ROWS, Figure
+from .rows import OF_RATE, ROWS, TIMES, Figure
 
 BENCH = Path(__file__).resolve().parents[1]
 FILE, PAGE, PICTURE = BENCH / "speed.csv", BENCH / "SPEED.md", BENCH / "pictures" / "speed.svg"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+COLOURS = {TIMES: "#4477aa", OF_RATE: "#228833"}
 COLUMNS = ("row", "size", "what", "value", "unit")
 
 
@@ -33,6 +34,11 @@ class Kept:
                     kept.figures.setdefault((line["row"], line["size"]), []).append(figure)
         return kept
 
+    def in_order(self) -> Iterator[tuple[str, str, list[Figure]]]:
+        """Row, size and figures, in the order of `ROWS`."""
+        for row in ROWS:
+            yield from ((row, size, figures) for (known, size), figures in self.figures.items() if known == row)
+
     def has(self, row: str, size: str) -> bool:
         return (row, size) in self.figures
 
@@ -50,12 +56,11 @@ class Kept:
 def table(kept: Kept) -> str:
     """What each row is, and its figures, in Markdown."""
     parts = []
-    for row, measure in ROWS.items():
-        for size in [size for known, size in kept.figures if known == row]:
-            said = " ".join((measure.__doc__ or "").split())
-            lines = [f"| {each.what} | {each.value:.3g} {each.unit} |" for each in kept.figures[row, size]]
-            parts.append(f"### {row.capitalize()}, size `{size}`\n\n{said}\n")
-            parts.append("\n".join(["| what | measured |", "|---|---:|", *lines]) + "\n")
+    for row, size, figures in kept.in_order():
+        said = " ".join((ROWS[row].__doc__ or "").split())
+        lines = [f"| {each.what} | {f'{each.value:.3g} {each.unit}'.strip()} |" for each in figures]
+        parts.append(f"### {row[0].upper()}{row[1:]}, size `{size}`\n\n{said}\n")
+        parts.append("\n".join(["| what | measured |", "|---|---:|", *lines]) + "\n")
     return "\n".join(parts)
 
 
@@ -69,24 +74,27 @@ def write_page(kept: Kept, path: Path) -> None:
 def draw(kept: Kept) -> str:
     """An SVG: all ratios as bars, beside what they are ratios to, 1."""
     bars = [
-        (f"{row}, {size}: {each.what}", each.value)
-        for (row, size), figures in kept.figures.items()
+        (f"{row}, {size}: {each.what}", each.value, COLOURS[each.unit])
+        for row, size, figures in kept.in_order()
         for each in figures
-        if each.unit == "times"
+        if each.unit in COLOURS
     ]
-    height, left, wide = 22, 560, 260
-    most = max([1.0, *(value for _, value in bars)])
-    lines = []
-    for i, (name, value) in enumerate(bars):
-        y, length = 30 + i * height, value / most * wide
+    height, left, wide, top = 22, 560, 260, 52
+    most = max([1.0, *(value for _, value, _ in bars)])
+    lines = [
+        f'<text x="{left - 8}" y="20" text-anchor="end" fill="{COLOURS[TIMES]}">time, less is better</text>',
+        f'<text x="{left + 8}" y="20" fill="{COLOURS[OF_RATE]}">part of the processor\'s rate, more is better</text>',
+    ]
+    for i, (name, value, colour) in enumerate(bars):
+        y, length = top + i * height, value / most * wide
         lines += [
             f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
-            f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{height - 8}" fill="#4477aa"/>',
+            f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{height - 8}" fill="{colour}"/>',
             f'<text x="{left + length + 6:.1f}" y="{y + 14}">{value:.2f}</text>',
         ]
-    one, bottom = left + wide / most, 30 + len(bars) * height
-    lines.append(f'<line x1="{one:.1f}" y1="26" x2="{one:.1f}" y2="{bottom}" stroke="#cc3311" stroke-dasharray="3 3"/>')
-    lines.append(f'<text x="{one:.1f}" y="20" text-anchor="middle" fill="#cc3311">1</text>')
+    one, bottom = left + wide / most, top + len(bars) * height
+    lines.append(f'<line x1="{one:.1f}" y1="48" x2="{one:.1f}" y2="{bottom}" stroke="#cc3311" stroke-dasharray="3 3"/>')
+    lines.append(f'<text x="{one:.1f}" y="42" text-anchor="middle" fill="#cc3311">1</text>')
     whole, tall = left + wide + 60, bottom + 12
     return "\n".join(
         [

@@ -29,17 +29,18 @@ from ..networks import EDITED, PROMPT, Size, inputs_of, model_of, unet_of
 from .maps import PLAN, by_maps, injections
 
 ROOT = Path(__file__).resolve().parents[2]
+TIMES, OF_RATE = "times", "of the rate"
 PRODUCT = 2048  # side of the matrices of the plain product
 LIVE = METHODS["live"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`what` was measured, its `value` and unit."""
+    """`what` was measured, its `value` and unit: of ratios `TIMES`, of which less is better, or `OF_RATE`."""
 
     what: str
     value: float
-    unit: str = "times"
+    unit: str = TIMES
 
 
 Row = Callable[[Size, int], Iterator[Figure]]  # of a size, so many turns
@@ -107,7 +108,7 @@ def to_the_limit(size: Size, turns: int) -> Iterator[Figure]:
         inputs = inputs_of(size, AttentionPlan(LIVE.frame_plan), unet, side=side)
         with torch.no_grad():
             part, taken = part_of_peak(partial(inputs.predict, unet), turns, PRODUCT)
-        yield Figure(f"forward, latents {side} x {side}", part)
+        yield Figure(f"forward, latents {side} x {side}", part, OF_RATE)
         yield Figure(f"forward, latents {side} x {side}: CPU time", taken, "s")
     inputs = inputs_of(size, AttentionPlan(LIVE.frame_plan), unet)
     learned = list(unet.trainable().values())
@@ -118,7 +119,7 @@ def to_the_limit(size: Size, turns: int) -> Iterator[Figure]:
         return torch.autograd.grad(inputs.predict(unet).square().mean(), learned)
 
     part, taken = part_of_peak(step, turns, PRODUCT)
-    yield Figure(f"tuning step, latents {size.side} x {size.side}", part)
+    yield Figure(f"tuning step, latents {size.side} x {size.side}", part, OF_RATE)
     yield Figure(f"tuning step, latents {size.side} x {size.side}: CPU time", taken, "s")
 
 

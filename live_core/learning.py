@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ from . import LiveError
 from .checks import is_finite
 from .descent import descend
 from .diffusion import Callback
+from .held_back import HeldBack
 from .notes import note
-from .objectives import LearnedWeights, Learner, Loss, Objective
+from .objectives import LearnedWeights, Learner, Loss, Objective, generator_of
 from .pretrained import LiveModel
 from .unfinished import Unfinished
 
@@ -40,16 +41,18 @@ def learn(
     callback: Callback = lambda step, total, latents: None,
     file: Path | None = None,
     losses: Losses | None = None,
+    held_back: HeldBack | None = None,
 ) -> Losses:
     """Descend at each step the objective that `turns` names, one of at most two, and give their losses; the U-Net's
-    own weights are as they were before, and what was learned is in `learned`.
+    own weights are as they were before, and what was learned is in `learned`. `held_back` leaves out the turns of an
+    objective that has learned.
 
     `callback(step, total, latents)` is shown `seen`, latents (f, c, h, w) each, of which a step renews one; it may
     raise to stop. `file`: where a stopped one leaves what it needs to go on, and where it is looked for; it goes away
     with the last step. `losses`: empty lists, to which each step adds its own before `callback` is called.
     """
     losses = ([], []) if losses is None else losses
-    state = Unfinished(learned.tensors(), learned.optimizers, losses)
+    state = Unfinished(learned.tensors(), learned.optimizers, losses, held_back)
     scale = 1024.0 if model.unet.dtype == torch.float16 else 1.0  # keeps small half-precision gradients from vanishing
     whole = True  # False while a step is half done
     with learned.in_place():
@@ -58,8 +61,8 @@ def learn(
                 state.load(file, turns)
                 learned.put()
             saved = time.monotonic()
-            for step in range(len(losses[0]) + len(losses[1]), len(turns)):
-                objective, turn = objectives[turns[step]], len(losses[turns[step]])
+            for step, turn in _turns_left(turns, losses, held_back):
+                objective = objectives[turns[step]]
                 learners = objective.learners(turn)
                 compute = partial(_gradients, partial(objective.loss, turn), learners, scale, seed, step)
                 loss, fit, seen[objective.shown(turn)], found = model.unet.retried(
@@ -90,6 +93,15 @@ def learn(
     return losses
 
 
+def _turns_left(turns: Sequence[int], losses: Losses, held_back: HeldBack | None) -> Iterator[tuple[int, int]]:
+    """The steps to take, and which turn each is of its objective's, 0 the first; without those that `losses` are of."""
+    counts = [0, 0]
+    for step, which in enumerate(turns):
+        turn, counts[which] = counts[which], counts[which] + 1
+        if turn >= len(losses[which]) and not (held_back is not None and held_back.has_learned(which, turn)):
+            yield step, turn
+
+
 def key_of(model: LiveModel, facts: Sequence[Any], tensors: Iterable[torch.Tensor]) -> str:
     """A hash of what a learning depends on: the model, `facts` that can be written down, and `tensors`."""
     told = [model.fingerprint, str(model.unet.dtype), model.schedule.prediction, *facts]
@@ -105,7 +117,7 @@ def _gradients(
     """A step's loss, whether each learner's gradients are finite, the step's latents less the predicted noise, and the
     gradients, `scale` times too large.
     """
-    loss, clean = loss_of(_generator(seed, step))
+    loss, clean = loss_of(generator_of(seed, step))
     found = []
     for i, learner in enumerate(learners):
         descended = loss.log() if learner.log else loss
@@ -141,10 +153,3 @@ def _learn(
 def _descend(gradients: Gradients, masters: Sequence[torch.Tensor], optimizer: torch.optim.AdamW, scale: float) -> None:
     """One clipped step of the optimiser's own tensors, `masters`, by `gradients`, which are `scale` times too large."""
     descend(optimizer, masters, gradients, scale, most=1.0)
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones
-    are mixed in.
-    """
-    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2**64)

@@ -174,8 +174,12 @@ class ClipObjective:
     def shown(self, _turn: int) -> int:
         return 0  # the clip comes before the photos
 
-    def loss(self, _turn: int, generator: torch.Generator) -> Loss:
-        t, total = int(torch.randint(self.model.schedule.length, (), generator=generator)), len(self.clip)
+    def loss(self, turn: int, generator: torch.Generator) -> Loss:
+        return self.loss_at(_timestep(self.model, generator), turn, generator)
+
+    def loss_at(self, t: int, _turn: int, generator: torch.Generator) -> Loss:
+        """At timestep t, with noise, and where there are windows a window, by the generator."""
+        total = len(self.clip)
         if self.frames == total:
             window, clip, counts = self.drawn_from(0), self.clip, None
         else:
@@ -222,9 +226,12 @@ class PhotoObjective:
         return 1 + turn % len(self.concepts)
 
     def loss(self, turn: int, generator: torch.Generator) -> Loss:
+        return self.loss_at(_timestep(self.model, generator), turn, generator)
+
+    def loss_at(self, t: int, turn: int, generator: torch.Generator) -> Loss:
+        """At timestep t, with template, view and noise by the generator."""
         which = turn % len(self.concepts)
         concept, views = self.concepts[which], self.views[which]
-        t = int(torch.randint(self.model.schedule.length, (), generator=generator))
         template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=generator))]
         prompt = self.model.read(template.format(concept.placeholder), tuple(self.concepts))
         text = encode(prompt, self.model.text_encoder, tuple(self.learned.vectors))[None]
@@ -257,6 +264,17 @@ def noise_error(
         return F.mse_loss(predicted, target), clean
     weight = mask.clone().to(latents).expand_as(latents)  # a clone is no inference tensor
     return (weight * (predicted - target) ** 2).sum() / weight.sum(), clean
+
+
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """That of a step, for a seed of up to 64 bits. PyTorch's reads the lower 32 of what it is given, so the upper ones
+    are mixed in.
+    """
+    return torch.Generator().manual_seed((seed * 1_000_003 + (seed >> 32) * 2_654_435_761 + step) % 2**64)
+
+
+def _timestep(model: LiveModel, generator: torch.Generator) -> int:
+    return int(torch.randint(model.schedule.length, (), generator=generator))
 
 
 @torch.no_grad()

@@ -69,5 +69,13 @@ class TuneSettings:
         later=True,
     )
 
+    stop_when_learned: bool = setting(
+        False,
+        "Stop the clip's steps, and the photo's, when the loss on noise that no step draws no longer falls. clip_steps"
+        " and photo_steps are then the most. The node says where each stopped. Off: all steps, as in the papers.",
+        advanced=True,
+        later=True,
+    )
+
     def __post_init__(self) -> None:
         check_settings(self, named=lambda name: name.replace("_", " "))

@@ -11,6 +11,7 @@ from . import LiveError
 from .bases import TEXT_TO_IMAGE
 from .concept import Concept, check_reference
 from .diffusion import Callback
+from .held_back import HeldBack
 from .learning import Losses, key_of, learn
 from .memory import one_run
 from .notes import note
@@ -96,7 +97,12 @@ def _tune(
     of_clip = ClipObjective(model, clip, prompt, settings, learned)
     of_photos = PhotoObjective(model, concepts, settings, learned)
     objectives, shown = (of_clip, of_photos), [clip[: of_clip.frames], *(views[:1] for views in of_photos.views)]
-    losses = learn(model, learned, objectives, _turns(settings), settings.seed, shown, callback, file, losses)
+    held_back = HeldBack(model, objectives, learned, settings) if settings.stop_when_learned else None
+    losses = learn(
+        model, learned, objectives, _turns(settings), settings.seed, shown, callback, file, losses, held_back
+    )
+    if held_back is not None:
+        held_back.say()
     seat = learned.latent_prompt
     return Tuning(
         tensors=learned.overlay() if settings.clip_steps or settings.temporal_in_photo_steps else {},

@@ -12,6 +12,7 @@ import torch
 from . import LiveError
 from .checks import is_finite
 from .files import read_safetensors, reading, write_safetensors
+from .held_back import HeldBack
 from .notes import note
 
 KEPT = 3  # files in the folder, the newest; for Stable Diffusion 1.x each is 0.9 GB
@@ -19,8 +20,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class Unfinished:
-    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, and the losses, which count the
-    steps.
+    """What a stopped tuning needs to go on: learned tensors, their optimisers' moments, the losses, which count the
+    steps, and how far it had learned, where it is to stop by that.
     """
 
     def __init__(
@@ -28,13 +29,17 @@ class Unfinished:
         tensors: dict[str, torch.Tensor],
         optimizers: Sequence[torch.optim.Optimizer],
         losses: tuple[list[float], list[float]],
+        held_back: HeldBack | None = None,
     ):
-        self.tensors, self.optimizers, self.losses = tensors, optimizers, losses
+        self.tensors, self.optimizers, self.losses, self.held_back = tensors, optimizers, losses, held_back
+        self.lists = {f"losses/{i}": each for i, each in enumerate(losses)}
+        if held_back is not None:
+            self.lists |= {f"looks/{i}": each for i, each in enumerate(held_back.looks)}
 
     def save(self, file: Path) -> None:
         """Write `file`; a disk that cannot take it is warned of, and the tuning goes on."""
         moments = {p: m for optimizer in self.optimizers for p, m in optimizer.state.items()}
-        out = {f"losses/{i}": torch.tensor(losses, dtype=torch.float64) for i, losses in enumerate(self.losses)}
+        out = {name: torch.tensor(each, dtype=torch.float64) for name, each in self.lists.items()}
         for name, tensor in self.tensors.items():
             out[f"value/{name}"] = tensor.detach()
             out |= {f"{key}/{name}": moment for key, moment in moments.get(tensor, {}).items()}
@@ -66,16 +71,15 @@ class Unfinished:
                 if f"step/{name}" in stored:
                     moments = {key: stored[f"{key}/{name}"].to(tensor.device) for key in MOMENTS[:2]}
                     owner[id(tensor)].state[tensor] = {"step": stored[f"step/{name}"], **moments}
-        for i, losses in enumerate(self.losses):
-            losses[:] = stored[f"losses/{i}"].tolist()
+        for name, each in self.lists.items():
+            each[:] = stored[name].tolist()
         logging.info("LIVE: going on with an unfinished tuning from step %d", len(self.losses[0]) + len(self.losses[1]))
 
     def _check(self, stored: dict[str, torch.Tensor], turns: Sequence[int]) -> None:
         """ValueError unless `stored` is all of what `save` writes, and nothing else."""
-        lengths = [stored[name].numel() if name in stored else 0 for name in ("losses/0", "losses/1")]
-        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
-        for i, length in enumerate(lengths):
-            kinds[f"losses/{i}"] = (length,), torch.float64
+        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+            name: ((stored[name].numel() if name in stored else 0,), torch.float64) for name in self.lists
+        }
         for name, tensor in self.tensors.items():
             learned = any(f"{key}/{name}" in stored for key in MOMENTS)
             for key in ("value", *(MOMENTS if learned else ())):
@@ -85,6 +89,12 @@ class Unfinished:
         for name, kind in kinds.items():
             if (tuple(stored[name].shape), stored[name].dtype) != kind or not is_finite(stored[name]):
                 raise ValueError(f"{name!r:.100} has another shape or type, or values that are not finite")
+        lengths = [stored[f"losses/{i}"].numel() for i in (0, 1)]
+        if self.held_back is not None:
+            looks = [stored[f"looks/{i}"].tolist() for i in (0, 1)]
+            if not all(self.held_back.could_have(i, lengths[i], len(looks[i])) for i in (0, 1)):
+                raise ValueError(f"it counts {len(looks[0])} and {len(looks[1])} looks at held-back noise")
+            turns = self.held_back.could_take(turns, lengths, looks)
         if [list(turns[: sum(lengths)]).count(i) for i in (0, 1)] != lengths:
             raise ValueError(f"it counts {lengths[0]} steps of the clip and {lengths[1]} of photos")
 

@@ -65,6 +65,7 @@ class Tune(Node):
                 ),
                 input_of(TuneSettings, "window"),
                 memory_input("checkpointing", "in parts"),
+                input_of(TuneSettings, "stop_when_learned"),
             ],
             outputs=[Model.Output(display_name="tuned model")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -90,6 +91,7 @@ class Tune(Node):
         concept=(),
         window=0,
         memory="auto",
+        stop_when_learned=False,
     ) -> io.NodeOutput:
         import torch
 
@@ -114,6 +116,7 @@ class Tune(Node):
             frame_plan=row.frame_plan,
             seed=seed,
             window=window,
+            stop_when_learned=stop_when_learned,
         )
         with host.on_device(model, memory):
             losses: tuple[list[float], list[float]] = ([], [])

@@ -270,14 +270,15 @@ def test_a_photo_of_another_size_is_refused_before_it_is_learned(demo_model, cli
 
 
 def test_a_seed_of_64_bits_counts_whole_and_one_of_32_as_it_always_did():
-    from live_core.learning import _generator
+    from live_core.objectives import generator_of
 
     for seed in (0, 1, 0xFFFFFFFF):
         for step in (0, 999):
             expected = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            assert torch.equal(_generator(seed, step).get_state(), expected.get_state())
+            assert torch.equal(generator_of(seed, step).get_state(), expected.get_state())
     drawn = {
-        float(torch.rand((), generator=_generator(seed, 0))) for seed in (1, 1 + 2**32, 1 + 2**33, 1 + 2**63, 2**64 - 1)
+        float(torch.rand((), generator=generator_of(seed, 0)))
+        for seed in (1, 1 + 2**32, 1 + 2**33, 1 + 2**63, 2**64 - 1)
     }
     assert len(drawn) == 5
     for seed in (-1, 2**64, 0.5):

@@ -10,6 +10,7 @@ from live_core.methods import FATEZERO_SHAPE, LIVE, PROMPT_TO_PROMPT, TAV_DDIM, 
 from live_core.tuning import TuneSettings
 
 from .binding import BINDINGS, ONE_PHOTO, Binding
+from .less_work import with_less_work
 from .rows import NULL_TEXT_STEPS, key_of
 
 WORKFLOW = json.loads(
@@ -327,15 +328,7 @@ VARIANTS = {
         replace(PLAIN_LIVE, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
         replace(PLAIN_LIVE, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
         replace(PLAIN_LIVE, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
-        *(
-            replace(
-                SHIPPED,
-                name=f"clip-steps-{steps}",
-                tuning=replace(SHIPPED_TUNING, clip_steps=steps),
-                claim=f"what ships, with {steps} steps on the clip",
-            )
-            for steps in (0, 60)
-        ),
+        *with_less_work(SHIPPED),
         *(
             replace(SHIPPED, name=name, tuning=TUNING, binding=binding, claim=claim)
             for name, (binding, claim) in BINDINGS.items()

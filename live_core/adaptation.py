@@ -28,6 +28,7 @@ from .notes import note
 from .objectives import LearnedWeights, Learner, Loss
 from .pretrained import LiveModel
 from .streams import Stream, predict
+from .transfers import sent
 from .tunings import Tuning
 from .video_unet import EDIT
 
@@ -126,9 +127,7 @@ class EditObjective:
         rows = range(self.count)
         noisy = {str(i): schedule.add_noise(latents[i : i + 1], noise[i : i + 1], times[i]) for i in rows}
         streams = [self._stream(str(i), pictures[i : i + 1], dropped[i]) for i in rows]
-        told = predict(
-            model.unet, streams, noisy, torch.tensor(times, device=latents.device), plan=AttentionPlan(ALONE)
-        )
+        told = predict(model.unet, streams, noisy, sent(torch.tensor(times), latents), plan=AttentionPlan(ALONE))
         predicted, clean = torch.cat([told[str(i)] for i in rows]), []
         target = torch.cat([schedule.target(latents[i : i + 1], noise[i : i + 1], times[i]) for i in rows])
         for i in rows:
@@ -146,4 +145,4 @@ class EditObjective:
 
 
 def _randn(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
+    return sent(torch.randn(like.shape, generator=generator), like)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .diffusion import Schedule
+from .indices import index_of
 from .methods import Method
 from .steering import Part, Step
 from .streams import guided
@@ -54,20 +55,21 @@ def along(
     pictures = pictures.float()
     count, _, height, width = pictures.shape
     at = range(count) if places is None else places
-    down = (torch.arange(height).to(pictures) + 0.5) * 2 / height - 1
-    across = (torch.arange(width).to(pictures) + 0.5) * 2 / width - 1
-    x, y, size, whole = (each.to(pictures.device) for each in (thing.x, thing.y, thing.size, thing.whole))
+    down, across = ((torch.arange(n, device=pictures.device) + 0.5) * 2 / n - 1 for n in (height, width))
+    x, y, size = (each.to(pictures.device) for each in (thing.x, thing.y, thing.size))
+    whole = thing.whole.tolist()
     means = []
     for i in range(count):
-        others = [j for j in range(count) if whole[j] and j != i and abs(at[j] - at[i]) <= 3 * reach]
-        if not whole[i] or not others:
+        near = [j for j in range(count) if whole[j] and j != i and abs(at[j] - at[i]) <= 3 * reach]
+        if not whole[i] or not near:
             means.append(pictures[i])
             continue
+        others = index_of(near, pictures)
         zoom = (size[others] / size[i])[:, None]
         columns, rows = x[others, None] + zoom * (across - x[i]), y[others, None] + zoom * (down - y[i])
         grid = torch.stack([columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], -1)
         moved = F.grid_sample(pictures[others], grid, mode="bicubic", padding_mode="border", align_corners=False)
-        distance = torch.tensor([at[j] - at[i] for j in others]).to(pictures)
+        distance = index_of([at[j] - at[i] for j in near], pictures).to(pictures)
         weight = torch.exp(-((distance / reach) ** 2) / 2)[:, None, None, None] * (grid.abs().amax(-1) <= 1)[:, None]
         means.append((pictures[i] + (weight * moved).sum(0)) / (1 + weight.sum(0)))
     return torch.stack(means)

@@ -19,6 +19,7 @@ from .around import Around, as_it_is
 from .attending import attend, probabilities
 from .frames import ALONE, FramePlan
 from .taps import WordTap
+from .transfers import sent
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
@@ -296,19 +297,14 @@ class VideoAttention:
         if source is not None:
             return stream(q)[source], stream(k)[source]
         assert plan.store is not None and attn is not None
-        hidden_states = _sent(plan.store.read(key_of(plan.step, self.name, self.kind)), q)
+        hidden_states = sent(plan.store.read(key_of(plan.step, self.name, self.kind)), q)
         q_source = _heads(attn.to_q(hidden_states), attn)
         if self.kind == "cross":
-            return q_source, _sent(plan.store.read(self._text_key()), q).expand(len(q_source), -1, -1, -1)
+            return q_source, sent(plan.store.read(self._text_key()), q).expand(len(q_source), -1, -1, -1)
         return q_source, _heads(attn.to_k(hidden_states), attn)
 
     def _text_key(self) -> str:
         return f"text/{self.name}"
-
-
-def _sent(kept: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """What a store kept, where and as `like` is, on its way there while the device goes on."""
-    return kept.to(like, non_blocking=True)
 
 
 def key_of(step: int, layer: str, kind: str) -> str:

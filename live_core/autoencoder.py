@@ -13,6 +13,7 @@ import torch
 from .encoded import once
 from .interrupts import heed
 from .memory import Call, halves, on_cpu, one_run, plainly, with_less
+from .transfers import sent
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -57,7 +58,7 @@ def _encoded(
     out = []
     for frame in frames:
         heed()
-        picture = (frame.permute(2, 0, 1)[None].float() * 2 - 1).to(vae.device, vae.dtype)
+        picture = sent(frame.permute(2, 0, 1)[None].float() * 2 - 1, vae.encoder.conv_in.weight)
         ways = _ways(compute, picture, (picture.shape[-2] // factor, picture.shape[-1] // factor), factor, 1)
         ways[0] = "", partial(whole, frame, ways[0][1])
         out.append(with_less("the autoencoder (pictures to latents)", ways).to(vae.device, torch.float32))

@@ -17,7 +17,7 @@ def index_of(numbers: Iterable[int], like: torch.Tensor) -> torch.Tensor:
     return _made(tuple(numbers), like.device)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _made(numbers: tuple[int, ...], device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False):  # a backward pass may keep it
         return torch.tensor(numbers, dtype=torch.int64, device=device)

@@ -228,7 +228,7 @@ def edit_window(
     parts: list[Part] = []
     if local is not None and seen.mask is not None:
         clip_at = CLIP_AT[local.origin](model, clip, noise, instruction.steps)
-        parts = [AdaptLocally(seen.mask, local.boundary, clip_at)]
+        parts = [AdaptLocally(seen.mask.to(clip), local.boundary, clip_at)]
     with model.unet.overlay(model.tuning.tensors if model.tuning else {}):
         return denoise(
             model.unet,

@@ -16,14 +16,14 @@ from .steering import Part, Step
 
 
 class AdaptLocally(Part):
-    """`mask` (f, h, w); `clip_at` gives the clip's latents (f, c, h, w) that a step starts from, the clip's own at the
-    number of steps."""
+    """`mask` (f, h, w), where the latents are; `clip_at` gives the clip's latents (f, c, h, w) that a step starts from,
+    the clip's own at the number of steps."""
 
     def __init__(self, mask: torch.Tensor, boundary: str, clip_at: Callable[[int], torch.Tensor]):
         self.mask, self.boundary, self.clip_at = mask, boundary, clip_at
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
-        return blend(self.clip_at(step.index + 1).to(x), x, weight_of_edit(self.mask.to(x), self.boundary, step))
+        return blend(self.clip_at(step.index + 1).to(x), x, weight_of_edit(self.mask, self.boundary, step))
 
 
 def weight_of_edit(mask: torch.Tensor, boundary: str, step: Step) -> torch.Tensor:

@@ -28,6 +28,7 @@ from .estimates import Work
 from .memory import copies
 from .pretrained import LiveModel
 from .text import encode
+from .transfers import sent
 from .tune_settings import TuneSettings
 from .windows import Window, in_window, window_at
 
@@ -255,7 +256,7 @@ def noise_error(
     `mask`, (1, 1, h, w) or (f, 1, 1, 1), counts.
     """
     schedule = model.schedule
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    noise = sent(torch.randn(latents.shape, generator=generator), latents)
     noisy = schedule.add_noise(latents, noise, t)
     predicted = model.unet(noisy[None], t, text, None if latent_prompt is None else latent_prompt[None], plan)[0]
     target = schedule.target(latents, noise, t)

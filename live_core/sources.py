@@ -16,6 +16,7 @@ from .steering import Part, Piece, Step
 from .step_store import StepStore
 from .streams import Stream, guided, predict
 from .taps import WordTap
+from .transfers import sent
 
 
 class Source(Part):
@@ -176,7 +177,7 @@ class Kept(Source):
         return x
 
     def _of_step(self, step: Step, what: str) -> torch.Tensor:
-        return self.kept.read(f"{step.index:04d}/{what}").to(self.latents, non_blocking=True)
+        return sent(self.kept.read(f"{step.index:04d}/{what}"), self.latents)
 
     def maps(self, tap: WordTap) -> torch.Tensor | None:
         return self.step_maps if self.of_inversion else self.sum

@@ -25,7 +25,8 @@ THRESHOLD = 0.4  # of a frame's maximum, above which the thing is there
 class Thing:
     """Where a thing is: `mask` (f, h, w), 0 or 1, at the latents' size and a cell wider than the thing; its centre
     `x`, `y` (f,), from -1 to 1 across the picture as in `grid_sample`; `size` (f,), the square root of its area; and
-    whether it is in sight whole, `whole` (f,) bool: where the picture's border cuts it, its centre is not known."""
+    whether it is in sight whole, `whole` (f,) bool, in main memory: where the picture's border cuts it, its centre is
+    not known."""
 
     mask: torch.Tensor
     x: torch.Tensor
@@ -81,7 +82,7 @@ def thing_in(mask: torch.Tensor, size: tuple[int, int]) -> Thing:
     across = (torch.arange(width).to(mask) + 0.5) * 2 / width - 1
     down = (torch.arange(height).to(mask) + 0.5) * 2 / height - 1
     border = torch.stack([mask[:, 0].amax(1), mask[:, -1].amax(1), mask[:, :, 0].amax(1), mask[:, :, -1].amax(1)])
-    whole = border.amax(0) == 0
+    whole = (border.amax(0) == 0).cpu()
     cells = F.adaptive_max_pool2d(mask[:, None], size)
     return Thing(
         mask=F.max_pool2d(cells, 3, 1, 1)[:, 0],

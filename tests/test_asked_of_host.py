@@ -9,8 +9,13 @@ from asked_of_host import META, Asked
 from chain import CASE, FAST
 from conftest import ROOT
 
+from live_core.adapt_settings import AdaptSettings
+from live_core.adaptation import adapt
 from live_core.editing import Edit, edit
+from live_core.instruct import instruct
+from live_core.instruct_settings import GATHER_AND_SWAP, Instruction
 from live_core.inversion import invert
+from live_core.local import Local
 from live_core.methods import METHODS
 from live_core.pretrained import load_folder
 from live_core.tuning import tune
@@ -65,6 +70,15 @@ def test_steps_of_an_inversion_and_an_edit(shapes, method, attention):
         assert steps.in_each() == {"read in checks.py:is_finite": 1}
 
 
+def test_steps_of_an_edit_whose_frames_agree(shapes):
+    """On the thing, whose noise is new, where a mask was given."""
+    method = replace(METHODS["live"], blend_threshold=0.4, fresh_noise=1.0, agree_ratio=1.0)
+    with Asked() as counts:
+        inversion, steps = invert(shapes, CLIP, CASE.prompt, method, STEPS), Steps(counts)
+        edit(shapes, inversion, Edit("a blue ball moving on the meadow"), method, steps, torch.ones(3, 128, 128))
+    assert steps.in_each() == {"read in checks.py:is_finite": 1}
+
+
 def test_a_copy_that_a_device_waits_for_counts():
     with Asked() as counts:
         CLIP.to("cpu"), CLIP.to("cpu", non_blocking=True), CLIP[[0, 1]]
@@ -73,8 +87,37 @@ def test_a_copy_that_a_device_waits_for_counts():
 
 
 def test_steps_of_a_tuning(shapes):
-    """Also the noise, which the seed draws in main memory so that it is the same everywhere."""
+    """What a step tells, its loss among it, in one word."""
     with Asked() as counts:
         steps = Steps(counts)
         tune(shapes, CLIP, CASE.prompt, (), replace(FAST, clip_steps=STEPS, photo_steps=0), steps)
-    assert steps.in_each() == {"copy out in learning.py:_gradients": 1, "copy in in objectives.py:noise_error": 1}
+    assert steps.in_each() == {"copy out in learning.py:_gradients": 1}
+
+
+@pytest.fixture(scope="module")
+def told(instruct_folder):
+    """A model that is told what to change, without values."""
+    model = load_folder(instruct_folder)
+    for part in (model.unet, model.vae, model.text_encoder):
+        part.to(META)
+    return model
+
+
+ASKED = Instruction("make the ball blue", steps=STEPS)
+
+
+def test_steps_of_an_adaptation(told):
+    """Pairs are drawn, and their noise, in main memory, and sent on."""
+    with Asked() as counts:
+        steps, black = Steps(counts), torch.zeros(64, 64, 3)
+        adapt(told, black, 1 - black, ASKED, AdaptSettings(steps=3, pairs=2), callback=steps)
+    assert steps.in_each() == {"copy out in learning.py:_gradients": 1}
+
+
+def test_steps_of_an_edit_by_instruction(told):
+    """With key frames that all read, and within a mask."""
+    local = Local(torch.ones(4, 64, 64).triu())
+    with Asked() as counts:
+        steps = Steps(counts)
+        instruct(told, torch.zeros(4, 4, 8, 8), ASKED, GATHER_AND_SWAP, local, window=4, callback=steps)
+    assert steps.in_each() == {"read in checks.py:is_finite": 1}

@@ -53,12 +53,16 @@ class Kept:
                 out.writerows([row, size, each.what, f"{each.value:.4g}", each.unit] for each in figures)
 
 
+def _said(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def table(kept: Kept) -> str:
     """What each row is, and its figures, in Markdown."""
     parts = []
     for row, size, figures in kept.in_order():
         said = " ".join((ROWS[row].__doc__ or "").split())
-        lines = [f"| {each.what} | {f'{each.value:.3g} {each.unit}'.strip()} |" for each in figures]
+        lines = [f"| {each.what} | {_said(each.value)} {each.unit} |".replace("  |", " |") for each in figures]
         parts.append(f"### {row[0].upper()}{row[1:]}, size `{size}`\n\n{said}\n")
         parts.append("\n".join(["| what | measured |", "|---|---:|", *lines]) + "\n")
     return "\n".join(parts)

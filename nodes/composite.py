@@ -28,6 +28,21 @@ class Composite(Node):
                     ),
                 ),
                 *paste_inputs(**LATER),
+                io.Float.Input(
+                    "steady_reach",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.5,
+                    advanced=True,
+                    tooltip=(
+                        "For a mask of one thing that keeps its shape. First the edited frames agree on what is in the"
+                        " mask, along the track of the clip's own thing: each shows the median of its neighbours, and"
+                        " those count up to about so many frames away. 16: a clip as short as the demo's agrees as a"
+                        " whole. Less for a thing that changes as it moves. 0: frames as they are."
+                    ),
+                    **LATER,
+                ),
                 io.Image.Input(
                     "reconstruction",
                     optional=True,
@@ -44,13 +59,15 @@ class Composite(Node):
 
     @classmethod
     def execute(
-        cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None, cover_radius=0
+        cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None, cover_radius=0, steady_reach=0.0
     ) -> io.NodeOutput:
         from ..live_core.compositing import check_mask, check_pair, composite, soften
         from ..live_core.refining import changed, cover, follow_edges
+        from ..live_core.steadying import steady
 
         check_pair(edited, images)
         check_mask(mask, images)
+        edited = steady(edited, images, mask, steady_reach)
         followed = follow_edges(mask, images, edited, edge_radius)
         soft = soften(cover(followed, images, edited, cover_radius), dilation, blur)
         if reconstruction is not None:

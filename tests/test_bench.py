@@ -125,11 +125,12 @@ def test_a_key_names_the_settings_and_not_the_variant():
         replace(SHIPPED, pasted=False).key("model", 25),
         replace(SHIPPED, edge_radius=99).key("model", 25),
         replace(SHIPPED, cover_radius=99).key("model", 25),
+        replace(SHIPPED, steady_reach=99).key("model", 25),
         replace(SHIPPED, gives_back=True).key("model", 25),
         *(replace(SHIPPED, tuning=tuning).key("model", 25) for tuning in tunings.values()),
         *(replace(SHIPPED, method=method).key("model", 25) for method in methods.values()),
     ]
-    assert len(changed) == 9 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len(
+    assert len(changed) == 10 + len(fields(SHIPPED.tuning)) + len(fields(SHIPPED.method)) - 1 and len(
         {key, *changed}
     ) == 1 + len(changed)
     assert len({variant.key("model", 25) for variant in VARIANTS.values()}) == len(VARIANTS)

@@ -33,6 +33,7 @@ from live_core.methods import Method
 from live_core.null_text import find_null_text
 from live_core.pretrained import LiveModel, load_folder
 from live_core.refining import changed, cover, follow_edges
+from live_core.steadying import steady
 from live_core.tuning import TuneSettings, tune
 
 from .binding import Binding, bound
@@ -143,7 +144,8 @@ class Bench:
             return row(self.case, frames, before, touched(self.case)), frames
         variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
-        frames = to_frames(composite(self.clip, pictures, self.soft(variant, pictures, result.mask)))
+        shown = steady(pictures, self.clip, result.mask, variant.steady_reach)
+        frames = to_frames(composite(self.clip, shown, self.soft(variant, shown, result.mask)))
         spent = (
             self.tuned(variant.tuning, variant.binding)[1],
             self.inverted(variant.tuning, variant.binding, variant.method)[1],

@@ -26,8 +26,9 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 @dataclass(frozen=True)
 class Variant:
     """`null_text`: at most so many steps of null-text inversion for each DDIM step, 0 for none. `pasted`: over the
-    clip's own pixels, through the mask that the edit found, brought to the edges within `edge_radius`, with what hangs
-    together with it within `cover_radius`, grown and blurred; with `gives_back`, only where the edit changed something
+    clip's own pixels, once frames within `steady_reach` agree, through the mask that the edit found, brought to the
+    edges within `edge_radius`, with what hangs together with it within `cover_radius`, grown and blurred; with
+    `gives_back`, only where the edit changed something
     (`live_core.refining`). `claim`: what the papers say of it, or what is asked.
     """
 
@@ -40,6 +41,7 @@ class Variant:
     pasted: bool = True
     edge_radius: int = 0
     cover_radius: int = 0
+    steady_reach: float = 0.0
     gives_back: bool = False
     binding: Binding = ONE_PHOTO
     claim: str = ""
@@ -57,6 +59,7 @@ class Variant:
             *([] if self.pasted else ["not pasted"]),
             *(["edges", self.edge_radius] if self.edge_radius else []),
             *(["covers", self.cover_radius] if self.cover_radius else []),
+            *(["steady", float(self.steady_reach)] if self.steady_reach else []),
             *(["gives back"] if self.gives_back else []),
             *([self.binding] if self.binding != ONE_PHOTO else []),
         )
@@ -107,7 +110,7 @@ METHOD = replace(
     fresh_noise=0.0,
     agree_ratio=0.0,
 )
-PASTED = _settings("LIVE_Composite", "blur", "dilation", "edge_radius", "cover_radius")
+PASTED = _settings("LIVE_Composite", "blur", "dilation", "edge_radius", "cover_radius", "steady_reach")
 SHIPPED = Variant("shipped", SHIPPED_TUNING, SHIPPED_METHOD, **PASTED)
 # LIVE without what the pack adds to hold the new thing: what ablations and baselines are compared with.
 PLAIN_LIVE = replace(
@@ -116,6 +119,7 @@ PLAIN_LIVE = replace(
     tuning=TUNING,
     method=METHOD,
     cover_radius=0,
+    steady_reach=0.0,
     claim="LIVE by what the workflows had before fresh noise, frames that agree and self-attention of the thing's own",
 )
 SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
@@ -328,6 +332,7 @@ VARIANTS = {
         replace(PLAIN_LIVE, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
         replace(PLAIN_LIVE, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
         replace(PLAIN_LIVE, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
+        replace(SHIPPED, name="not-steadied", steady_reach=0.0, claim="what ships, frames not agreed in pixels"),
         *with_less_work(SHIPPED),
         *(
             replace(SHIPPED, name=name, tuning=TUNING, binding=binding, claim=claim)

@@ -127,7 +127,7 @@ def test_every_kind_comes_under_every_motion_on_seeds_of_its_own():
 def test_a_row_s_key_knows_its_settings():
     parts = (subject.Models(model, model, Judge().eval()) for model in [_Weights("a"), _Weights("b")])
     one, another = (bench.keys_of(models) for models in parts)
-    assert len(set(one.values())) == len(one) >= len(rows.ROWS) + len(rows.WORDS_ROWS)
+    assert len(set(one.values())) == len(one) >= len(rows.ROWS) + len(rows.STEADIED) + len(rows.WORDS_ROWS)
     assert all(one[name] != another[name] for name in one)
 
 

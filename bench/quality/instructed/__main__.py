@@ -23,7 +23,7 @@ from ..report import write_csv
 from ..rows import UNEDITED, Rows, key_of, weights_of
 from .cases import COUNT, all_cases
 from .measures import MEASURES
-from .rows import ADAPTED, ATTENTION, GROUPS, LEARNED, OTHERS, PARTS, RAMPS, ROWS, UNTIL, WORDS_ROWS
+from .rows import ADAPTED, ATTENTION, GROUPS, LEARNED, OTHERS, PARTS, RAMPS, ROWS, STEADIED, UNTIL, WORDS_ROWS
 from .subject import CEILING, LEARNING_RATE, SEARCH, SEED, STEPS, WORDS_STEPS, Models, Subject
 
 FEW = 12  # cases of an ablation: two of every kind
@@ -41,7 +41,7 @@ class Stage:
 
 STAGES = {
     "frames": Stage((UNEDITED, CEILING, *ATTENTION)),
-    "parts": Stage(tuple(PARTS), adapted=(ADAPTED,)),
+    "parts": Stage((*PARTS, *STEADIED), adapted=(ADAPTED,)),
     "others": Stage(tuple(OTHERS)),
     "words": Stage(tuple(WORDS_ROWS)),
     "ablations": Stage((*GROUPS, *UNTIL, *RAMPS), FEW),
@@ -58,6 +58,7 @@ def keys_of(models: Models) -> dict[str, str]:
         UNEDITED: key_of(UNEDITED, judge),
         CEILING: key_of(CEILING, asked[0], judge),
         **{name: key_of(*asked, name, row) for name, row in ROWS.items()},
+        **{name: key_of(*asked, name, row, ROWS[row.of]) for name, row in STEADIED.items()},
         **{name: key_of(*told, name, row) for name, row in WORDS_ROWS.items()},
     }
 

@@ -44,6 +44,18 @@ class WordsRow:
         return replace(dict(self.methods)[kind], guidance_scale=GUIDANCE)
 
 
+@dataclass(frozen=True)
+class Steadied:
+    """The frames of the row `of`, which agree along the thing's track with those up to about `reach` frames away
+    (`live_core.steadying`), pasted over the clip's in the mask that the base finds by the instruction."""
+
+    says: str
+    of: str
+    reach: float = 16.0
+    dilation: int = 2
+    blur: float = 1.5
+
+
 VIA = Row("all three parts", adapted=ADAPTED, boundary="reversed")
 SWAP = Row("gather-and-swap alone")
 ATTENTION = {
@@ -62,6 +74,10 @@ PARTS = {
     "via": VIA,
     "no-swap": replace(VIA, says="VIA without gather-and-swap", frame_plan=ALONE),
     "no-local": replace(VIA, says="VIA without local latent adaptation", boundary=""),
+}
+STEADIED = {
+    "via-steady": Steadied("VIA, then frames that agree in pixels (Composite, steady_reach)", "via"),
+    "per-frame-steady": Steadied("InstructPix2Pix frame by frame, then the same", "per-frame"),
 }
 _SHAPES = ("object", "any-object")
 _ATTRIBUTES = ("colour", "any-colour", "removal")

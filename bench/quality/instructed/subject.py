@@ -16,6 +16,7 @@ from demo.world import SCENES
 from live_core.adapt_settings import AdaptSettings
 from live_core.adaptation import adapt
 from live_core.change_map import change_mask
+from live_core.compositing import composite, soften
 from live_core.editing import Edit, edit
 from live_core.instruct import instruct
 from live_core.instruct_settings import Instruction, Search
@@ -23,6 +24,7 @@ from live_core.inversion import invert
 from live_core.local import Local
 from live_core.pretrained import LiveModel
 from live_core.root_pairs import RootPair, chosen, root_pairs
+from live_core.steadying import steady
 from live_core.tunings import Tuning
 from live_core.video_unet import EDIT
 
@@ -30,7 +32,7 @@ from ..rows import UNEDITED
 from ..text import TextCase, method_for
 from .cases import InstructCase
 from .measures import measure
-from .rows import ATTENTION, ROWS, WORDS_ROWS, Row
+from .rows import ATTENTION, ROWS, STEADIED, WORDS_ROWS, Row, Steadied
 
 CEILING = "ceiling"
 STEPS, WORDS_STEPS = 10, 20  # VIA's own; methods by words, which begin from inverted noise, get twice as many
@@ -54,6 +56,7 @@ class Subject:
     def __init__(self, models: Models, case: InstructCase, adapted: Sequence[int] = ()):
         self.models, self.case, self.steps = models, case, tuple(adapted)
         self.pictures = to_pictures(case.clip.frames())
+        self._shown: dict[str, np.ndarray] = {}
 
     @torch.no_grad()
     def run(self, name: str) -> tuple[dict[str, float], np.ndarray]:
@@ -64,6 +67,11 @@ class Subject:
         return {**measure(self.case, self.models.judge, frames), "seconds": seconds}, frames
 
     def _frames(self, name: str) -> np.ndarray:
+        if name not in self._shown:
+            self._shown[name] = self._made(name)
+        return self._shown[name]
+
+    def _made(self, name: str) -> np.ndarray:
         if name == UNEDITED:
             return self.case.clip.frames()
         model = self.models.instructed
@@ -71,10 +79,21 @@ class Subject:
             return to_frames(model.decode_frames(model.encode_frames(to_pictures(self.case.after.frames()))))
         if name in WORDS_ROWS:
             return self._by_words(name)
+        if name in STEADIED:
+            return self._steadied(STEADIED[name])
         row = ROWS[name]
         model = self._adapted[1][row.adapted] if row.adapted else model
         asked = Instruction(self.case.text, STEPS, SEED)
         return to_frames(model.decode_frames(instruct(model, self._latents, asked, row.method, self._local(row))))
+
+    def _steadied(self, row: Steadied) -> np.ndarray:
+        """A scene as it was: there is no one thing to agree on."""
+        frames = self._frames(row.of)
+        if self.case.kind == "scene":
+            return frames
+        source, edited = (torch.from_numpy(each).float() / 255 for each in (self.case.clip.frames(), frames))
+        agreed = steady(edited, source, self._mask, row.reach)
+        return to_frames(composite(source, agreed, soften(self._mask, row.dilation, row.blur)))
 
     def _by_words(self, name: str) -> np.ndarray:
         model, case, method = self.models.told, self.case, WORDS_ROWS[name].method(self.case.kind)

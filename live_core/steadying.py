@@ -22,6 +22,8 @@ ROUNDS, NEAR = 8, 0.02  # of the geometric median; a difference, 0..1, below whi
 APART = 0.2  # half of the frames differ by so much from the median: they do not agree, and the frame's own counts
 CHANGED = 0.1  # a difference to the clip from which on a pixel is changed for sure
 UNLIKE = 0.05  # a pixel beyond the background's colours by so much may be no background, by twice that it is none
+TOLD = 0.2  # part of what changed that must be no background, for colours to tell
+MOST = 0.7  # part of the frames that must show background
 # Parts of the thing's size: by how much the mask grows, the blur of its edge, and how far its background reaches.
 MARGIN, BLUR, AROUND = 0.1, 0.05, 0.75
 ENOUGH = 0.02  # part of what a blur reaches that must be known background
@@ -65,6 +67,9 @@ def steady(edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, reach
         return torch.cat([foreign[..., None], wide[..., None], filled(after, wide, size)], -1)
 
     behind = each_frame("Composite's background", background, inside, clip, pictures)
+    changed = inside * ((pictures - clip).abs().amax(-1) > CHANGED)
+    if (behind[..., 0] * changed).sum() < TOLD * changed.sum():
+        behind[..., 0] = 1  # colours do not tell the thing from its background
     soft = soften(inside, max(1, round(MARGIN * size)), BLUR * size)
     shown = torch.cat([pictures, clip, behind], -1).permute(0, 3, 1, 2)
 
@@ -103,12 +108,12 @@ def agreed(
     result = own + (2 - spread / APART).clamp(0, 1) * (middle - own)
     # Background does not move with the thing: where most show it, a frame has its own. Where it has the thing, or an
     # outline away from the agreed one, there is the clip's, if most left that as it was, or else what is beside it.
-    thing = more_than_half(mean(foreign, weight))
+    thing = above(mean(foreign, weight))
     excess = torch.maximum(own_foreign, wide * (1 - grow(thing[0], outline)))
     left = 1 - mean(((pictures - clip).abs().amax(1, keepdim=True) / CHANGED).clamp(0, 1), weight)
-    behind = behind + more_than_half(left) * (before - behind)
-    ground = own + more_than_half(excess) * (behind - own)
-    return result + more_than_half(1 - mean(foreign, weight)) * (ground - result)
+    behind = behind + above(left) * (before - behind)
+    ground = own + above(excess) * (behind - own)
+    return result + above(1 - mean(foreign, weight), MOST) * (ground - result)
 
 
 def no_background(mask: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: float) -> torch.Tensor:
@@ -135,9 +140,9 @@ def filled(picture: torch.Tensor, foreign: torch.Tensor, size: float) -> torch.T
     return out.permute(1, 2, 0)
 
 
-def more_than_half(share: torch.Tensor) -> torch.Tensor:
-    """0 for a share of up to 0.5, 1 from 0.7 on."""
-    return ((share - 0.5) / 0.2).clamp(0, 1)
+def above(share: torch.Tensor, least: float = 0.5) -> torch.Tensor:
+    """0 for a share, 0..1, of up to `least`, 1 from 0.2 more on."""
+    return ((share - least) / 0.2).clamp(0, 1)
 
 
 def mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

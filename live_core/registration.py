@@ -22,6 +22,7 @@ ROUNDS = 6  # of least squares, at each level
 LEAP = 0.1  # of the thing's size, by which a round moves it at most
 SURE = 0.25  # part of a thing's pixels that may differ where a frame is laid right
 SEEN = 0.1  # part of them that must be in the picture for that
+TOLD = 0.85  # an angle is told by the picture if with it the frames differ by less than this part of what they do
 HOLD = 0.05  # how strongly an angle is held that the picture does not tell, a ring's
 
 
@@ -45,23 +46,33 @@ def track_of(clip: torch.Tensor, mask: torch.Tensor) -> Track:
         Level(blurred(pictures, max(part * size, LEAST_BLUR)), mask[first], poses[first], error)
         for part, error in LEVELS
     ]
+    straight, turned = (laid_over(levels, poses, there, first, turns) for turns in (False, True))
+    poses, misfits = turned if turned[1].sum() < TOLD * straight[1].sum() else straight
+    return Track(poses, there & (misfits <= SURE))
+
+
+def laid_over(
+    levels: list[Level], poses: torch.Tensor, there: torch.Tensor, first: int, turns: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The poses (f, 4) in which the frames that are `there` lie best on the `first`, and then on their median, from
+    those by their masks; turned too if it `turns`. And (f,) how much each frame differs from that median, 0..1."""
+    poses = poses.clone()
     tops = [level.shown(first, poses[first])[0] for level in levels]
     for j in sorted(set(range(len(poses))) - {first}, key=lambda j: abs(j - first)):
         heed()
         found = []
         for pose in starts(poses, first, j) if there[j] else []:
             for level, top in zip(levels, tops, strict=True):
-                pose = level.fitted(j, pose, top)
+                pose = level.fitted(j, pose, top, turns)
             found.append((levels[TOLD_AT].misfit(j, pose, tops[TOLD_AT]), pose))
         poses[j] = min(found, key=lambda fit: fit[0])[1] if found else poses[j - 1 if j > first else j + 1]
     shown = torch.nonzero(there).flatten().tolist()
     for _ in range(2):
         middle = levels[-1].middle(shown, poses)
         for j in shown:
-            poses[j] = levels[-1].fitted(j, poses[j], middle)
+            poses[j] = levels[-1].fitted(j, poses[j], middle, turns)
     middle = levels[TOLD_AT].middle(shown, poses)
-    misfits = torch.tensor([levels[TOLD_AT].misfit(j, poses[j], middle) for j in range(len(poses))])
-    return Track(poses, there & (misfits <= SURE))
+    return poses, torch.tensor([levels[TOLD_AT].misfit(j, poses[j], middle) for j in range(len(poses))])
 
 
 def starts(poses: torch.Tensor, first: int, j: int) -> list[torch.Tensor]:
@@ -158,9 +169,9 @@ class Level:
         off = ((picture - top) / self.error).square().sum(0)
         return float((weight * off / (1 + off)).sum() / weight.sum())
 
-    def fitted(self, j: int, pose: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
-        """`pose` bettered, so that frame `j`'s thing lies on `top` (c, h, w)."""
-        angle = pose[3]
+    def fitted(self, j: int, pose: torch.Tensor, top: torch.Tensor, turns: bool) -> torch.Tensor:
+        """`pose` bettered, so that frame `j`'s thing lies on `top` (c, h, w); its angle too if it `turns`."""
+        angle, free = pose[3], 4 if turns else 3
         leap = LEAP * torch.stack([self.on[2].exp(), self.on[2].exp(), *pose.new_ones(2)])
         for _ in range(ROUNDS):
             picture, (across, down), seen = self.shown(j, pose)
@@ -175,5 +186,6 @@ class Level:
             normal[3, 3] += hold
             right[3] += hold * (pose[3] - angle)
             normal = normal + torch.diag(0.01 * normal.diagonal() + 1e-6)
-            pose = pose - torch.linalg.solve(normal, right).clamp(-leap, leap)
+            step = torch.linalg.solve(normal[:free, :free], right[:free]).clamp(-leap[:free], leap[:free])
+            pose = pose - F.pad(step, (0, 4 - free))
         return pose

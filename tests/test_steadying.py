@@ -70,6 +70,18 @@ def test_a_track_is_finer_than_a_pixel(clips):
     assert (own - own.mean(0)).norm(dim=1).max() < 0.15
 
 
+def test_a_round_thing_does_not_turn_with_what_is_behind_it():
+    """What is beside a ball turns against it as it passes, and would turn all that is laid along its track."""
+    rows, columns = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing="ij")
+    hill = (rows - 55 - 6 * (columns / 8).sin()).sigmoid()[..., None]
+    ground = hill * torch.tensor([0.6, 0.8, 0.5]) + (1 - hill) * torch.tensor([0.6, 0.8, 0.95])
+    far = [((columns - x) ** 2 + (rows - y) ** 2).sqrt() for x, y, *_ in TRACK]
+    source = torch.stack([ground + (12 - d).sigmoid()[..., None] * (torch.tensor(OLD) - ground) for d in far])
+    track = track_of(source, torch.stack([(d < 18).float() for d in far]))
+    assert track.sure.all() and (track.poses[:, 3] == 0).all()
+    torch.testing.assert_close(track.poses[:, :2] - track.poses[0, :2], TRACK[:, :2] - TRACK[0, :2], atol=0.2, rtol=0)
+
+
 def test_a_thing_that_the_border_cuts_is_found(clips):
     gone = TRACK.clone()
     gone[:, 0] = torch.tensor([40.0, 30, 20, 10, 0])

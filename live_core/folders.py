@@ -283,7 +283,7 @@ def built(build: Callable[[], Network], complaint: str) -> Network:
 
 
 def _instead(folder: Path) -> str:
-    """What to take in the place of a model's folder of pickles."""
+    """What to take in the place of a model's folder that has no safetensors."""
     if reads_photo(folder):
         return (
             "fetch its safetensors: the published Paint-by-Example has them in its pull request 3 (revision refs/pr/3),"

@@ -28,7 +28,7 @@ Tensors = dict[str, tuple[str, tuple[int, ...], np.ndarray]]  # name -> number f
 @dataclass(frozen=True)
 class Sent:
     """A model as it is sent to workers: what its U-Net is built from, that one's tensors as bytes, which travel without
-    a copy, and the rest as it is. What inflates a U-Net cannot be pickled, and is made anew."""
+    a copy, and the rest as it is. What inflates a U-Net cannot be sent, and is made anew."""
 
     config: dict[str, Any]
     tensors: Tensors

@@ -11,6 +11,7 @@ from scipy import ndimage
 from demo import measure as measures
 from demo.cases import CASES, Case
 from demo.frames import to_frames, to_pictures
+from demo.measure.recognition import others
 from demo.world import Clip, Thing
 from live_core.compositing import composite, soften
 
@@ -111,6 +112,10 @@ SEES = {
         ("wrong colour", "blinking", "gone", "unedited"),
         ("ring", "blurred", "breathing", "grainy far"),
     ),
+    "recognised": (
+        ("wrong colour", "blinking", "gone", "unedited"),
+        ("ring", "blurred", "breathing", "too large", "grainy far"),
+    ),
     "edit_error": (("wrong colour", "gone", "unedited"), ("grainy far",)),
     "residue": (("ring", "corner", "unedited"), ("wrong colour", "gone", "grainy far")),
     "ghost": (
@@ -164,6 +169,26 @@ def test_the_true_answer_and_the_unedited_clip_are_the_ends(made):
     assert (
         unedited["edit_error"] == unedited["residue"] == 1 and unedited["gated_total"] == 0 and unedited["ghost"] > 0.8
     )
+
+
+def test_a_thing_is_recognised_by_what_it_is_and_not_by_where_it_stands():
+    """Smaller, turned and beside its place it is the photo's thing still; another shape on the very place is not, be it
+    as near to it as a cross is to a tree."""
+    for name in ("ball-to-star", "tree-to-fish", "heart-to-banded-house", "fish-to-two-tone-gem"):
+        case = CASES[name]
+        truth, track = case.truth, case.truth.tracks[0]
+        off = replace(
+            track,
+            x=tuple(x + 3 for x in track.x),
+            radius=tuple(0.8 * radius for radius in track.radius),
+            angle=tuple(angle + 0.35 for angle in track.angle),
+        )
+        assert measures.recognised(case, replace(truth, tracks=(off,)).frames(), 0) == 1
+        wrong = [truth.swap(0, other) for other in others(case, 0)]
+        for first in range(0, len(wrong), len(truth)):  # a frame of each
+            some = wrong[first : first + len(truth)]
+            shown = [some[i % len(some)].frames()[i] for i in range(len(truth))]
+            assert measures.recognised(case, np.stack(shown), 0) == 0
 
 
 def test_a_size_changes_no_measure(demo_model):

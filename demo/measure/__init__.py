@@ -19,6 +19,7 @@ from .judge import candidates, nearest, shown
 from .motion import motion_error, temporal_consistency
 from .outline import edge, steadiness
 from .places import scale, touched
+from .recognition import recognised
 
 __all__ = [
     "MEASURES",
@@ -27,6 +28,7 @@ __all__ = [
     "measure",
     "nearest",
     "psnr",
+    "recognised",
     "scale",
     "shown",
     "temporal_consistency",
@@ -35,6 +37,7 @@ __all__ = [
 
 # By what a viewer sees. 1: more is better; -1: less is.
 VIEWED = {
+    "recognised": 1,
     "edit_error": -1,
     "residue": -1,
     "ghost": -1,
@@ -73,6 +76,7 @@ def measure(case: Case, edited: np.ndarray, source: np.ndarray | None = None) ->
         "motion_error_px": things(motion_error),
         "background_psnr_db": psnr(source, edited, ~touched(case)),
         "temporal_consistency": temporal_consistency(edited),
+        "recognised": things(recognised),
         "edit_error": things(edit_error),
         "residue": things(residue),
         "ghost": things(ghost),

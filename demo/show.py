@@ -105,8 +105,7 @@ def gallery(
 
 def _said(row: dict[str, float]) -> str:
     return (
-        f"right thing in {row['object_accuracy']:.0%} of frames, edit error {row['edit_error']:.2f}, ghost"
-        f" {row['ghost']:.2f}"
+        f"recognised in {row['recognised']:.0%} of frames, edit error {row['edit_error']:.2f}, ghost {row['ghost']:.2f}"
     )
 
 

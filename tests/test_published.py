@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.quality import __main__ as bench
-from bench.quality import cases, claims, published, report, text
+from bench.quality import cases, claims, fresh, published, report, text
 from demo.measure import VIEWED
 
 
@@ -112,3 +112,16 @@ def test_rows_measured_anew_come_into_the_report(tmp_path, monkeypatch):
     says = published.with_marks("FateZero changes a colour", "words", "fatezero")
     assert f"| {says} | accuracy at least 0.8 | 8 | 0.5 | 0.5 to 0.5 | **no** |" in pages[published.RESULTS]
     assert published.filled(pages, rows) == pages
+
+
+def test_rows_of_few_fresh_cases_are_told_from_those_of_many():
+    many, few = [0.5] * 9, [0.25] * 3
+    rows = rows_of(bench.MEASURES, {"unedited": many, "shipped": many, "tav-ddim-ti": [1.0] * 8, "edges-0": few})
+    said, composites = fresh.fresh_tables(rows), fresh.composite_table(rows)
+    assert "| tav-ddim-ti | 8 | 1 [1, 1] |" in said and "| tav-ddim-ti | 8 | -0.5 [-0.5, -0.5] |" in said
+    assert "edges-0" not in said and "| unedited | 9 | -0" not in said
+    assert "| edges-0 | 3 | 0.25 |" in composites and "| shipped | 3 | 0.5 |" in composites
+    assert "tav-ddim-ti" not in composites  # another edit, not another composite
+    summary = fresh.fresh_summary({**rows, "ceiling": rows["unedited"]}).splitlines()
+    assert summary[0].startswith("| 9 cases |")
+    assert [line.split(" | ")[0] for line in summary[2:]] == ["| LIVE as it ships", "| a perfect edit by this model"]

@@ -19,11 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.measure import VIEWED
-
 from . import __main__ as quality
 from . import text
 from .claims import CLAIMS, EMPTY, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
+from .fresh import ENOUGH, composite_table, fresh_summary, fresh_tables
 from .instructed import tables as by_instruction
 from .report import DRAWS, Measured, read_csv, write_csv
 
@@ -31,7 +30,6 @@ Cells = dict[tuple[str, str, str], str]
 FOLDER = Path(__file__).resolve().parents[1]
 RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
 TABLES = ("photos", "fresh", "words", "photos-anew", "words-anew", "instructed")
-ENOUGH = 8  # cases, for an interval to be claimed
 TITLES = {
     "object_accuracy": "accuracy ↑",
     "object_error": "object error ↓",
@@ -39,7 +37,6 @@ TITLES = {
     "background_psnr_db": "background, dB ↑",
 }
 JUDGED = tuple(TITLES)
-SEEN = {**VIEWED, "object_accuracy": 1, "motion_error_px": -1, "background_psnr_db": 1}
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
 
 
@@ -177,18 +174,6 @@ def mean_of(target: Target, rows: Measured) -> tuple[int, float, float, float]:
     return len(cases), float(values.mean() / beside.mean()), float(low), float(high)
 
 
-def fresh_tables(rows: Measured) -> str:
-    """All tables, or, of cases too few for intervals, the means of what a viewer sees and what each row is."""
-    if len(rows["live"]) >= ENOUGH:
-        return quality.tables(rows)
-    titles = ["variant", "cases", *(f"{name} {'↑' if better > 0 else '↓'}" for name, better in SEEN.items())]
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for name, per_case in rows.items():
-        means = (np.mean([row[measure] for row in per_case.values()]) for measure in SEEN)
-        lines.append(f"| {name} | {len(per_case)} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
-    return "\n".join([*lines, "", *quality.meanings(rows)])
-
-
 def words_tables(rows: Measured) -> str:
     memory = {name: max(row.get(text.KEPT, 0.0) for row in per_case.values()) for name, per_case in rows.items()}
     return text.tables(rows, {name: size for name, size in memory.items() if name != text.UNEDITED})
@@ -211,22 +196,26 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
 
     made = {
         "photos": quality.tables,
+        "composite": composite_table,
         "fresh": fresh_tables,
         "words": words_tables,
         "photos-anew": quality.tables,
         "words-anew": words_tables,
         "instructed": by_instruction.tables,
     }
-    for table, draw in made.items():
-        lines = draw(rows[table]) if table in rows else between(pages[APPENDIX], table)
-        put(APPENDIX, table, marked(table, with_empty(table, lines)))
-    photos, words = (between(pages[APPENDIX], table) for table in ("photos", "words"))
+    rows = {**rows, "composite": rows["fresh"]} if "fresh" in rows else rows
+    for name, draw in made.items():
+        lines = draw(rows[name]) if name in rows else between(pages[APPENDIX], name)
+        put(APPENDIX, name, marked(name, with_empty(name, lines)))
+    photos, words = (between(pages[APPENDIX], name) for name in ("photos", "words"))
     put(APPENDIX, "settings", settings_table(photos))
     claims = claims_table(rows, photos, words)
     put(RESULTS, "claims", claims)
     for finding in FINDINGS:
         put(RESULTS, finding.name, finding_table(finding, photos))
     put(RESULTS, "old", footnotes(photos + words))
+    if "fresh" in rows:
+        put(RESULTS, "fresh-rows", fresh_summary(rows["fresh"]))
     if "instructed" in rows:
         put(RESULTS, "instructed-claims", by_instruction.claims_table(rows["instructed"]))
         put(RESULTS, "instructed-rows", by_instruction.summary_table(rows["instructed"]))

@@ -1,0 +1,93 @@
+"""What the rows of fresh seeds say: what ships beside what came before, by what a viewer sees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demo.measure import VIEWED
+
+from . import __main__ as quality
+from .report import Measured, kind_of, of_kind, table
+from .variants import PLAIN_LIVE, SHIPPED, VARIANTS
+
+ENOUGH = 8  # cases, for an interval to be claimed
+SEEN = {**VIEWED, "object_accuracy": 1, "motion_error_px": -1, "background_psnr_db": 1}
+SUMMARY = {
+    "recognised": "recognised ↑",
+    "object_accuracy": "accuracy ↑",
+    "edit_error": "edit error ↓",
+    "ghost": "ghost ↓",
+    "steadiness": "steadiness ↓",
+    "motion_error_px": "motion, px ↓",
+    "background_psnr_db": "background, dB ↑",
+    "far_pixels_off": "far pixels off ↓",
+}
+# Rows of the fresh seeds, as a person would call them.
+FRESH = {
+    "tav-ddim-ti": "Tune-A-Video with DDIM and textual inversion",
+    "plain-composite": "the first release",
+    "shipped": "LIVE as it ships",
+    "ceiling": "a perfect edit by this model",
+}
+
+
+def composite_table(rows: Measured) -> str:
+    """The rows of one edit, composited in different ways: means of what a viewer sees over the cases that all have."""
+    edits = [(each.tuning, each.method) for each in (PLAIN_LIVE, SHIPPED)]
+    rows = {
+        name: per_case
+        for name, per_case in rows.items()
+        if name in quality.BOUNDS or (VARIANTS[name].tuning, VARIANTS[name].method) in edits
+    }
+    cases = [case for case in rows[SHIPPED.name] if all(case in per_case for per_case in rows.values())]
+    titles = ["variant", "cases", *(f"{name} {'↑' if better > 0 else '↓'}" for name, better in SEEN.items())]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, per_case in rows.items():
+        seen = [[row[measure] for case in cases if measure in (row := per_case[case])] for measure in SEEN]
+        means = (f"{np.mean(values):.3g}" if values else "–" for values in seen)
+        lines.append(f"| {name} | {len(cases)} | {' | '.join(means)} |")
+    return "\n".join([*lines, "", *quality.meanings(rows)])
+
+
+def fresh_tables(rows: Measured) -> str:
+    """The rows of cases enough for intervals: means, what ships minus each, and what ships by kind of case."""
+    rows = {name: per_case for name, per_case in rows.items() if len(per_case) >= ENOUGH}
+    ships = rows[SHIPPED.name]
+    pairs = {
+        name: [(row, per_case[case]) for case, row in ships.items() if case in per_case]
+        for name, per_case in rows.items()
+        if name not in (SHIPPED.name, *quality.BOUNDS)
+    }
+    differences = {
+        name: [{measure: ours[measure] - row[measure] for measure in SEEN} for ours, row in found]
+        for name, found in pairs.items()
+    }
+    kinds = {kind: list(of_kind(rows, kind)[SHIPPED.name].values()) for kind in dict.fromkeys(map(kind_of, ships))}
+    return "\n".join(
+        [
+            *table("variant", SEEN, {name: list(per_case.values()) for name, per_case in rows.items()}),
+            "",
+            "What ships minus each, case by case (an interval without 0 is a difference):",
+            "",
+            *table("shipped −", SEEN, differences),
+            "",
+            "What ships, by kind of case:",
+            "",
+            *table("kind", SEEN, kinds),
+            "",
+            *quality.against_ceiling(rows),
+            *quality.meanings(rows),
+        ]
+    )
+
+
+def fresh_summary(rows: Measured) -> str:
+    """Means of what a viewer sees, of the rows that have all cases of what ships."""
+    ships = rows[SHIPPED.name]
+    measures = {name: title for name, title in SUMMARY.items() if all(name in row for row in ships.values())}
+    lines = [f"| {len(ships)} cases | {' | '.join(measures.values())} |", "|---" * (1 + len(measures)) + "|"]
+    for name, says in FRESH.items():
+        if set(ships) <= set(rows.get(name, ())):
+            means = (np.mean([rows[name][case][measure] for case in ships]) for measure in measures)
+            lines.append(f"| {says} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
+    return "\n".join(lines)

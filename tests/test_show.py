@@ -47,7 +47,7 @@ def test_the_moving_picture_has_clip_photo_and_edit_side_by_side(clips, name, tm
 def test_the_gallery_shows_every_case_that_was_run_the_failures_too(clips, tmp_path):
     from demo.cases import write_video
 
-    row = {"object_accuracy": 0.0, "edit_error": 1.0, "ghost": 1.0}
+    row = {"recognised": 0.0, "edit_error": 1.0, "ghost": 1.0}
     (tmp_path / "report.json").write_text(
         json.dumps({f"{method} | {name}": row for name in clips for method in ("LIVE", "ceiling")})
     )

@@ -7,6 +7,7 @@ import pytest
 
 from bench.quality import __main__ as bench
 from bench.quality import cases, claims, fresh, published, report, text
+from bench.quality.rows import Rows
 from demo.measure import VIEWED
 
 
@@ -125,3 +126,20 @@ def test_rows_of_few_fresh_cases_are_told_from_those_of_many():
     summary = fresh.fresh_summary({**rows, "ceiling": rows["unedited"]}).splitlines()
     assert summary[0].startswith("| 9 cases |")
     assert [line.split(" | ")[0] for line in summary[2:]] == ["| LIVE as it ships", "| a perfect edit by this model"]
+
+
+def test_the_picture_of_fresh_seeds_has_every_kind(tmp_path):
+    keys = {name: name for name in fresh.PICTURED}
+    log = Rows(tmp_path)
+    shades = {"plain-composite": 40, "shipped": 200}
+    frames = {name: np.full((8, 128, 128, 3), shade, np.uint8) for name, shade in shades.items()}
+    log.measure(
+        [cases.make(f"fresh-{kind}", fresh.CASE) for kind in cases.KINDS],
+        keys,
+        lambda case: lambda name: ({"ghost": 0.0}, frames[name]),
+    )
+    picture = np.asarray(fresh.picture(log, keys))
+    rows = [row * (fresh.SIDE + fresh.GAP) + fresh.SIDE // 2 for row in range(len(cases.KINDS))]
+    columns = [(len(fresh.FRAMES) * fresh.SIDE + fresh.GAP) * column + fresh.SIDE for column in (1, 2)]
+    assert [picture[rows, column].tolist() for column in columns] == [[[shade] * 3] * 8 for shade in shades.values()]
+    assert len(picture) == rows[-1] + fresh.SIDE // 2

@@ -1,13 +1,25 @@
-"""What the rows of fresh seeds say: what ships beside what came before, by what a viewer sees."""
+"""What the rows of fresh seeds say: what ships beside what came before, by what a viewer sees.
+
+    python -m bench.quality.fresh output/quality bench/pictures/fresh.jpg    # their picture
+
+It has three frames each of the clip, of what is pictured of it, and of the true answer, of cases that nobody chose: the
+second of every kind.
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from demo.measure import VIEWED
 
 from . import __main__ as quality
+from .cases import KINDS, make
 from .report import Measured, kind_of, of_kind, table
+from .rows import Rows, weights_of
 from .variants import PLAIN_LIVE, SHIPPED, VARIANTS
 
 ENOUGH = 8  # cases, for an interval to be claimed
@@ -29,6 +41,7 @@ FRESH = {
     "shipped": "LIVE as it ships",
     "ceiling": "a perfect edit by this model",
 }
+PICTURED, CASE, FRAMES, SIDE, GAP = ("plain-composite", "shipped"), 1, (0, 3, 6), 96, 8
 
 
 def composite_table(rows: Measured) -> str:
@@ -91,3 +104,31 @@ def fresh_summary(rows: Measured) -> str:
             means = (np.mean([rows[name][case][measure] for case in ships]) for measure in measures)
             lines.append(f"| {says} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
     return "\n".join(lines)
+
+
+def picture(log: Rows, keys: dict[str, str]) -> Image.Image:
+    """A row a kind of case; `keys`: of the rows of `PICTURED`, by their names."""
+    found = log.of(keys)
+    strips = []
+    for kind in KINDS:
+        case = make(f"fresh-{kind}", CASE)
+        edits = [log.strip(found[name][case.name])[0] for name in PICTURED]
+        clips = [case.clip.frames(), *(np.stack(np.split(e, len(case.clip), 1)) for e in edits), case.truth.frames()]
+        strips.append([np.concatenate(list(frames[list(FRAMES)]), 1) for frames in clips])
+    width, height = len(FRAMES) * SIDE, SIDE
+    sheet = Image.new("RGB", (len(strips[0]) * (width + GAP) - GAP, len(strips) * (height + GAP) - GAP), "white")
+    for row, clips in enumerate(strips):
+        for column, strip in enumerate(clips):
+            small = Image.fromarray(strip).resize((width, height), Image.Resampling.LANCZOS)
+            sheet.paste(small, (column * (width + GAP), row * (height + GAP)))
+    return sheet
+
+
+def main(folder: Path, path: Path, steps: int = 25) -> None:
+    weights = weights_of(quality.load_folder(quality.MODEL))
+    keys = {name: VARIANTS[name].key(weights, steps) for name in PICTURED}
+    picture(Rows(folder), keys).save(path, quality=90, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

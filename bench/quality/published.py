@@ -165,8 +165,8 @@ def holds_zero(cell: str) -> bool:
 
 def mean_of(target: Target, rows: Measured) -> tuple[int, float, float, float]:
     """How many cases, the mean or its multiple of another row's, and the interval's bounds."""
-    ours = rows[target.row]
-    cases = [case for case in ours if re.search(target.cases, case)]
+    ours, both = rows[target.row], rows[target.beside or target.row]
+    cases = [case for case in ours if case in both and re.search(target.cases, case)]
     values = np.array([ours[case][target.measure] for case in cases])
     beside = np.array([rows[target.beside][case][target.measure] if target.beside else 1.0 for case in cases])
     drawn = np.random.default_rng(0).integers(len(cases), size=(DRAWS, len(cases)))

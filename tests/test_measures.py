@@ -191,6 +191,17 @@ def test_a_thing_is_recognised_by_what_it_is_and_not_by_where_it_stands():
             assert measures.recognised(case, np.stack(shown), 0) == 0
 
 
+def test_of_two_new_things_each_is_recognised_by_itself():
+    case = CASES["ball-and-box"]
+    for frames, right in (
+        (case.truth, [1, 1]),
+        (case.clip, [0, 0]),
+        (case.clip.swap(0, case.swaps[0].target), [1, 0]),
+        (case.clip.swap(1, case.swaps[1].target), [0, 1]),
+    ):
+        assert [measures.recognised(case, frames.frames(), which) for which in (0, 1)] == right
+
+
 def test_a_size_changes_no_measure(demo_model):
     """The same clip in finer pixels: what is a ring of 3 pixels of 128 is the same fault at 192."""
     small, large = (make(resized(CASES["ball-to-star"], factor), demo_model) for factor in (1.0, 1.5))

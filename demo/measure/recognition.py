@@ -70,7 +70,7 @@ def _candidates(case: Case, which: int) -> tuple[np.ndarray, list[np.ndarray]]:
     colour times how much it covers, and that: (f, H, W, 4)."""
     bare, layers = case.truth.without(which).frames().astype(np.float32), []
     for thing in [case.swaps[which].target, *others(case, which)]:
-        clip = case.clip.swap(which, thing)
+        clip = case.truth.swap(which, thing)  # in whose picture other things have been swapped too
         cover = clip.masks(which)[..., None].astype(np.float32)
         layers.append(np.concatenate([clip.frames() - (1 - cover) * bare, cover], -1))
     return bare, layers

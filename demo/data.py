@@ -60,13 +60,13 @@ def _draw(seed: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str
 
 
 def load_or_draw(folder: Path, count: int, size: int = SIZE) -> Pictures:
-    """The first `count` training pictures, memory-mapped from `folder`, drawn there by two processes when absent."""
+    """The first `count` training pictures, memory-mapped from `folder`, drawn there on all cores when absent."""
     folder = folder / f"pictures-{size}-{count}"
     if not folder.exists():
         _draw_into(folder.with_suffix(".draft"), count, size)
         folder.with_suffix(".draft").rename(folder)
     text = json.loads((folder / "text.json").read_text())
-    arrays = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks", "looks"))
+    arrays = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("images", "masks", "looks"))
     return Pictures(*arrays, text["captions"], text["names"])
 
 
@@ -78,7 +78,7 @@ def _draw_into(folder: Path, count: int, size: int) -> None:
         for name, shape in shapes.items()
     ]
     captions, names = [], []
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor() as pool:
         for i, (*rows, caption, things) in enumerate(pool.map(partial(_draw, size=size), range(count), chunksize=64)):
             for array, row in zip(arrays, rows, strict=True):
                 array[i] = row

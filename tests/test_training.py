@@ -1,6 +1,7 @@
 """Training of the demo model: what its loss and its captions are built from, and that it goes on where it stopped."""
 
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -56,14 +57,15 @@ def test_a_look_shows_the_thing_whole_and_alone():
 
 
 def test_the_localisation_loss_is_zero_for_the_mask_itself():
-    maps, masks = WordMaps(side=8), torch.rand(2, 8, 8)
+    maps, masks = WordMaps(side=8), torch.rand(1, 2, 8, 8)
     for side, kept in maps.maps.items():
         probabilities = torch.rand(1, side * side, CONTEXT)
-        probabilities[0, :, 3:5] = F.adaptive_avg_pool2d(masks, side).flatten(1).T
+        probabilities[0, :, 3:5] = F.adaptive_avg_pool2d(masks, side)[0].flatten(1).T
         kept.append(probabilities)
-    zeros = torch.zeros(2, dtype=torch.long)
-    assert maps.localisation_loss(zeros, torch.tensor([3, 4]), masks).abs() < 1e-3
-    assert maps.localisation_loss(zeros, torch.tensor([4, 3]), masks) > 0.01
+    which, seen, hidden = torch.tensor([[0, 1, 0]]), torch.tensor([True]), torch.tensor([False])
+    assert maps.localisation_loss(torch.tensor([[3, 4, 0]]), which, masks, seen).abs() < 1e-3
+    assert maps.localisation_loss(torch.tensor([[4, 3, 0]]), which, masks, seen) > 0.01
+    assert maps.localisation_loss(torch.tensor([[4, 3, 0]]), which, masks, hidden) == 0
 
 
 def test_the_decoder_is_shown_things_and_their_rims_count_most():
@@ -81,6 +83,10 @@ def test_timesteps_cover_all_noise_levels():
     assert t.min() == 0 and t.max() >= 995 and t.diff().min() >= 0 and t.diff().max() <= 3
 
 
+def squares(layer, x):
+    return {"loss": layer(x).square().mean()}
+
+
 def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path):
     def train(folder, *stops):
         for stop in stops:
@@ -89,7 +95,7 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path):
             run = Run("stage", folder, {"layer": layer}, lr=1e-2, steps=12, average=0.9)
             while run.step < stop:
                 generator = torch.Generator().manual_seed(run.step)
-                run.update(layer(torch.randn(4, 3, generator=generator)).square().mean())
+                run.learn(partial(squares, layer), x=torch.randn(4, 3, generator=generator))
             run.save()
         return run
 
@@ -105,7 +111,7 @@ def test_a_run_that_is_asked_to_stop_saves_first(tmp_path):
     run = Run("stage", tmp_path, {"layer": layer}, lr=1e-2, steps=12, average=0.9)
     signal.raise_signal(signal.SIGTERM)
     with pytest.raises(SystemExit, match="step 1, saved"):
-        run.update(layer(torch.ones(1, 3)).square().mean())
+        run.learn(partial(squares, layer), x=torch.ones(1, 3))
     assert Run("stage", tmp_path, {"layer": layer}, lr=1e-2, steps=12, average=0.9).step == 1
 
 

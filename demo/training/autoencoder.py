@@ -1,8 +1,9 @@
-"""The autoencoder, trained from nothing, and the latents of the training pictures, encoded once."""
+"""The autoencoder, trained whole, and the latents of the training pictures, encoded once."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,24 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from ..data import CELL, Pictures
-from .run import DEVICE, Run, export, rng_for, to_tensor
+from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rng_for, to_tensor
 
-CROP_STEPS = 2600
-
-
-def build_autoencoder():
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 128),
-        layers_per_block=1,
-        norm_num_groups=8,
-        latent_channels=4,
-        sample_size=128,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        mid_block_add_attention=False,
-    )
+THING_WEIGHT = 4  # how much more a pixel in a thing's cell, or in one next to it, counts
 
 
 def load_autoencoder(model: Path):
@@ -38,34 +24,49 @@ def load_autoencoder(model: Path):
     return read_autoencoder(model / "vae", torch.float32).requires_grad_(True)
 
 
-def train_autoencoder(work: Path, to: Path, steps: int, pictures: Pictures) -> None:
-    """Four 64-pixel crops a step, then whole pictures one at a time, with a light KL.
+def train_autoencoder(
+    work: Path, base: Path, to: Path, steps: int, pictures: Pictures, batch: int = 1, minutes: float | None = None
+) -> None:
+    """From the weights in `base`, on whole pictures, with a light KL. A U-Net must learn its latents anew.
 
-    Many small steps beat few large ones here: a picture holds 16,384 pixels or more, so even one is a large batch.
+    Many small steps beat few large ones on a CPU: a picture holds 16,384 pixels or more, so even one is a large batch.
     """
-    torch.manual_seed(0)
-    vae = build_autoencoder().to(DEVICE, memory_format=torch.channels_last)
-    run = Run("autoencoder", work, {"vae": vae}, lr=1.5e-3, steps=steps, average=0.998)
-    while run.step < steps:
+    vae = load_autoencoder(base).to(DEVICE, memory_format=torch.channels_last)
+    copy_missing_parts(base, to)
+    run = Run("autoencoder", work, {"vae": vae}, lr=1e-3, steps=steps, average=0.999, minutes=minutes)
+    while run.done < 1:
         rng, generator = rng_for(run.step, 1)
-        whole = run.step >= CROP_STEPS
-        rows = np.sort(rng.choice(len(pictures), 1 if whole else 4, replace=False))
-        images = pictures.images[rows]
-        if not whole:
-            corners = rng.integers(0, images.shape[1] - 63, (len(rows), 2))
-            images = np.stack([image[y : y + 64, x : x + 64] for image, (y, x) in zip(images, corners, strict=True)])
-        x = to_tensor(images)
-        posterior = vae.encode(x).latent_dist
-        z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
-        y = vae.decode(z).sample
-        kl = posterior.kl().mean() / z[0].numel()
-        run.update(picture_loss(y, x) + 1e-5 * kl, kl=kl.detach(), psnr=psnr(y, x))
+        rows = np.sort(rng.choice(len(pictures), batch, replace=False))
+        x = to_tensor(pictures.images[rows])
+        run.learn(
+            partial(_losses, vae),
+            x=x,
+            weight=weigh(torch.from_numpy(pictures.masks[rows]).to(DEVICE)),
+            noise=torch.randn(batch, 4, *(side // CELL for side in x.shape[2:]), generator=generator).to(DEVICE),
+        )
     vae = run.averaged("vae").to(DEVICE, memory_format=torch.channels_last)
     with torch.no_grad():
         parts = np.split(pictures.images[:256], 16)
         latents = torch.cat([vae.encode(to_tensor(part)).latent_dist.mean for part in parts])
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
-    export(vae, to / "vae")
+    export(vae.cpu(), to / "vae")
+
+
+def weigh(masks: torch.Tensor) -> torch.Tensor:
+    """(n, things, h, w) masks by cells to (n, 1, 8h, 8w) weights of mean one, more for things and what is near them."""
+    things = F.max_pool2d((masks.amax(1, keepdim=True) > 0).float(), 3, 1, 1)
+    weight = F.interpolate(1 + THING_WEIGHT * things, scale_factor=CELL)
+    return weight / weight.mean()
+
+
+def _losses(vae, x: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+    with half_precision():
+        posterior = vae.encode(x).latent_dist
+        y = vae.decode(posterior.mean + posterior.std * noise).sample
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    y = y.float()
+    return {"loss": picture_loss(y, x, weight) + 1e-5 * kl, "kl": kl, "psnr": psnr(y, x)}
 
 
 def picture_loss(y: torch.Tensor, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -84,26 +85,30 @@ def psnr(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------- cached latents
+CHUNK = 200  # pictures that a process encodes at a time
+
+
 def cached_latents(base: Path, pictures: Pictures, work: Path) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every picture's latent, each (n, 4, s/8, s/8) float16, scaled by the VAE's factor.
 
-    Encoded once, by two processes, and memory-mapped.
+    Encoded once, by all cores or the GPU, and memory-mapped.
     """
     paths = [work / f"latents-{pictures.images.shape[1]}-{len(pictures)}-{name}.npy" for name in ("mean", "std")]
     if not paths[1].exists():
         side = pictures.images.shape[1] // CELL
         shape = (len(pictures), 4, side, side)
         arrays = [np.lib.format.open_memmap(path.with_suffix(".draft"), "w+", np.float16, shape) for path in paths]
-        chunks = range(0, len(pictures), 50)
+        chunks = range(0, len(pictures), CHUNK)
         images = Path(pictures.images.filename)
-        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        workers = 1 if DEVICE == "cuda" else os.cpu_count()
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             for start, rows in zip(chunks, pool.map(partial(_encode, base, images), chunks), strict=True):
                 for array, row in zip(arrays, rows, strict=True):
-                    array[start : start + 50] = row
+                    array[start : start + CHUNK] = row
         for array, path in zip(arrays, paths, strict=True):
             array.flush()
             path.with_suffix(".draft").rename(path)
-    return tuple(np.load(path, mmap_mode="r") for path in paths)
+    return tuple(np.load(path, mmap_mode="c") for path in paths)
 
 
 _loaded: dict[Path, object] = {}
@@ -115,9 +120,9 @@ def _encode(base: Path, images: Path, start: int) -> tuple[np.ndarray, np.ndarra
     if base not in _loaded:
         _loaded[base] = load_autoencoder(base).to(DEVICE, memory_format=torch.channels_last)
     vae = _loaded[base]
-    rows = np.load(images, mmap_mode="r")[start : start + 50]
+    rows = np.load(images, mmap_mode="r")[start : start + CHUNK]
     with torch.autocast(DEVICE, torch.bfloat16):  # four times as fast, at an error of a posterior deviation
-        parts = [vae.encode(to_tensor(part)).latent_dist for part in np.array_split(rows, 5)]
+        parts = [vae.encode(to_tensor(part)).latent_dist for part in np.array_split(rows, 10)]
     factor = vae.config.scaling_factor
     return tuple(
         (factor * torch.cat(values)).float().cpu().half().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,9 @@ import torch.nn.functional as F
 
 from ..data import CELL, HELD_OUT, Pictures
 from ..world import make_picture
-from .autoencoder import cached_latents, load_autoencoder, picture_loss, psnr
+from .autoencoder import THING_WEIGHT, cached_latents, load_autoencoder, picture_loss, psnr
 from .run import DEVICE, FALL, Run, copy_missing_parts, export, rng_for, to_tensor
 
-THING_WEIGHT = 4  # how much more a pixel in a thing's cell, or in one next to it, counts
 WINDOW = 12  # cells to a side of what the decoder is shown of a picture
 WHOLE = 0.2  # of the steps show it all
 CHECK_EVERY = 500  # steps from one look at held-out pictures to the next
@@ -31,7 +31,7 @@ def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictur
     latents = cached_latents(base, pictures, work)
     vae.to(DEVICE, memory_format=torch.channels_last).requires_grad_(False)
     decoder = torch.nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder}).requires_grad_(True)
-    run = Run("decoder", work, {"decoder": decoder}, lr=1e-3, steps=steps, average=0.999)
+    run = Run("decoder", work, {"decoder": decoder}, lr=1e-3, steps=steps, average=0.999, captured=False)
     copy_missing_parts(base, to)
     held_out = held_out_pictures(vae, 24, pictures.images.shape[1])
     if run.step == 0:
@@ -47,10 +47,14 @@ def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictur
         mean, std = (torch.from_numpy(array[(row, slice(None), *cells)].astype(np.float32))[None] for array in latents)
         z = (mean + std * torch.randn(mean.shape, generator=generator)).to(DEVICE) / vae.config.scaling_factor
         weight = F.interpolate(torch.from_numpy(weigh(things, cells))[None, None].to(DEVICE), scale_factor=CELL)
-        y = decode(decoder, z)
-        run.update(picture_loss(y, x, weight / weight.mean()), psnr=psnr(y, x))
+        run.learn(partial(_losses, decoder), z=z, x=x, weight=weight / weight.mean())
         if run.step % CHECK_EVERY == 0 or run.step == steps:
             _export_if_better(run, vae, held_out, to)
+
+
+def _losses(decoder, z: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    y = decode(decoder, z)
+    return {"loss": picture_loss(y, x, weight), "psnr": psnr(y, x)}
 
 
 def choose_window(things: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice]:

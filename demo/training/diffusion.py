@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from safetensors.torch import load_file
 from ..data import Pictures
 from ..tokenizer import CONTEXT, save_tokenizer
 from .autoencoder import cached_latents
-from .looks import TOKENS, Caption, LookEncoder, encode_with, look_of, place, read_caption
-from .run import DEVICE, Run, copy_missing_parts, export, rng_for, to_tensor, write_safetensors
+from .captions import Captions, tabulate
+from .looks import TOKENS, LookEncoder, encode_with, spread
+from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rate_for, write_safetensors
 
 BATCH = 8
 THING_WEIGHT = 4  # how much more a latent pixel on a thing, or next to one, counts
@@ -25,9 +27,6 @@ NOISE_ALONE = 0.05  # cumulative alpha below which nobody knows yet where a thin
 SHAPING = (0.45, 0.97)  # part of the timesteps in which shapes are decided: drawn 3 times as often
 LOCALISATION_WEIGHT = 0.03
 FLOOR = 4e-6  # of a mask: a hidden thing is looked for everywhere alike
-DROPPED = 0.1  # of the captions, for guidance
-LOOK_SHARE = {True: 0.9, False: 0.25}  # of the pictures with a thing that has no words, of those without one
-EXPORT_EVERY = 500
 LOOKS = "looks/model"
 
 
@@ -100,19 +99,25 @@ class WordMaps:
             self.maps[side].append(probabilities.mean(1))
         return attn.to_out[0](rearrange(probabilities @ v, "b h n d -> b n (h d)"))
 
-    def localisation_loss(self, rows: torch.Tensor, tokens: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def localisation_loss(
+        self, words: torch.Tensor, which: torch.Tensor, masks: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
         """Cross-entropy between words' normalised maps and their things' normalised masks, less the masks' own entropy.
 
-        `rows`, `tokens` (k,): where in the batch and in the caption; `masks` (k, side, side) 0..1. Words of so small a
-        training do not localise by themselves, and local blend and word swap stand on localised words.
+        `words`, `which` (b, k): positions in the captions, 0 for none, and which thing each names; `masks` (b, 2, side,
+        side) 0..1; `counts` (b,) bool: where the noise lets one tell. Words of so small a training do not localise by
+        themselves, and local blend and word swap stand on localised words.
         """
+        named = ((words > 0) & counts[:, None]).float()
         losses = []
         for side, maps in self.maps.items():
-            true = F.adaptive_avg_pool2d(masks, side).flatten(1) + FLOOR
-            true = true / true.sum(-1, keepdim=True)
-            ours = torch.stack(maps).mean(0)[rows, :, tokens]
+            true = F.adaptive_avg_pool2d(masks, side).flatten(2) + FLOOR
+            true = (true / true.sum(-1, keepdim=True)).gather(1, which[..., None].expand(-1, -1, true.shape[-1]))
+            ours = torch.stack(maps).float().mean(0)
+            ours = ours.gather(2, words[:, None].expand(-1, ours.shape[1], -1)).transpose(1, 2)
             ours = ours / ours.sum(-1, keepdim=True)
-            losses.append((torch.xlogy(true, true) - true * (ours + 1e-6).log()).sum(-1).mean())
+            each = (torch.xlogy(true, true) - true * (ours + 1e-6).log()).sum(-1)
+            losses.append((named * each).sum() / named.sum().clamp(min=1))
         return torch.stack(losses).mean()
 
     def clear(self) -> None:
@@ -121,96 +126,103 @@ class WordMaps:
 
 
 @dataclass
-class Batch:
-    """`x0`, `noise` (b, 4, h, w), `t` (b,), `masks` (b, 2, h, w) 0..1; `looks` (m, 4, LOOK, LOOK) and `look_noise`
-    (m, TOKENS, d) of the captions that tell one."""
+class Material:
+    """All that batches are drawn from, on the device: `mean`, `std` (n, 4, h, w); `masks` (n, 2, h, w) uint8; `looks`
+    (n, LOOK, LOOK, 4) uint8."""
 
-    x0: torch.Tensor
-    noise: torch.Tensor
-    t: torch.Tensor
-    captions: list[Caption]
+    mean: torch.Tensor
+    std: torch.Tensor
     masks: torch.Tensor
     looks: torch.Tensor
-    look_noise: torch.Tensor
+    captions: Captions
 
 
-def draw_batch(step: int, pictures: Pictures, latents: tuple[np.ndarray, np.ndarray], size: int = BATCH) -> Batch:
-    rng, generator = rng_for(step, 2)
-    rows = np.sort(rng.choice(len(pictures), size, replace=False))
-    mean, std = (torch.from_numpy(array[rows].astype(np.float32)) for array in latents)
-    x0 = mean + std * torch.randn(mean.shape, generator=generator)
-    captions = [_tell(pictures.captions[row], pictures.names[row], rng) for row in rows]
-    told = [row for row, caption in zip(rows, captions, strict=True) if caption.told]
-    strata = (torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)) / size
-    return Batch(
-        x0,
-        torch.randn(x0.shape, generator=generator),
-        draw_timesteps(strata),
-        captions,
-        torch.from_numpy(pictures.masks[rows]).float() / 255,
-        to_tensor(pictures.looks[told]),
-        torch.randn(len(told), TOKENS, 128, generator=generator).to(DEVICE),
-    )
+def load_material(base: Path, pictures: Pictures, work: Path, tokenizer) -> Material:
+    arrays = (*cached_latents(base, pictures, work), pictures.masks, pictures.looks)
+    return Material(*map(on_device, arrays), tabulate(pictures, tokenizer, DEVICE))
 
 
-def _tell(caption: str, names: list[str], rng: np.random.Generator) -> Caption:
-    """The caption as training says it this time: dropped, in words, or with its look told by one to four words."""
-    if rng.random() < DROPPED:
-        return Caption("", ())
-    by_look = names and rng.random() < LOOK_SHARE["thing" in names]
-    return read_caption(caption, names, look_of(names) if by_look else None, int(rng.integers(1, TOKENS + 1)))
+def on_device(array: np.ndarray) -> torch.Tensor:
+    """A memory-mapped array whole on a GPU; as it is on a CPU."""
+    return torch.from_numpy(np.array(array)).to(DEVICE) if DEVICE == "cuda" else torch.from_numpy(array)
+
+
+def draw_batch(step: int, material: Material, size: int = BATCH) -> dict[str, torch.Tensor]:
+    """`x0`, `noise` (b, 4, h, w), `t` (b,), `masks` (b, 2, h, w) 0..1, `looks` (b, 4, LOOK, LOOK) and `look_noise`
+    (b, TOKENS, d), and what `Captions.draw` has."""
+    g = torch.Generator(DEVICE).manual_seed(20_000_000 + step)
+    like = {"generator": g, "device": DEVICE}
+    rows = torch.randint(len(material.mean), (size,), **like)
+    mean, std = material.mean[rows].float(), material.std[rows].float()
+    strata = (torch.randperm(size, **like) + torch.rand(size, **like)) / size
+    return {
+        "x0": mean + std * torch.randn(mean.shape, **like),
+        "noise": torch.randn(mean.shape, **like),
+        "t": draw_timesteps(strata),
+        "masks": material.masks[rows].float() / 255,
+        "looks": (material.looks[rows].float() / 127.5 - 1).permute(0, 3, 1, 2),
+        "look_noise": torch.randn(size, TOKENS, 128, **like),
+        **material.captions.draw(rows, torch.rand(size, 3, **like)),
+    }
 
 
 def draw_timesteps(u: torch.Tensor) -> torch.Tensor:
     """Timesteps 0..999 for `u` (n,) in 0..1: half of them evenly over all noise levels, half over `SHAPING` alone."""
     low, high = SHAPING
     inside = 0.5 + 0.5 / (high - low)  # density within; 0.5 outside
-    edges = torch.tensor([0.0, 0.5 * low, 0.5 * low + inside * (high - low)])
-    starts, densities = torch.tensor([0.0, low, high]), torch.tensor([0.5, inside, 0.5])
+    edges = torch.tensor([0.0, 0.5 * low, 0.5 * low + inside * (high - low)], device=u.device)
+    starts, densities = torch.tensor([[0.0, low, high], [0.5, inside, 0.5]], device=u.device)
     part = torch.bucketize(u, edges[1:], right=True)
     return ((starts[part] + (u - edges[part]) / densities[part]) * 1000).long().clamp(max=999)
 
 
-def train_diffusion(work: Path, base: Path, to: Path, steps: int, pictures: Pictures) -> None:
+def train_diffusion(
+    work: Path, base: Path, to: Path, steps: int, pictures: Pictures, batch: int = BATCH, minutes: float | None = None
+) -> None:
     """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, and the localisation loss.
 
     Starts from the weights in `base`, and from its looks where it has them.
     """
-    latents = cached_latents(base, pictures, work)
     torch.manual_seed(0)
     unet, text_encoder, tokenizer, scheduler = build_diffusion(base / "tokenizer", pictures.masks.shape[-1])
     looks = LookEncoder()
     for module, file in ((unet, "unet/diffusion_pytorch_model"), (text_encoder, "text_encoder/model"), (looks, LOOKS)):
         if (base / f"{file}.safetensors").exists():
-            module.load_state_dict(load_file(base / f"{file}.safetensors"))
+            load_weights(module, load_file(base / f"{file}.safetensors"))
     unet.to(DEVICE, memory_format=torch.channels_last)
     recorder = WordMaps(pictures.masks.shape[-1])
     unet.set_attn_processor({n: recorder if "attn2" in n else p for n, p in unet.attn_processors.items()})
     modules = {"unet": unet, "text_encoder": text_encoder.to(DEVICE), "looks": looks.to(DEVICE)}
-    run = Run("diffusion", work, modules, lr=7e-4, steps=steps, average=0.999)
+    material = load_material(base, pictures, work, tokenizer)
+    run = Run("diffusion", work, modules, rate_for(7e-4, batch, BATCH), steps, average=0.999, minutes=minutes)
     copy_missing_parts(base, to)
-    while run.step < steps:
-        batch = draw_batch(run.step, pictures, latents)
-        abar = scheduler.alphas_cumprod[batch.t]
-        error = (_predict(modules, tokenizer, batch, abar) - batch.noise.to(DEVICE)).square().mean(1)
-        loss = (_weight(batch.masks, abar).to(DEVICE) * error).mean()
-        localisation = _localisation(recorder, batch, abar)
-        run.update(
-            loss + LOCALISATION_WEIGHT * localisation, noise=error.detach().mean(), localisation=localisation.detach()
-        )
-        recorder.clear()
-        if run.step % EXPORT_EVERY == 0 or run.step == steps:
+    losses = partial(_losses, modules, recorder, scheduler.alphas_cumprod.to(DEVICE))
+    while run.done < 1:
+        if run.learn(losses, **draw_batch(run.step, material, batch)):
             export_diffusion(run, to)
 
 
-def _predict(modules, tokenizer, batch: Batch, abar: torch.Tensor) -> torch.Tensor:
-    texts = [caption.text for caption in batch.captions]
-    ids = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt").input_ids
-    offsets = place(modules["looks"](batch.looks, batch.look_noise), batch.captions)
+def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Weights by their names; those of a text encoder with or without the prefix that transformers changed."""
+    named = {name.removeprefix("text_model."): tensor.float() for name, tensor in weights.items()}
+    module.load_state_dict({name: named[name.removeprefix("text_model.")] for name in module.state_dict()})
+
+
+def _losses(
+    modules, recorder: WordMaps, alphas: torch.Tensor, x0, noise, t, masks, looks, look_noise, ids, words, which, told
+) -> dict[str, torch.Tensor]:
+    abar = alphas[t]
     a = abar.view(-1, 1, 1, 1)
-    noisy = (a.sqrt() * batch.x0 + (1 - a).sqrt() * batch.noise).to(DEVICE, memory_format=torch.channels_last)
-    text = encode_with(modules["text_encoder"], ids.to(DEVICE), offsets)
-    return modules["unet"](noisy, batch.t.to(DEVICE), text).sample
+    noisy = (a.sqrt() * x0 + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    with half_precision():
+        offsets = spread(modules["looks"](looks, look_noise), told)
+        text = encode_with(modules["text_encoder"], ids, offsets)
+        predicted = modules["unet"](noisy, t, text).sample
+    error = (predicted.float() - noise).square().mean(1)
+    localisation = recorder.localisation_loss(words, which, masks, abar > NOISE_ALONE)
+    recorder.clear()
+    loss = (_weight(masks, abar) * error).mean() + LOCALISATION_WEIGHT * localisation
+    return {"loss": loss, "noise": error.mean(), "localisation": localisation}
 
 
 def _weight(masks: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
@@ -222,19 +234,6 @@ def _weight(masks: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
     snr = abar / (1 - abar)
     around = F.max_pool2d(masks.amax(1, keepdim=True), 3, 1, 1)[:, 0]
     return (snr.clamp(max=5) / snr)[:, None, None] * (1 + THING_WEIGHT * around * (abar > LOCATED)[:, None, None])
-
-
-def _localisation(recorder: WordMaps, batch: Batch, abar: torch.Tensor) -> torch.Tensor:
-    at = [
-        (row, token, which)
-        for row, caption in enumerate(batch.captions)
-        if abar[row] > NOISE_ALONE
-        for token, which in caption.words
-    ]
-    if not at:
-        return torch.zeros((), device=DEVICE)
-    row, token, which = torch.tensor(at).T
-    return recorder.localisation_loss(row, token, batch.masks[row, which].to(DEVICE))
 
 
 def export_diffusion(run: Run, to: Path) -> None:

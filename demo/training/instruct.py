@@ -21,8 +21,8 @@ from ..instructions import KINDS, instruct
 from ..tokenizer import CONTEXT, INSTRUCTION_WORDS, save_tokenizer
 from ..world import make_picture
 from .autoencoder import cached_latents
-from .diffusion import draw_timesteps
-from .run import DEVICE, Run, copy_missing_parts, export, rng_for
+from .diffusion import draw_timesteps, on_device
+from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rate_for
 
 CHANNELS = 8  # four noisy ones, then the picture's
 BATCH = 8
@@ -30,7 +30,6 @@ PICTURE_KINDS = {"one": 0.62, "two": 0.2, "wide": 0.1, "free": 0.08}
 CHANGE_WEIGHT = 4  # how much more a latent pixel that the instruction changes counts
 # Of the steps: the picture dropped; both; the text; for the three streams of guidance.
 DROPPED = {"picture": 0.05, "both": 0.05, "text": 0.05}
-EXPORT_EVERY = 500
 
 
 @dataclass
@@ -53,14 +52,14 @@ def draw_pair(seed: int, size: int) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def load_or_draw_pairs(work: Path, count: int, size: int) -> Pairs:
-    """The first `count` training pairs, memory-mapped from `work`, drawn there by two processes when absent."""
+    """The first `count` training pairs, memory-mapped from `work`, drawn there on all cores when absent."""
     folder = work / f"pairs-{size}-{count}"
     if not folder.exists():
         draft = folder.with_suffix(".draft")
         draft.mkdir(parents=True, exist_ok=True)
         images = np.lib.format.open_memmap(draft / "images.npy", "w+", np.uint8, (2 * count, size, size, 3))
         texts = []
-        with ProcessPoolExecutor(2) as pool:
+        with ProcessPoolExecutor() as pool:
             drawn = pool.map(partial(draw_pair, size=size), range(count), chunksize=64)
             for i, (before, after, text) in enumerate(drawn):
                 images[2 * i], images[2 * i + 1] = before, after
@@ -107,61 +106,80 @@ def _named(tensors, ending: str) -> str:
 
 
 @dataclass
-class Batch:
-    """`x0`, `noise` (b, 4, h, w): the scaled answer, and what hides it; `picture` (b, 4, h, w): unscaled, as
-    InstructPix2Pix has it; `weight` (b, h, w); `t` (b,)."""
+class Material:
+    """All that batches are drawn from, on the device: `mean`, `std` (2 n, 4, h, w), before and after by turns; `weight`
+    (n, h, w); `ids` (n, CONTEXT) and `empty` (CONTEXT,)."""
 
-    x0: torch.Tensor
-    noise: torch.Tensor
-    picture: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
     weight: torch.Tensor
-    t: torch.Tensor
-    texts: list[str]
+    ids: torch.Tensor
+    empty: torch.Tensor
 
 
-def draw_batch(
-    step: int, pairs: Pairs, latents: tuple[np.ndarray, np.ndarray], scaling: float, size: int = BATCH
-) -> Batch:
-    rng, generator = rng_for(step, 4)
-    rows = np.sort(rng.choice(len(pairs), size, replace=False))
-    mean, std = (torch.from_numpy(array[2 * rows + 1].astype(np.float32)) for array in latents)
-    picture = torch.from_numpy(latents[0][2 * rows].astype(np.float32)) / scaling
-    before, after = (pairs.pictures.images[2 * rows + i].astype(np.int16) for i in (0, 1))
+def load_material(base: Path, pairs: Pairs, work: Path, tokenizer) -> Material:
+    def read(texts: list[str]) -> torch.Tensor:
+        said = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt")
+        return said.input_ids.to(DEVICE)
+
+    images = pairs.pictures.images
+    weight = [_weigh(images[2 * i : 2 * i + 400]) for i in range(0, len(pairs), 200)]
+    mean, std = map(on_device, cached_latents(base, pairs.pictures, work))
+    return Material(mean, std, torch.cat(weight).to(DEVICE), read(pairs.instructions), read([""])[0])
+
+
+def _weigh(images: np.ndarray) -> torch.Tensor:
+    """(n, h, w) of (2 n, s, s, 3) uint8: how much each cell counts."""
+    before, after = (images[i::2].astype(np.int16) for i in (0, 1))
     changed = torch.from_numpy((np.abs(after - before).max(-1) > 4).astype(np.float32))
-    weight = 1 + CHANGE_WEIGHT * F.max_pool2d(F.avg_pool2d(changed[:, None], CELL), 3, 1, 1)[:, 0].clamp(max=1)
-    texts = [pairs.instructions[row] for row in rows]
-    for i, u in enumerate(rng.random(size)):
-        if u < DROPPED["picture"] + DROPPED["both"]:
-            picture[i] = 0
-        if DROPPED["picture"] <= u < sum(DROPPED.values()):
-            texts[i] = ""
-    strata = (torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)) / size
-    x0 = mean + std * torch.randn(mean.shape, generator=generator)
-    return Batch(x0, torch.randn(x0.shape, generator=generator), picture, weight, draw_timesteps(strata), texts)
+    return 1 + CHANGE_WEIGHT * F.max_pool2d(F.avg_pool2d(changed[:, None], CELL), 3, 1, 1)[:, 0].clamp(max=1)
 
 
-def train_instruct(work: Path, base: Path, to: Path, steps: int, pairs: Pairs) -> None:
+def draw_batch(step: int, material: Material, scaling: float, size: int = BATCH) -> dict[str, torch.Tensor]:
+    """`x0`, `noise` (b, 4, h, w): the scaled answer, and what hides it; `picture` (b, 4, h, w): unscaled, as
+    InstructPix2Pix has it; `weight` (b, h, w); `t` (b,); `ids` (b, CONTEXT)."""
+    g = torch.Generator(DEVICE).manual_seed(40_000_000 + step)
+    like = {"generator": g, "device": DEVICE}
+    rows = torch.randint(len(material.ids), (size,), **like)
+    mean, std = (array[2 * rows + 1].float() for array in (material.mean, material.std))
+    u = torch.rand(size, **like)
+    shown = u >= DROPPED["picture"] + DROPPED["both"]
+    said = (u < DROPPED["picture"]) | (u >= sum(DROPPED.values()))
+    strata = (torch.randperm(size, **like) + torch.rand(size, **like)) / size
+    return {
+        "x0": mean + std * torch.randn(mean.shape, **like),
+        "noise": torch.randn(mean.shape, **like),
+        "picture": material.mean[2 * rows].float() / scaling * shown[:, None, None, None],
+        "weight": material.weight[rows],
+        "t": draw_timesteps(strata),
+        "ids": torch.where(said[:, None], material.ids[rows], material.empty),
+    }
+
+
+def train_instruct(
+    work: Path, base: Path, to: Path, steps: int, pairs: Pairs, batch: int = BATCH, minutes: float | None = None
+) -> None:
     """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, warm-started from `base`."""
-    latents = cached_latents(base, pairs.pictures, work)
     copy_missing_parts(base, to, ("vae", "scheduler"))
-    unet, text_encoder, tokenizer, scheduler = build_instruct(base, to, latents[0].shape[-1])
+    unet, text_encoder, tokenizer, scheduler = build_instruct(base, to, pairs.pictures.images.shape[1] // CELL)
     scaling = json.loads((base / "vae" / "config.json").read_text())["scaling_factor"]
+    material = load_material(base, pairs, work, tokenizer)
     unet.to(DEVICE, memory_format=torch.channels_last)
     modules = {"unet": unet, "text_encoder": text_encoder.to(DEVICE)}
-    run = Run("instruct", work, modules, lr=6e-4, steps=steps, average=0.999)
-    while run.step < steps:
-        batch = draw_batch(run.step, pairs, latents, scaling)
-        a = scheduler.alphas_cumprod[batch.t].view(-1, 1, 1, 1)
-        noisy = torch.cat([a.sqrt() * batch.x0 + (1 - a).sqrt() * batch.noise, batch.picture], 1)
-        ids = tokenizer(
-            batch.texts, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt"
-        ).input_ids
-        text = text_encoder(ids.to(DEVICE)).last_hidden_state
-        noisy = noisy.to(DEVICE, memory_format=torch.channels_last)
-        error = (unet(noisy, batch.t.to(DEVICE), text).sample - batch.noise.to(DEVICE)).square().mean(1)
-        snr = (a / (1 - a))[:, 0]
-        loss = ((snr.clamp(max=5) / snr * batch.weight).to(DEVICE) * error).mean()
-        run.update(loss, noise=error.detach().mean())
-        if run.step % EXPORT_EVERY == 0 or run.step == steps:
+    run = Run("instruct", work, modules, rate_for(6e-4, batch, BATCH), steps, average=0.999, minutes=minutes)
+    losses = partial(_losses, modules, scheduler.alphas_cumprod.to(DEVICE))
+    while run.done < 1:
+        if run.learn(losses, **draw_batch(run.step, material, scaling, batch)):
             for name in modules:
                 export(run.averaged(name), to / name)
+
+
+def _losses(modules, alphas: torch.Tensor, x0, noise, picture, weight, t, ids) -> dict[str, torch.Tensor]:
+    a = alphas[t].view(-1, 1, 1, 1)
+    noisy = torch.cat([a.sqrt() * x0 + (1 - a).sqrt() * noise, picture], 1)
+    with half_precision():
+        text = modules["text_encoder"](ids).last_hidden_state
+        predicted = modules["unet"](noisy.contiguous(memory_format=torch.channels_last), t, text).sample
+    error = (predicted.float() - noise).square().mean(1)
+    snr = (a / (1 - a))[:, 0]
+    return {"loss": (snr.clamp(max=5) / snr * weight * error).mean(), "noise": error.mean()}

@@ -86,6 +86,13 @@ def place(offsets: torch.Tensor, captions: list[Caption]) -> torch.Tensor:
     return out.index_put((torch.from_numpy(row), torch.from_numpy(position)), offsets[which, token])
 
 
+def spread(offsets: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """(b, CONTEXT, d): each row's `offsets` (b, TOKENS, d) at its positions `told` (b, TOKENS); 0 is none."""
+    out = offsets.new_zeros(len(offsets), CONTEXT, offsets.shape[-1])
+    at = told[..., None].expand_as(offsets)
+    return out.scatter_add(1, at, offsets * (told > 0)[..., None])
+
+
 def encode_with(text_encoder, ids: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Last hidden state (n, L, d) with `offsets` (n, L, d) added to the token embeddings."""
 

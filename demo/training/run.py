@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +17,50 @@ from safetensors.torch import load_file, save_file
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WARM_UP = 100  # steps over which the learning rate rises
-FALL = 0.25  # the last part of all steps, over which it falls to zero
+FALL = 0.5  # the last part of the run, over which it falls to zero
 SAVE_EVERY = 300  # seconds
 
 
 class Run:
     """Weights that learn, their optimiser's moments and their running average, all in one safetensors file.
 
-    `best` is the stage's own: the best figure so far of what it exports.
+    It ends after `steps`, or after `minutes` when those are given and over first. `best` is the stage's own: the best
+    figure so far of what it exports. On a GPU, unless `captured` is False, the third step is captured as a CUDA graph
+    and all later ones replay it: networks this small would wait for Python otherwise. What `learn` is given must then
+    keep its shapes and ask nothing of the host.
     """
 
     def __init__(
-        self, stage: str, work: Path, modules: dict[str, torch.nn.Module], lr: float, steps: int, average: float
+        self,
+        stage: str,
+        work: Path,
+        modules: dict[str, torch.nn.Module],
+        lr: float,
+        steps: int,
+        average: float,
+        minutes: float | None = None,
+        captured: bool = True,
     ):
-        self.modules, self.steps, self.lr, self.decay = modules, steps, lr, average
+        self.modules, self.steps, self.minutes, self.lr, self.decay = modules, steps, minutes, lr, average
         self.path, self.log_path = work / f"{stage}.safetensors", work / f"{stage}.log"
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
         }
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr, betas=(0.9, 0.99), weight_decay=0.01)
-        self.step, self.best, self.saved, self.started = 0, float("inf"), time.time(), time.time()
+        self.capturing = captured and DEVICE == "cuda"
+        rate = torch.tensor(lr, device=DEVICE) if self.capturing else lr
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), rate, betas=(0.9, 0.99), weight_decay=0.01, capturable=self.capturing
+        )
+        self.step, self.best, self.spent = 0, float("inf"), 0.0
         self.stopping = False
         if self.path.exists():
             self._load()
+        self.saved, self.started = time.time(), time.time() - self.spent
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: dict[str, torch.Tensor] = {}
+        self._figures: dict[str, torch.Tensor] = {}
+        self._eager = 0
         signal.signal(signal.SIGTERM, self._stop)
 
     def _stop(self, *_: object) -> None:
@@ -48,18 +69,24 @@ class Run:
     def _load(self) -> None:
         state = load_file(self.path)
         self.step, self.best = int(state["step"]), float(state["best"])
+        self.spent = float(state.get("seconds", 0.0))
+        on = DEVICE if self.capturing else "cpu"
         with torch.no_grad():
             for n, p in self.parameters.items():
                 p.copy_(state[f"weight/{n}"])
                 self.average[n].copy_(state[f"average/{n}"])
                 self.optimizer.state[p] = {
-                    "step": torch.tensor(float(self.step)),
+                    "step": torch.tensor(float(self.step), device=on),
                     "exp_avg": state[f"first/{n}"].to(p.device),
                     "exp_avg_sq": state[f"second/{n}"].to(p.device),
                 }
 
     def save(self) -> None:
-        state = {"step": torch.tensor(self.step), "best": torch.tensor(self.best)}
+        state = {
+            "step": torch.tensor(self.step),
+            "best": torch.tensor(self.best),
+            "seconds": torch.tensor(time.time() - self.started),
+        }
         for n, p in self.parameters.items():
             moments = self.optimizer.state[p]
             state |= {
@@ -71,32 +98,70 @@ class Run:
         write_safetensors(self.path, state)
         self.saved = time.time()
 
+    @property
+    def done(self) -> float:
+        """0..1: how much of the run is over."""
+        by_time = (time.time() - self.started) / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(self.step / self.steps, by_time))
+
     def rate(self) -> float:
         rising = min(1.0, (self.step + 1) / WARM_UP)
-        return self.lr * rising * min(1.0, (self.steps - self.step) / (FALL * self.steps))
+        return self.lr * rising * min(1.0, (1 - self.done) / FALL)
 
-    def update(self, loss: torch.Tensor, **logged: float) -> None:
-        """One optimiser step for `loss`; keeps the average; logs every 50 steps; saves every five minutes.
+    def learn(self, losses: Callable[..., dict[str, torch.Tensor]], **inputs: torch.Tensor) -> bool:
+        """One optimiser step for the first of `losses(**inputs)`, the others only logged; True when it was saved.
 
-        Ends the program, saved, when it has been asked to stop (SIGTERM).
+        Keeps the average; logs every 50 steps; saves every five minutes and at the end. Ends the program, saved, when
+        it has been asked to stop (SIGTERM).
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        self.optimizer.step()
+            if self.capturing:
+                group["lr"].fill_(self.rate())
+            else:
+                group["lr"] = self.rate()
+        self._figures = self._replayed(losses, inputs) if self.capturing else self._stepped(losses, inputs)
         self.step += 1
-        decay = min(self.decay, (self.step + 1) / (self.step + 20))
-        with torch.no_grad():
-            now = [p.detach() for p in self.parameters.values()]
-            torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
         if self.step % 50 == 0:
-            self.log(loss=loss.detach(), **logged)
-        if self.stopping or time.time() - self.saved > SAVE_EVERY or self.step == self.steps:
+            self.log(**self._figures)
+        if saves := self.stopping or time.time() - self.saved > SAVE_EVERY or self.done == 1:
             self.save()
         if self.stopping:
             raise SystemExit(f"stopped after step {self.step}, saved")
+        return saves
+
+    def _stepped(self, losses, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        figures = losses(**inputs)
+        next(iter(figures.values())).backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step()
+        decay = self.decay if self.capturing else min(self.decay, (self.step + 2) / (self.step + 21))
+        with torch.no_grad():
+            now = [p.detach() for p in self.parameters.values()]
+            torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
+        return {name: figure.detach() for name, figure in figures.items()}
+
+    def _replayed(self, losses, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self._graph is not None:
+            for name, value in inputs.items():
+                self._inputs[name].copy_(value)
+            self._graph.replay()
+            return self._figures
+        self._inputs = {name: value.clone() for name, value in inputs.items()}
+        self._eager += 1
+        if self._eager < 3:  # memory is taken and algorithms are chosen outside the stream that will be captured
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                figures = self._stepped(losses, self._inputs)
+            torch.cuda.current_stream().wait_stream(side)
+            return figures
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._figures = self._stepped(losses, self._inputs)
+        graph.replay()  # capturing runs nothing
+        self._graph = graph
+        return self._figures
 
     def log(self, **figures: float) -> None:
         row = {
@@ -148,6 +213,16 @@ def copy_missing_parts(source: Path, target: Path, parts: tuple[str, ...] = PART
 def rng_for(step: int, stage: int) -> tuple[np.random.Generator, torch.Generator]:
     """The randomness of one step depends on the step alone, so a resumed run repeats an uninterrupted one."""
     return np.random.default_rng((stage, step)), torch.Generator().manual_seed(stage * 10_000_000 + step)
+
+
+def rate_for(rate: float, batch: int, usual: int) -> float:
+    """The square-root rule, up to twice the `rate` of the `usual` batch."""
+    return rate * min(2.0, (batch / usual) ** 0.5)
+
+
+def half_precision() -> torch.autocast:
+    """bfloat16 on a GPU, where it is several times as fast; nothing on a CPU."""
+    return torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda")
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:

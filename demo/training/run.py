@@ -57,6 +57,7 @@ class Run:
         if self.path.exists():
             self._load()
         self.saved, self.started = time.time(), time.time() - self.spent
+        self.done = self._part_done()  # 0..1, as of the last step
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: dict[str, torch.Tensor] = {}
         self._figures: dict[str, torch.Tensor] = {}
@@ -98,9 +99,7 @@ class Run:
         write_safetensors(self.path, state)
         self.saved = time.time()
 
-    @property
-    def done(self) -> float:
-        """0..1: how much of the run is over."""
+    def _part_done(self) -> float:
         by_time = (time.time() - self.started) / (60 * self.minutes) if self.minutes else 0.0
         return min(1.0, max(self.step / self.steps, by_time))
 
@@ -121,6 +120,7 @@ class Run:
                 group["lr"] = self.rate()
         self._figures = self._replayed(losses, inputs) if self.capturing else self._stepped(losses, inputs)
         self.step += 1
+        self.done = self._part_done()
         if self.step % 50 == 0:
             self.log(**self._figures)
         if saves := self.stopping or time.time() - self.saved > SAVE_EVERY or self.done == 1:

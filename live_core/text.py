@@ -12,6 +12,7 @@ import torch
 from . import LiveError
 from .memory import Call, plainly
 from .prompts import Prompt
+from .transfers import sent
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, PreTrainedTokenizerFast
@@ -39,11 +40,12 @@ def encode(
     ComfyUI's way. Differentiable in the vectors.
     """
     table = token_table(text_encoder)
-    weights = torch.tensor(prompt.weights, device=table.weight.device).view(-1, len(prompt.empty), 1)  # k L 1
-    chunks = torch.tensor(prompt.ids, device=table.weight.device).view(weights.shape[:2])  # k L
+    weights = torch.tensor(prompt.weights).view(-1, len(prompt.empty), 1)  # k L 1
+    chunks = torch.tensor(prompt.ids).view(weights.shape[:2])  # k L
     weighs = bool((weights != 1).any())
     if weighs:
-        chunks = torch.cat([chunks, torch.tensor([prompt.empty]).to(chunks)])
+        chunks = torch.cat([chunks, torch.tensor([prompt.empty])])
+    chunks = sent(chunks, table.weight)
 
     def put_vectors(_module: torch.nn.Module, _inputs: tuple, embedded: torch.Tensor) -> torch.Tensor:
         out = embedded
@@ -59,7 +61,7 @@ def encode(
         hook.remove()
     if weighs:
         empty = states[-1:]
-        weights = weights.to(states)
+        weights = sent(weights, states)
         states = torch.where(weights == 1, states[:-1], empty + weights * (states[:-1] - empty))
     return states.flatten(0, 1)
 

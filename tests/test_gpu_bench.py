@@ -28,28 +28,36 @@ def test_the_same_code_on_a_cpu(tmp_path, capsys, monkeypatch):
     gpu.main(["--device", "cpu", "--size", "tiny", "--steps", "1", "--no-compile", "--csv", str(file)])
     with file.open(newline="") as lines:
         figures = {line["what"]: line["value"] for line in csv.DictReader(lines)}
-    stages = ("tuning, 1 + 1 steps", "tuning, held at most", "inversion, 1 steps", "edit, 1 steps")
+    stages = ("tuning, 1 + 1 steps", "tuning, 1 + 1 steps, held at most", "inversion, 1 steps", "edit, 1 steps")
     assert all(float(figures[stage]) > 0 for stage in stages)
     assert float(figures["forward, channels last"]) > 0
-    assert [figures[f"a step of {loop} asks besides"] for loop in ("tuning", "inversion", "edit")] == ["0"] * 3
+    loops = ("tuning", "tuning by the photo", "inversion", "edit")
+    assert [figures[f"a step of {loop} asks besides"] for loop in loops] == ["0"] * 4
     told = capsys.readouterr().out
     assert "no card: a trial of the code" in told and all(f"| {what} |" in told for what in figures)
 
 
-def test_a_compiler_that_fails_is_told_and_leaves_the_model(monkeypatch):
-    bench = gpu.Bench(SIZES["tiny"], torch.device("cpu"), torch.float32, 1)
-    model = gpu.model_of(bench.size)
-    inputs = gpu.inputs_of(bench.size, gpu.AttentionPlan(gpu.LIVE.frame_plan), model.unet)
-
-    def fail(_forward):
+def test_a_part_that_fails_is_told_and_the_rest_goes_on(monkeypatch):
+    def fail(*_):
         raise RuntimeError("no compiler here\nand more")
 
+    for name in ("questions", "edits", "tunings"):
+        monkeypatch.setattr(gpu, name, lambda *_: iter(()))
+    monkeypatch.setattr(gpu, "forwards", fail)
     monkeypatch.setattr(torch, "compile", fail)
-    with torch.no_grad():
-        before = inputs.predict(model.unet)
-        (figure,) = gpu.compiled(bench, model, inputs)
-        assert figure.value == "failed: RuntimeError: no compiler here"
-        assert torch.equal(inputs.predict(model.unet), before)
+    bench = gpu.Bench(SIZES["tiny"], torch.device("cpu"), torch.float32, 1)
+    told = [(figure.what, figure.value) for figure in gpu.measured(bench)]
+    assert told == [(what, "failed: RuntimeError: no compiler here") for what in ("forward", "forward, compiled")]
+
+
+def test_compiled_it_is_the_same_and_the_model_is_left_as_it_was(monkeypatch):
+    bench = gpu.Bench(SIZES["tiny"], torch.device("cpu"), torch.float32)
+    model = gpu.model_of(bench.size)
+    compilations = []
+    monkeypatch.setattr(torch, "compile", lambda forward: compilations.append(forward) or forward)
+    figures = {figure.what: figure.value for figure in gpu.compiled(bench, model)}
+    assert len(compilations) == 1 and figures["forward, compiled, greatest difference"] == 0
+    assert "forward" not in vars(model.unet.unet)
 
 
 def test_questions_are_counted_by_who_asks():

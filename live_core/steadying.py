@@ -105,15 +105,23 @@ def agreed(
 
     middle = geometric_median(pictures, weight)
     spread = median((pictures - middle).abs().amax(1, keepdim=True), weight)
-    result = own + (2 - spread / APART).clamp(0, 1) * (middle - own)
+    result = own + decided(2 - spread / APART) * (middle - own)
     # Background does not move with the thing: where most show it, a frame has its own. Where it has the thing, or an
     # outline away from the agreed one, there is the clip's, if most left that as it was, or else what is beside it.
     thing = above(mean(foreign, weight))
     excess = torch.maximum(own_foreign, wide * (1 - grow(thing[0], outline)))
     left = 1 - mean(((pictures - clip).abs().amax(1, keepdim=True) / CHANGED).clamp(0, 1), weight)
-    behind = behind + above(left) * (before - behind)
-    ground = own + above(excess) * (behind - own)
-    return result + above(1 - mean(foreign, weight), MOST) * (ground - result)
+    behind = behind + decided(above(left)) * (before - behind)
+    ground = own + decided(above(excess)) * (behind - own)
+    return result + decided(above(1 - mean(foreign, weight), MOST)) * (ground - result)
+
+
+def decided(share: torch.Tensor) -> torch.Tensor:
+    """Where one picture gives way to another, as `share` (1, h, w), 0..1, has it and the pixels around agree: by each
+    alone, a sharp edge would be dotted where the two have it a pixel apart."""
+    from kornia.filters import median_blur
+
+    return median_blur(share.clamp(0, 1)[None], 3)[0]
 
 
 def no_background(mask: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: float) -> torch.Tensor:

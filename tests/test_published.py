@@ -1,5 +1,6 @@
 """The published report: its pages say what the rows in bench/*.csv say, and which of those are old."""
 
+import json
 import re
 
 import numpy as np
@@ -84,16 +85,24 @@ def test_claims_follow_the_rows():
     guidance = next(i for i, line in enumerate(said) if "beats the reverse" in line)
     assert last_cell(said[guidance]) == "**no, the reverse**"  # the rival is what the paper says is better
     ghost = next(line for line in said if "ghost" in line).split("|")
-    fresh = {
-        name: np.mean([row["ghost"] for row in rows["fresh"][name].values()]) for name in ("shipped", "plain-composite")
+    ships, first = rows[claims.RETRAINED]["shipped"], rows["fresh"]["plain-composite"]
+    assert list(ships) == list(first)
+    ratio = np.mean([row["ghost"] for row in ships.values()]) / np.mean([row["ghost"] for row in first.values()])
+    assert float(ghost[4]) == pytest.approx(ratio, rel=0.01)
+
+
+def test_what_ships_is_held_to_today_s_model_and_methods_to_one_model():
+    found = {(each.row, each.beside): (each.table, each.beside_in) for each in claims.TARGETS if each.table != "words"}
+    assert found == {
+        ("shipped", "plain-composite"): (claims.RETRAINED, "fresh"),
+        ("shipped", "ceiling"): (claims.RETRAINED, ""),
+        ("shipped", ""): (claims.RETRAINED, ""),
+        ("shipped", "tav-ddim-ti"): ("fresh", ""),
     }
-    assert float(ghost[4]) == pytest.approx(fresh["shipped"] / fresh["plain-composite"], rel=0.01)
 
 
 def test_rows_measured_anew_come_into_the_report(tmp_path, monkeypatch):
-    for path in published.FOLDER.glob("*.*"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(published, "FOLDER", tmp_path)
+    copied(tmp_path, monkeypatch)
     anew = rows_of(bench.MEASURES, {"blur-4": [0.75, 0.75]})
     report.write_csv(tmp_path / "results.csv", anew, {**bench.MEASURES, "seconds": -1})
     measured = rows_of(
@@ -123,9 +132,68 @@ def test_rows_of_few_fresh_cases_are_told_from_those_of_many():
     assert "edges-0" not in said and "| unedited | 9 | -0" not in said
     assert "| edges-0 | 3 | 0.25 |" in composites and "| shipped | 3 | 0.5 |" in composites
     assert "tav-ddim-ti" not in composites  # another edit, not another composite
-    summary = fresh.fresh_summary({**rows, "ceiling": rows["unedited"]}).splitlines()
+
+
+def test_today_s_model_stands_beside_the_one_before():
+    before = rows_of(bench.MEASURES, {"plain-composite": [0.5] * 9, "shipped": [1.0] * 9, "ceiling": [0.5] * 8})
+    today = rows_of(bench.MEASURES, {"unedited": [0.0] * 9, "shipped": [0.25] * 9, "ceiling": [0.125] * 9})
+    summary = fresh.fresh_summary(before, today).splitlines()
     assert summary[0].startswith("| 9 cases |")
-    assert [line.split(" | ")[0] for line in summary[2:]] == ["| LIVE as it ships", "| a perfect edit by this model"]
+    assert {line.split(" | ")[0]: line.split(" | ")[1] for line in summary[2:]} == {
+        f"| {fresh.FIRST}": "0.5",
+        f"| {fresh.SHIPPED_BEFORE}": "1",
+        f"| {fresh.SHIPS}": "0.25",
+        f"| {fresh.PERFECT}": "0.125",  # the ceiling before lacks a case
+    }
+    said = fresh.retrained_tables(before, today)
+    assert f"| {fresh.SHIPS} − {fresh.SHIPPED_BEFORE} | 9 | -0.75 [-0.75, -0.75] |" in said
+    assert f"| {fresh.SHIPS} − {fresh.FIRST} | 9 | -0.25 [-0.25, -0.25] |" in said
+    assert "| unedited | 9 | 0 [0, 0] |" in said and "| inside | 9 | 0.25 [0.25, 0.25] |" in said
+    assert f"steadiness, times the ceiling's: {fresh.SHIPS} 2.00." in said
+
+
+def test_the_cases_that_changed_most_come_worst_first():
+    values = [i / 20 for i in range(20)]
+    before, today = (rows_of(bench.MEASURES, {"shipped": each}) for each in ([0.5] * 20, values))
+    changed = [line.split(" | ")[0].strip("| ") for line in fresh.moved(fresh.of_both(before, today))[4:]]
+    assert changed == [f"inside-{i}" for i in (*range(19, 13, -1), *range(5, -1, -1))]
+
+
+def copied(tmp_path, monkeypatch) -> None:
+    for path in published.FOLDER.glob("*.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(published, "FOLDER", tmp_path)
+
+
+def test_rows_by_today_s_model_come_in_as_a_bench_writes_them(tmp_path, monkeypatch):
+    copied(tmp_path, monkeypatch)
+    before = published.read_rows()
+    log = Rows(tmp_path / "quality")
+    ships = before[claims.RETRAINED]["shipped"]
+    anew = {case: {**row, "edit_error": 0.125} for case, row in ships.items()}
+    measured = [case for case in cases.all_cases("fresh") if case.name in ships]
+    anew["sweep-fast-0"] = {"ghost": 0.5}  # of the same folder, for another table
+    picture = np.zeros((2, 4, 4, 3), np.uint8)
+    log.measure(
+        [*measured[::-1], cases.make("sweep-fast", 0)],
+        {"shipped": "k"},
+        lambda case: lambda name: ({**anew[case.name], "seconds": 9.0}, picture),
+    )
+    del anew["sweep-fast-0"]
+    published.main(["--fresh-retrained", str(log.file)])
+    rows, pages = published.read_rows(), published.read_pages()
+    assert rows[claims.RETRAINED] == {**before[claims.RETRAINED], "shipped": anew}  # no seconds, the others' rows stay
+    assert rows["fresh"] == before["fresh"]
+    summary = published.between(pages[published.RESULTS], "fresh-rows")
+    assert next(line for line in summary.splitlines() if fresh.SHIPS in line).split(" | ")[3] == "0.125"
+    assert published.filled(pages, rows) == pages
+
+
+def test_rows_of_two_models_are_not_mixed(tmp_path):
+    lines = [{"case": "fresh-fast-0", "key": key, "variant": "shipped", "ghost": 0.5} for key in ("a", "b")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(SystemExit, match="shipped has rows of a and of b"):
+        published.read_anew(tmp_path / "rows.jsonl", claims.RETRAINED)
 
 
 def test_the_picture_of_fresh_seeds_has_every_kind(tmp_path):

@@ -16,6 +16,7 @@ class Old:
     why: str
 
 
+RETRAINED = "fresh-retrained"  # the fresh seeds by today's model; every other table is of the model before
 PASTED = (
     "live",
     "no-latent-prompt",
@@ -142,8 +143,8 @@ CLAIMS = (
 @dataclass(frozen=True)
 class Target:
     """What was asked of the pack: `measure` of `row` in `table`, or its multiple of that of the row `beside`, is at
-    least or at most `bound`. `cases`: a pattern of their names; for words, their kind. `of`, `unit`: the measure as the
-    report calls it."""
+    least or at most `bound`. `beside_in`: the table of that row, if another. `cases`: a pattern of their names; for
+    words, their kind. `of`, `unit`: the measure as the report calls it."""
 
     says: str
     of: str
@@ -154,6 +155,7 @@ class Target:
     unit: str = ""
     at_least: bool = True
     beside: str = ""
+    beside_in: str = ""
     cases: str = ""
 
 
@@ -161,29 +163,31 @@ TARGETS = (
     Target(
         says="what ships comes closer to the true answer than the first release",
         of="edit error",
-        table="fresh",
+        table=RETRAINED,
         row="shipped",
         measure="edit_error",
         bound=0.6,
         unit=" of it",
         at_least=False,
         beside="plain-composite",
+        beside_in="fresh",
     ),
     Target(
         says="less of the old thing stays than in the first release",
         of="ghost",
-        table="fresh",
+        table=RETRAINED,
         row="shipped",
         measure="ghost",
         bound=0.3,
         unit=" of it",
         at_least=False,
         beside="plain-composite",
+        beside_in="fresh",
     ),
     Target(
         says="the new thing is as steady as a perfect edit",
         of="steadiness",
-        table="fresh",
+        table=RETRAINED,
         row="shipped",
         measure="steadiness",
         bound=1.5,
@@ -194,7 +198,7 @@ TARGETS = (
     Target(
         says="the background stays, as seen",
         of="far pixels off",
-        table="fresh",
+        table=RETRAINED,
         row="shipped",
         measure="far_pixels_off",
         bound=0.01,
@@ -204,7 +208,7 @@ TARGETS = (
         Target(
             says=f"the photo's thing comes, if the model has {words}",
             of=of,
-            table="fresh",
+            table=RETRAINED,
             row="shipped",
             measure=measure,
             bound=bound,
@@ -226,7 +230,12 @@ TARGETS = (
             beside="tav-ddim-ti",
         )
         for says, of, measure, at_least in (
-            ("what ships is nearer to the true answer than Tune-A-Video", "edit error", "edit_error", False),
+            (
+                "with the model before, what shipped is nearer to the true answer than Tune-A-Video",
+                "edit error",
+                "edit_error",
+                False,
+            ),
             ("and keeps more of the background where the thing is right", "gated total", "gated_total", True),
         )
     ),
@@ -287,7 +296,7 @@ FINDINGS = (
             ("LIVE", "live"),
             ("LIVE without attention control", "no-attention-control"),
             ("Tune-A-Video with DDIM and textual inversion", "tav-ddim-ti"),
-            ("a perfect edit by this model", "ceiling"),
+            ("a perfect edit by the model before", "ceiling"),
         ),
     ),
     Finding(

@@ -34,14 +34,13 @@ SUMMARY = {
     "background_psnr_db": "background, dB ↑",
     "far_pixels_off": "far pixels off ↓",
 }
-# Rows of the fresh seeds, as a person would call them.
-FRESH = {
-    "tav-ddim-ti": "Tune-A-Video with DDIM and textual inversion",
-    "plain-composite": "the first release",
-    "shipped": "LIVE as it ships",
-    "ceiling": "a perfect edit by this model",
-}
-PICTURED, CASE, FRAMES, SIDE, GAP = ("plain-composite", "shipped"), 1, (0, 3, 6), 96, 8
+FIRST, SHIPPED_BEFORE, SHIPS = "the first release", "LIVE as it shipped with the model before", "LIVE as it ships"
+PERFECT_BEFORE, PERFECT = "a perfect edit by the model before", "a perfect edit by today's model"
+DIFFERENCES = ((SHIPS, SHIPPED_BEFORE), (SHIPS, FIRST), (PERFECT, PERFECT_BEFORE))
+MOVED = ("edit_error", "recognised", "object_accuracy")
+EXTREMES = 6  # cases from either end
+FIRST_RELEASE = "plain-composite"
+PICTURED, CASE, FRAMES, SIDE, GAP = (FIRST_RELEASE, SHIPPED.name), 1, (0, 3, 6), 96, 8
 
 
 def composite_table(rows: Measured) -> str:
@@ -94,16 +93,84 @@ def fresh_tables(rows: Measured) -> str:
     )
 
 
-def fresh_summary(rows: Measured) -> str:
+def of_both(before: Measured, today: Measured) -> Measured:
+    """The rows by the model before and by today's that have all cases of what ships, as a person would call them. The
+    first release is itself: its model, its settings."""
+    found = {
+        FIRST: before.get(FIRST_RELEASE, {}),
+        SHIPPED_BEFORE: before.get(SHIPPED.name, {}),
+        SHIPS: today[SHIPPED.name],
+        PERFECT_BEFORE: before.get(quality.CEILING, {}),
+        PERFECT: today.get(quality.CEILING, {}),
+    }
+    cases = list(today[SHIPPED.name])
+    return {
+        says: {case: per_case[case] for case in cases}
+        for says, per_case in found.items()
+        if set(cases) <= set(per_case)
+    }
+
+
+def fresh_summary(before: Measured, today: Measured) -> str:
     """Means of what a viewer sees, of the rows that have all cases of what ships."""
-    ships = rows[SHIPPED.name]
+    rows, ships = of_both(before, today), today[SHIPPED.name]
     measures = {name: title for name, title in SUMMARY.items() if all(name in row for row in ships.values())}
     lines = [f"| {len(ships)} cases | {' | '.join(measures.values())} |", "|---" * (1 + len(measures)) + "|"]
-    for name, says in FRESH.items():
-        if set(ships) <= set(rows.get(name, ())):
-            means = (np.mean([rows[name][case][measure] for case in ships]) for measure in measures)
-            lines.append(f"| {says} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
+    for says, per_case in rows.items():
+        means = (np.mean([row[measure] for row in per_case.values()]) for measure in measures)
+        lines.append(f"| {says} | {' | '.join(f'{mean:.3g}' for mean in means)} |")
     return "\n".join(lines)
+
+
+def retrained_tables(before: Measured, today: Measured) -> str:
+    """Rows by today's model beside those by the one before: means, differences case by case, what ships by kind, and
+    the cases that changed most."""
+    rows = of_both(before, today)
+    named = (SHIPPED.name, quality.CEILING)
+    shown = {**rows, **{name: per_case for name, per_case in today.items() if name not in named}}
+    differences = {
+        f"{ours} − {theirs}": [
+            {measure: row[measure] - rows[theirs][case][measure] for measure in SEEN}
+            for case, row in rows[ours].items()
+        ]
+        for ours, theirs in DIFFERENCES
+        if {ours, theirs} <= set(rows)
+    }
+    kinds = dict.fromkeys(map(kind_of, rows[SHIPS]))
+    return "\n".join(
+        [
+            *table("variant", SEEN, {name: list(per_case.values()) for name, per_case in shown.items()}),
+            "",
+            "Differences, case by case (an interval without 0 is a difference):",
+            "",
+            *table("difference", SEEN, differences),
+            "",
+            "What ships, by kind of case:",
+            "",
+            *table("kind", SEEN, {kind: list(of_kind(rows, kind)[SHIPS].values()) for kind in kinds}),
+            "",
+            *quality.against_ceiling({SHIPS: today[SHIPPED.name], quality.CEILING: today.get(quality.CEILING, {})}),
+            *moved(rows),
+        ]
+    )
+
+
+def moved(rows: Measured) -> list[str]:
+    """The cases whose edit error changed most since the model before, the worst first."""
+    ours, theirs = rows[SHIPS], rows.get(SHIPPED_BEFORE, {})
+    cases = sorted(theirs, key=lambda case: theirs[case]["edit_error"] - ours[case]["edit_error"])
+    cases = list(dict.fromkeys([*cases[:EXTREMES], *cases[-EXTREMES:]]))
+    titles = [f"{name} {'↑' if SEEN[name] > 0 else '↓'}" for name in MOVED]
+    lines = [
+        f"The cases whose edit error changed most, the worst first ({SHIPPED_BEFORE}, then {SHIPS}):",
+        "",
+        f"| case | {' | '.join(titles)} |",
+        "|---" * (1 + len(MOVED)) + "|",
+    ]
+    for case in cases:
+        cells = (f"{theirs[case][name]:.3g} to {ours[case][name]:.3g}" for name in MOVED)
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return lines if cases else []
 
 
 def picture(log: Rows, keys: dict[str, str]) -> Image.Image:

@@ -3,16 +3,19 @@
     python -m bench.quality.published                       # from the rows that are there
     python -m bench.quality.published --photos output/quality/results.csv --fresh output/quality/results-fresh.csv
     python -m bench.quality.published --words output/quality-text/results.csv
+    python -m bench.quality.published --fresh-retrained output/quality/rows.jsonl    # fresh seeds by today's model
     python -m bench.quality.published --photos-anew output/quality/results.csv    # on fewer cases
     python -m bench.quality.published --instructed output/quality-instructed/results.csv
 
-Rows that were measured anew take the place of their variant's old ones. What stands between `<!-- name -->` and
-`<!-- /name -->` on the two pages is written here, all else by hand.
+Rows that were measured anew take the place of their variant's old ones; a file is a bench's results.csv, or the
+rows.jsonl that it is made of. What stands between `<!-- name -->` and `<!-- /name -->` on the two pages is written
+here, all else by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +24,18 @@ import numpy as np
 
 from . import __main__ as quality
 from . import text
-from .claims import CLAIMS, EMPTY, FINDINGS, OLD, SETTINGS, TARGETS, Finding, Target
-from .fresh import ENOUGH, composite_table, fresh_summary, fresh_tables
+from .cases import set_of
+from .claims import CLAIMS, EMPTY, FINDINGS, OLD, RETRAINED, SETTINGS, TARGETS, Finding, Target
+from .fresh import ENOUGH, composite_table, fresh_summary, fresh_tables, retrained_tables
 from .instructed import tables as by_instruction
 from .report import DRAWS, Measured, read_csv, write_csv
 
 Cells = dict[tuple[str, str, str], str]
 FOLDER = Path(__file__).resolve().parents[1]
 RESULTS, APPENDIX = "RESULTS.md", "APPENDIX.md"
-TABLES = ("photos", "fresh", "words", "photos-anew", "words-anew", "instructed")
+TABLES = ("photos", "fresh", RETRAINED, "words", "photos-anew", "words-anew", "instructed")
+FRESH = ("fresh", RETRAINED)  # tables of fresh seeds
+UNTIMED = (RETRAINED,)  # measured by many processes at once, so that a time says nothing
 TITLES = {
     "object_accuracy": "accuracy ↑",
     "object_error": "object error ↓",
@@ -125,7 +131,7 @@ def _asked(rows: dict[str, Measured], cells: Cells) -> Iterator[str]:
             count = int(cells[target.cases, target.row, "cases"])
             figure, low, high = numbers(cells[target.cases, target.row, target.measure])
         else:
-            count, figure, low, high = mean_of(target, rows[target.table])
+            count, figure, low, high = mean_of(target, rows)
         met = "yes" if (figure >= target.bound if target.at_least else figure <= target.bound) else "**no**"
         bound = f"{target.of} at {'least' if target.at_least else 'most'} {target.bound:g}{target.unit}"
         within = f"{low:.3g} to {high:.3g}" if count >= ENOUGH else "too few"
@@ -163,12 +169,13 @@ def holds_zero(cell: str) -> bool:
     return low <= 0 <= high
 
 
-def mean_of(target: Target, rows: Measured) -> tuple[int, float, float, float]:
+def mean_of(target: Target, rows: dict[str, Measured]) -> tuple[int, float, float, float]:
     """How many cases, the mean or its multiple of another row's, and the interval's bounds."""
-    ours, both = rows[target.row], rows[target.beside or target.row]
-    cases = [case for case in ours if case in both and re.search(target.cases, case)]
+    ours = rows[target.table][target.row]
+    theirs = rows[target.beside_in or target.table][target.beside] if target.beside else ours
+    cases = [case for case in ours if case in theirs and re.search(target.cases, case)]
     values = np.array([ours[case][target.measure] for case in cases])
-    beside = np.array([rows[target.beside][case][target.measure] if target.beside else 1.0 for case in cases])
+    beside = np.array([theirs[case][target.measure] if target.beside else 1.0 for case in cases])
     drawn = np.random.default_rng(0).integers(len(cases), size=(DRAWS, len(cases)))
     low, high = np.percentile(values[drawn].mean(1) / beside[drawn].mean(1), [2.5, 97.5])
     return len(cases), float(values.mean() / beside.mean()), float(low), float(high)
@@ -198,6 +205,7 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
         "photos": quality.tables,
         "composite": composite_table,
         "fresh": fresh_tables,
+        RETRAINED: lambda today: retrained_tables(rows["fresh"], today),
         "words": words_tables,
         "photos-anew": quality.tables,
         "words-anew": words_tables,
@@ -214,8 +222,8 @@ def filled(pages: dict[str, str], rows: dict[str, Measured]) -> dict[str, str]:
     for finding in FINDINGS:
         put(RESULTS, finding.name, finding_table(finding, photos))
     put(RESULTS, "old", footnotes(photos + words))
-    if "fresh" in rows:
-        put(RESULTS, "fresh-rows", fresh_summary(rows["fresh"]))
+    if {"fresh", RETRAINED} <= set(rows):
+        put(RESULTS, "fresh-rows", fresh_summary(rows["fresh"], rows[RETRAINED]))
     if "instructed" in rows:
         put(RESULTS, "instructed-claims", by_instruction.claims_table(rows["instructed"]))
         put(RESULTS, "instructed-rows", by_instruction.summary_table(rows["instructed"]))
@@ -234,16 +242,43 @@ def read_pages() -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for table in TABLES:
-        parser.add_argument(f"--{table}", dest=table, type=Path, metavar="CSV", help="rows that were measured anew")
+        parser.add_argument(f"--{table}", dest=table, type=Path, metavar="FILE", help="rows that were measured anew")
     args = vars(parser.parse_args(arguments))
     rows = read_rows()
     for table in TABLES:
         if anew := args[table]:
-            rows[table] = {**rows.get(table, {}), **read_csv(anew)}
+            rows[table] = {**rows.get(table, {}), **read_anew(anew, table)}
             write_csv(FOLDER / f"{table}.csv", rows[table], dict.fromkeys(measures_in(rows[table]), 1))
     for name, page in filled(read_pages(), rows).items():
         (FOLDER / name).write_text(page)
         print(f"wrote bench/{name}")
+
+
+def read_anew(path: Path, table: str) -> Measured:
+    """Rows for `table`, of a bench's results.csv or its rows.jsonl: of a table of fresh seeds those alone, without
+    their seconds where these say nothing."""
+    rows = read_csv(path) if path.suffix == ".csv" else read_lines(path)
+    return {
+        name: {
+            case: {measure: value for measure, value in row.items() if measure != "seconds" or table not in UNTIMED}
+            for case, row in per_case.items()
+            if table not in FRESH or set_of(case) == "fresh"
+        }
+        for name, per_case in rows.items()
+    }
+
+
+def read_lines(path: Path) -> Measured:
+    """What `Rows` wrote. Exits where a variant was measured in two ways: rows of two models, or of two settings, are
+    not to be mixed."""
+    rows: Measured = {}
+    keys: dict[str, str] = {}
+    for row in sorted(map(json.loads, path.read_text().splitlines()), key=lambda row: row["case"]):
+        name, case, key = (row.pop(fact) for fact in ("variant", "case", "key"))
+        if keys.setdefault(name, key) != key:
+            raise SystemExit(f"{path}: {name} has rows of {keys[name]} and of {key}; keep those of one")
+        rows.setdefault(name, {})[case] = row
+    return rows
 
 
 def measures_in(rows: Measured) -> list[str]:

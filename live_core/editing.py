@@ -136,7 +136,7 @@ def edit(
         map_size=model.map_size(x),
         source=sides[0],
         edit=sides[1],
-        masks={LOCAL_BLEND: blending.used_masks(), FUSION: selves.finest_masks(x.shape[-2:])},
+        masks={LOCAL_BLEND: blending.masks, FUSION: selves.finest_masks(x.shape[-2:])},
         size=pixels_of(model, x),
     )
     return Edited(x, final, records, (asked.source.phrases(sought[0]), asked.edit.phrases(sought[1])))

@@ -19,6 +19,7 @@ from .records import Side, SideRecorder
 from .streams import Chain, Stream
 from .taps import WordTap
 from .token_edits import TokenEdit, spread
+from .transfers import sent
 from .video_unet import VideoUNet
 
 
@@ -92,7 +93,8 @@ class InjectWords(Part):
         self.source, self.tokens = source, tokens
         self.level = unet.level_within(method.cross_max_tokens)
         # Where they are read, before the first step: every layer of every step reads them.
-        self.token_edits = [edit and (edit[0].to(unet.device), edit[1].to(unet.device)) for edit in token_edits]
+        there = torch.empty(0, device=unet.device)
+        self.token_edits = [edit and (sent(edit[0], there), sent(edit[1], there)) for edit in token_edits]
 
     def before(self, step: Step) -> Piece:
         token_edit = self.token_edits[step.index]
@@ -113,12 +115,12 @@ class InjectSelf(Part):
     ):
         self.method, self.source, self.own = method, source, own
         self.level = unet.level_within(method.self_max_tokens)
-        self.masks: dict[int, dict[int, torch.Tensor]] = {}  # step -> the masks it used, by level
+        # Step -> (f, tokens) bool, in main memory: the finest mask it used, without the latent prompt's.
+        self.masks: dict[int, torch.Tensor] = {}
 
     def finest_masks(self, size: Sequence[int]) -> dict[int, torch.Tensor]:
         """Step -> (f, *size) bool, in main memory: the masks at the latents' own size, without the latent prompt's."""
-        shift = int(self.method.latent_prompt)
-        return {i: masks[0][shift:].unflatten(-1, size).bool().cpu() for i, masks in self.masks.items()}
+        return {i: mask.unflatten(-1, size) for i, mask in self.masks.items()}
 
     def before(self, step: Step) -> Piece:
         method = self.method
@@ -126,7 +128,9 @@ class InjectSelf(Part):
             return Piece()
         masks = self.own() if step.index >= method.self_blend_from(step.total) else None
         if masks is not None:
-            self.masks[step.index] = masks
+            # There before the loop's check of the step is through.
+            finest = masks[0][int(method.latent_prompt) :].bool()
+            self.masks[step.index] = finest.to("cpu", non_blocking=True)
         injection = SelfInjection(
             target=step.target,
             source=self.source,
@@ -145,18 +149,15 @@ class LocalBlend(Part):
 
     def __init__(self, method: Method, finder: Finder, latents_of_source: Callable[[], torch.Tensor]):
         self.method, self.finder, self.latents_of_source = method, finder, latents_of_source
-        self.masks: dict[int, torch.Tensor] = {}  # step -> (f, h, w) bool, on the latents' device
-
-    def used_masks(self) -> dict[int, torch.Tensor]:
-        """Step -> (f, h, w) bool, in main memory."""
-        return {i: mask.cpu() for i, mask in self.masks.items()}
+        self.masks: dict[int, torch.Tensor] = {}  # step -> (f, h, w) bool, in main memory
 
     def after(self, step: Step, x: torch.Tensor, noise: dict[str, torch.Tensor]) -> torch.Tensor:
         if step.index not in self.method.blend_steps(step.total):
             return x
         height, width = x.shape[-2:]
         allowed = self.finder.mask((height, width), self.method.mask_grow)
-        self.masks[step.index] = allowed.bool()
+        # There before the loop's check of the step is through.
+        self.masks[step.index] = allowed.bool().to("cpu", non_blocking=True)
         return blend(self.latents_of_source(), x, allowed)
 
 

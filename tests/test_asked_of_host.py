@@ -79,6 +79,19 @@ def test_steps_of_an_edit_whose_frames_agree(shapes):
     assert steps.in_each() == {"read in checks.py:is_finite": 1}
 
 
+@pytest.mark.parametrize("method", ["live", "fatezero-shape"])
+def test_an_edit_of_more_steps_asks_that_of_each_alone(shapes, method):
+    """Also before its first step, where words' attention is sent, and after its last, where masks are kept."""
+    counts = {}
+    for steps in (4, 8):
+        with Asked():
+            inversion = invert(shapes, CLIP, CASE.prompt, METHODS[method], steps)
+        with Asked() as counts[steps]:
+            edited = edit(shapes, inversion, Edit("a blue ball moving on the meadow"), METHODS[method])
+        assert any(edited.records.masks.values())
+    assert counts[8] - counts[4] == {"read in checks.py:is_finite": 4}
+
+
 def test_a_copy_that_a_device_waits_for_counts():
     with Asked() as counts:
         CLIP.to("cpu"), CLIP.to("cpu", non_blocking=True), CLIP[[0, 1]]

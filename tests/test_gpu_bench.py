@@ -1,6 +1,7 @@
 """The command for a machine with a card, on one without: it refuses in words, and its parts run on the CPU."""
 
 import csv
+import re
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,15 @@ def test_the_same_code_on_a_cpu(tmp_path, capsys, monkeypatch):
     assert [figures[f"a step of {loop} asks besides"] for loop in loops] == ["0"] * 4
     told = capsys.readouterr().out
     assert "no card: a trial of the code" in told and all(f"| {what} |" in told for what in figures)
+
+
+def test_the_page_says_what_was_measured():
+    with gpu.FILE.open(newline="", encoding="utf-8") as lines:
+        rows = {f"| {row['what']} | {row['value']} {row['unit']}".rstrip() + " |" for row in csv.DictReader(lines)}
+    page = (gpu.FILE.parent / "SPEED.md").read_text(encoding="utf-8")
+    table = page.split("<!-- gpu -->")[1].split("<!-- end of gpu -->")[0]
+    said = re.findall(r"^\| .* \|$", table, flags=re.MULTILINE)[1:]
+    assert said and set(said) <= rows
 
 
 def test_a_part_that_fails_is_told_and_the_rest_goes_on(monkeypatch):

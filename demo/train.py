@@ -1,23 +1,25 @@
 """Train the demo model: a Stable-Diffusion-shaped model of the sprite world, small enough for one CPU core.
 
-    python -m demo.train diffusion --work ~/demo-training-192 --steps 10000       # two hours on one core
-    python -m demo.train decoder   --work ~/demo-training-192 --steps 16000       # beside it, on another
+    python -m demo.train diffusion --work ~/demo-training-192 --base demo/model_192 --steps 10000   # two hours on a core
+    python -m demo.train decoder   --work ~/demo-training-192 --base demo/model_192 --steps 16000   # beside it
 
-Both start from the weights in demo/model, draw 20,000 pictures of 192x192 and encode them (once: ten minutes on two
-cores), and write demo/model_192 as they go: `diffusion` the U-Net, the text encoder and the encoder of looks every
-five minutes, `decoder` the autoencoder whenever held-out things come out better than before; its encoder, and so all
-latents, stay as they were. `autoencoder` trains encoder and decoder both, after which a U-Net must be trained anew.
+Both go on from the weights in demo/model_192, draw 20,000 pictures of 192x192 and encode them (once: ten minutes on two
+cores), and write there as they go: `diffusion` the U-Net, the text encoder and the encoder of looks every five minutes,
+`decoder` the autoencoder whenever held-out things come out better than before; its encoder, and so all latents, stay as
+they were. `autoencoder` trains encoder and decoder both, after which a U-Net must be trained anew.
 
-    python -m demo.train instruct --work ~/demo-training-instruct --size 128 --to demo/model_instruct --steps 16000
+    python -m demo.train instruct --work ~/demo-training-instruct --size 128 --to WORK/model --steps 16000
 
-trains the model that follows instructions on pairs of pictures, before and after, from the weights in `--base`.
+trains the model that follows instructions on pairs of pictures, before and after, from the weights in `--base`. Its
+latents are those of the base too: demo/model_instruct has an autoencoder of its own, an older one than demo/model's.
 
 Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every five minutes and goes on
 from there when started again; SIGTERM makes it save and end. The learning rate is flat and falls to zero over the last
 half of the run, so a run can be given more steps later by raising that number. Uses a GPU when torch sees one: there
 a larger `--batch` costs little, and `--minutes` ends a run by the clock.
 
-    python -m demo.train diffusion --work WORK --size 128 --pictures 100000 --batch 512 --minutes 6 --steps 1000000
+    python -m demo.train diffusion --work WORK --to WORK/model --size 128 --pictures 100000 --batch 512 --minutes 6 \\
+        --steps 1000000
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from demo.data import LOOK, draw_look
 from demo.instructions import KINDS, instruct
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
+from demo.training.autoencoder import named_latents, prepare
 from demo.training.decoder import WINDOW, choose_window, weigh
 from demo.training.diffusion import WordMaps, draw_timesteps
 from demo.training.instruct import build_instruct, draw_pair, load_or_draw_pairs
@@ -156,6 +157,17 @@ def test_training_by_instruction_starts_as_the_base(tmp_path):
         ours = unet.eval()(torch.cat([x, picture], 1), 500, text).sample
         torch.testing.assert_close(ours, parts.unet(x, 500, text).sample, rtol=1e-4, atol=1e-4)
     assert len(tokenizer("change the ball's colour").input_ids) == 7
+
+
+def test_no_folder_gets_weights_of_other_latents_than_its_own(tmp_path):
+    """The autoencoder that is there stays, so its latents have to be those that are learned."""
+    for name in ("model", "model_192", "model_instruct"):
+        base, to = ROOT / "demo" / name, tmp_path / name
+        prepare(base, to)
+        assert named_latents(to) == named_latents(base)
+        prepare(base, to, ("vae", "scheduler"))
+    with pytest.raises(SystemExit, match="other latents"):
+        prepare(ROOT / "demo" / "model", tmp_path / "model_192")
 
 
 def test_the_rest_of_a_perfect_edit_is_the_pictures_own():

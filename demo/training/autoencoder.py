@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ..data import CELL, Pictures
-from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rng_for, to_tensor
+from .run import DEVICE, PARTS, Run, copy_missing_parts, export, half_precision, rng_for, to_tensor
 
 THING_WEIGHT = 4  # how much more a pixel in a thing's cell, or in one next to it, counts
 
@@ -84,8 +84,27 @@ def psnr(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return -10 * torch.log10(F.mse_loss(y.detach(), x) / 4)
 
 
-# ---------------------------------------------------------------------------------------------------- cached latents
+# ----------------------------------------------------------------------------------------------------------- latents
 CHUNK = 200  # pictures that a process encodes at a time
+
+
+def named_latents(model: Path) -> str:
+    """Eight hex digits that tell apart models whose autoencoders make other latents; decoders may differ."""
+    from live_core.pretrained import fingerprint_of
+
+    vae = load_autoencoder(model)
+    encoder = {n: tensor for n, tensor in vae.state_dict().items() if n.startswith(("encoder.", "quant_conv."))}
+    return fingerprint_of({**encoder, "factor": torch.tensor(vae.config.scaling_factor)})[:8]
+
+
+def prepare(base: Path, to: Path, parts: tuple[str, ...] = PARTS) -> None:
+    """`copy_missing_parts`, where what is written to `to` will have learned the latents of `base`."""
+    copy_missing_parts(base, to, parts)
+    if named_latents(base) != named_latents(to):
+        raise SystemExit(
+            f"the autoencoder in {to} makes other latents than the one in {base}, which would be learned: "
+            f"give another --to, or a --base that has the same"
+        )
 
 
 def cached_latents(base: Path, pictures: Pictures, work: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +112,8 @@ def cached_latents(base: Path, pictures: Pictures, work: Path) -> tuple[np.ndarr
 
     Encoded once, by all cores or the GPU, and memory-mapped.
     """
-    paths = [work / f"latents-{pictures.images.shape[1]}-{len(pictures)}-{name}.npy" for name in ("mean", "std")]
+    kept = f"latents-{pictures.images.shape[1]}-{len(pictures)}-{named_latents(base)}"
+    paths = [work / f"{kept}-{name}.npy" for name in ("mean", "std")]
     if not paths[1].exists():
         side = pictures.images.shape[1] // CELL
         shape = (len(pictures), 4, side, side)

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from ..data import CELL, HELD_OUT, Pictures
 from ..world import make_picture
-from .autoencoder import THING_WEIGHT, cached_latents, load_autoencoder, picture_loss, psnr
-from .run import DEVICE, FALL, Run, copy_missing_parts, export, rng_for, to_tensor
+from .autoencoder import THING_WEIGHT, cached_latents, load_autoencoder, picture_loss, prepare, psnr
+from .run import DEVICE, FALL, Run, export, rng_for, to_tensor
 
 WINDOW = 12  # cells to a side of what the decoder is shown of a picture
 WHOLE = 0.2  # of the steps show it all
@@ -27,12 +27,12 @@ def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictur
     statistics of whole pictures. Exported when held-out things come out better than by what was exported before, the
     base's own decoder first of all.
     """
+    prepare(base, to)
     vae = load_autoencoder(base)
     latents = cached_latents(base, pictures, work)
     vae.to(DEVICE, memory_format=torch.channels_last).requires_grad_(False)
     decoder = torch.nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder}).requires_grad_(True)
     run = Run("decoder", work, {"decoder": decoder}, lr=1e-3, steps=steps, average=0.999, captured=False)
-    copy_missing_parts(base, to)
     held_out = held_out_pictures(vae, 24, pictures.images.shape[1])
     if run.step == 0:
         run.best = thing_error(decoder, held_out)

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from ..data import Pictures
 from ..tokenizer import CONTEXT, save_tokenizer
-from .autoencoder import cached_latents
+from .autoencoder import cached_latents, prepare
 from .captions import Captions, tabulate
 from .looks import TOKENS, LookEncoder, encode_with, spread
-from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rate_for, write_safetensors
+from .run import DEVICE, Run, export, half_precision, rate_for, write_safetensors
 
 BATCH = 8
 THING_WEIGHT = 4  # how much more a latent pixel on a thing, or next to one, counts
@@ -183,6 +183,7 @@ def train_diffusion(
 
     Starts from the weights in `base`, and from its looks where it has them.
     """
+    prepare(base, to)
     torch.manual_seed(0)
     unet, text_encoder, tokenizer, scheduler = build_diffusion(base / "tokenizer", pictures.masks.shape[-1])
     looks = LookEncoder()
@@ -195,7 +196,6 @@ def train_diffusion(
     modules = {"unet": unet, "text_encoder": text_encoder.to(DEVICE), "looks": looks.to(DEVICE)}
     material = load_material(base, pictures, work, tokenizer)
     run = Run("diffusion", work, modules, rate_for(7e-4, batch, BATCH), steps, average=0.999, minutes=minutes)
-    copy_missing_parts(base, to)
     losses = partial(_losses, modules, recorder, scheduler.alphas_cumprod.to(DEVICE))
     while run.done < 1:
         if run.learn(losses, **draw_batch(run.step, material, batch)):

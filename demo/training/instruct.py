@@ -20,9 +20,9 @@ from ..data import CELL, Pictures
 from ..instructions import KINDS, instruct
 from ..tokenizer import CONTEXT, INSTRUCTION_WORDS, save_tokenizer
 from ..world import make_picture
-from .autoencoder import cached_latents
+from .autoencoder import cached_latents, prepare
 from .diffusion import draw_timesteps, on_device
-from .run import DEVICE, Run, copy_missing_parts, export, half_precision, rate_for
+from .run import DEVICE, Run, export, half_precision, rate_for
 
 CHANNELS = 8  # four noisy ones, then the picture's
 BATCH = 8
@@ -160,7 +160,7 @@ def train_instruct(
     work: Path, base: Path, to: Path, steps: int, pairs: Pairs, batch: int = BATCH, minutes: float | None = None
 ) -> None:
     """Noise prediction with min-SNR weights (gamma 5), the text encoder trained along, warm-started from `base`."""
-    copy_missing_parts(base, to, ("vae", "scheduler"))
+    prepare(base, to, ("vae", "scheduler"))
     unet, text_encoder, tokenizer, scheduler = build_instruct(base, to, pairs.pictures.images.shape[1] // CELL)
     scaling = json.loads((base / "vae" / "config.json").read_text())["scaling_factor"]
     material = load_material(base, pairs, work, tokenizer)

@@ -38,7 +38,8 @@ def clip(middle_clip):
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_every_method_edits_and_stays_within_bounds(demo_model, clip, method):
-    inversion = invert(demo_model, clip, CASE.prompt, method, STEPS)
+    """In so few steps as four, guidance at 7.5 overshoots by itself."""
+    inversion = invert(demo_model, clip, CASE.prompt, method, 8)
     result = edit(demo_model, inversion, CHANGE)
     assert result.latents.shape == clip.shape and result.latents.isfinite().all() and result.latents.abs().max() < 12
     assert not torch.allclose(

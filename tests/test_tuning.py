@@ -195,7 +195,7 @@ def test_the_photo_descends_the_logarithm_of_its_error_or_the_error(demo_model, 
         "live_core.learning._descend",
         lambda gradients, *rest: found.append([g.clone() for g in gradients]) or _descend(gradients, *rest),
     )
-    for seed in range(3):
+    for seed in range(1, 4):  # 0 draws a timestep with next to no noise, whose error is near that of finding none
         (error,) = {
             tune(
                 demo_model,

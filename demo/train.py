@@ -1,7 +1,7 @@
 """Train the demo model: a Stable-Diffusion-shaped model of the sprite world, small enough for one CPU core.
 
-    python -m demo.train diffusion --work ~/demo-training-192 --base demo/model_192 --steps 10000   # two hours on a core
-    python -m demo.train decoder   --work ~/demo-training-192 --base demo/model_192 --steps 16000   # beside it
+    python -m demo.train diffusion --work ~/demo-training-192 --base demo/model_192 --steps 10000  # 2 hours, one core
+    python -m demo.train decoder   --work ~/demo-training-192 --base demo/model_192 --steps 16000  # beside it
 
 Both go on from the weights in demo/model_192, draw 20,000 pictures of 192x192 and encode them (once: ten minutes on two
 cores), and write there as they go: `diffusion` the U-Net, the text encoder and the encoder of looks every five minutes,

@@ -106,7 +106,8 @@ def made(request, demo_model) -> Made:
 
 
 # measure -> what it must see, what it must not. To be seen is to stand half as far again from the true answer as the
-# ceiling does, which no edit can beat. Not to be seen is to stand no farther than the ceiling.
+# ceiling does, which no edit can beat. Not to be seen is to stand no farther than the ceiling; or, for a measure that
+# samples pictures along a track, which errs by more than a fine autoencoder, half as far as the least that it must see.
 SEES = {
     "object_accuracy": (
         ("wrong colour", "blinking", "gone", "unedited"),
@@ -131,6 +132,7 @@ SEES = {
     "far_pixels_off": (("blurred", "grainy far"), ("ring", "corner", "wrong colour", "blinking", "gone", "unedited")),
     "gated_total": (("wrong colour", "blinking", "gone", "unedited", "grainy far"), ("ring",)),
 }
+SAMPLED = ("steadiness", "edge")
 SAME = 0.01  # of a measure whose best and worst are 1 apart: too little to be seen
 
 
@@ -142,7 +144,8 @@ def test_a_measure_sees_what_it_is_for_and_nothing_else(made, measure):
     distance = {name: abs(made[name][measure] - true) for name in (*seen, *unseen)}
     worse = {name: (true - made[name][measure]) * measures.MEASURES[measure] for name in seen}
     assert all(worse[name] > max(1.5 * unit, SAME) for name in seen), (unit, worse)
-    assert all(distance[name] <= max(unit, SAME) for name in unseen), (unit, distance)
+    least = min(distance[name] for name in seen) / 2 if measure in SAMPLED else 0
+    assert all(distance[name] <= max(unit, SAME, least) for name in unseen), (unit, distance)
 
 
 # Pictures from the best to the worst, as a person orders them by what the measure is of.

@@ -9,16 +9,17 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT
 
-from demo.data import LOOK, draw_look
+from demo.data import LOOK, Pictures, draw_look
 from demo.instructions import KINDS, instruct
 from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
 from demo.training.autoencoder import named_latents, prepare
+from demo.training.captions import tabulate
 from demo.training.decoder import WINDOW, choose_window, weigh
 from demo.training.diffusion import WordMaps, draw_timesteps
 from demo.training.instruct import build_instruct, draw_pair, load_or_draw_pairs
 from demo.training.instructed import held_out, rest
-from demo.training.looks import TOKENS, LookEncoder, place, read_caption
+from demo.training.looks import TOKENS, LookEncoder, place, read_caption, spread
 from demo.training.measures import encode_captions, load_parts
 from demo.training.run import Run, to_tensor
 from demo.world import Thing, make_picture
@@ -46,6 +47,25 @@ def test_each_word_of_a_look_is_moved_by_its_own_vector(tokens):
     assert placed.shape == (2, CONTEXT, 128) and placed[0].abs().max() == 0
     assert torch.equal(placed[1, 2 : 2 + tokens], offsets[0, :tokens])
     assert placed[1].abs().sum(-1).count_nonzero() == tokens
+
+
+def test_captions_as_tensors_are_what_is_read_one_by_one():
+    tokenizer = load_parts(ROOT / "demo" / "model").tokenizer
+    texts = {"a red ball and a thing on the sea": ["red ball", "thing"], "nothing on the sea": []}
+    table = tabulate(Pictures(*[np.zeros(0)] * 3, list(texts), list(texts.values())), tokenizer, "cpu")
+    offsets = torch.randn(1, TOKENS, 128)
+    for way in range(TOKENS + 1):
+        text, names = next(iter(texts.items()))
+        caption = read_caption(text, names, 1 if way else None, max(way, 1))
+        padded = tokenizer(caption.text, padding="max_length", max_length=CONTEXT).input_ids
+        assert table.ids[0, way].tolist() == padded
+        named = zip(table.words[0, way].tolist(), table.which[0, way].tolist(), strict=True)
+        assert [each for each in named if each[0]] == list(caption.words)
+        if way:
+            assert torch.equal(spread(offsets, table.told[0, way : way + 1].long()), place(offsets, [caption]))
+    assert table.shares.tolist() == pytest.approx([0.9, 0]) and table.words[1].max() == 0
+    dropped = table.draw(torch.zeros(1, dtype=torch.long), torch.tensor([[0.0, 0.0, 0.9]]))
+    assert torch.equal(dropped["ids"][0], table.empty) and dropped["words"].max() == dropped["told"].max() == 0
 
 
 def test_a_look_shows_the_thing_whole_and_alone():

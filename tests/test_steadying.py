@@ -9,7 +9,7 @@ from demo.measure import measure
 from live_core import LiveError
 from live_core.notes import gathered
 from live_core.registration import track_of
-from live_core.steadying import median, steady
+from live_core.steadying import decided, median, steady
 
 SIDE = 96
 # Centre x and y in pixels, size and angle.
@@ -217,3 +217,12 @@ def test_flickering_shapes_are_steadied_as_the_bench_sees_it():
     assert after["edit_error"] < before["edit_error"] / 2  # what sampling takes from drawn edges is left
     assert after["edge"] > 0.8 * before["edge"]
     assert after["object_accuracy"] == 1
+
+
+def test_what_one_pixel_decides_alone_is_not_done():
+    """A dot beside a sharp edge goes, the edge stands where it stood."""
+    share = torch.zeros(1, 9, 9)
+    share[:, :, 5:] = 1
+    dotted = share.clone()
+    dotted[0, 4, 2], dotted[0, 2, 7] = 1, 0
+    assert torch.equal(decided(dotted), share)

@@ -87,11 +87,23 @@ def bind(
             f"initial word: {initial_word!r} is a sign and no word; choose one common word for what the photo shows,"
             ' such as "thing" or "cat"'
         )
-    start = token_table(text_encoder).weight[ids[0]].detach().float().cpu().repeat(vectors, 1)
+    start = _of_token(ids[0], text_encoder, vectors)
     if mask is not None:
         height, width = views.shape[-2:]
         mask = torch.nn.functional.adaptive_avg_pool2d(mask.float().cpu()[:, None], (height, width))
     return (*others, Concept(placeholder, initial_word, views, start, mask, base))
+
+
+def initial_vectors(concept: Concept, tokenizer: PreTrainedTokenizerFast, text_encoder: CLIPTextModel) -> torch.Tensor:
+    """(n, d): what a concept's `vectors` were before they learned. Of a file whose initial word is none they are its
+    own."""
+    ids = tokenizer(concept.initial_word.strip(), add_special_tokens=False).input_ids
+    return _of_token(ids[0], text_encoder, len(concept.vectors)) if ids else concept.vectors
+
+
+def _of_token(token: int, text_encoder: CLIPTextModel, count: int) -> torch.Tensor:
+    """(count, d) float32, in main memory: a token's own vector, over and over."""
+    return token_table(text_encoder).weight[token].detach().float().cpu().repeat(count, 1)
 
 
 MEANT = (",", "(", ")", "\\", "{", "}", "|")  # to lists of words, to weights, to the page's choices

@@ -14,7 +14,7 @@ from torch import nn
 from . import LiveError, autoencoder
 from .bases import PHOTO, TEXT_TO_IMAGE, TEXTS, Base, base_of, check_base
 from .checks import check_frames
-from .concept import Concept
+from .concept import Concept, initial_vectors
 from .diffusion import Schedule
 from .folders import (
     PARTS,
@@ -31,7 +31,7 @@ from .photo_encoder import PhotoEncoder
 from .pictures import as_clip_sees, check_clip, check_photo
 from .prompts import Prompt, check_clip_prompt, read_prompt
 from .syntax import EMBEDDING
-from .text import Embeddings, TextEncoder, encode, token_table
+from .text import Embeddings, TextEncoder, encode_apart, token_table
 from .tunings import Tuning
 from .video_unet import VideoUNet
 from .vocabulary import load_tokenizer
@@ -152,11 +152,13 @@ class LiveModel:
         return hashlib.sha256(" ".join(map(str, kinds)).encode()).hexdigest()[:16]
 
     def encode_text(self, text: str, concepts: tuple[Concept, ...] = ()) -> torch.Tensor:
-        """(k L, d) float32, for a prompt of k chunks that may use the concepts' placeholders."""
-        prompt, vectors = self.read(text, concepts), tuple(c.vectors for c in concepts)
+        """(k L, d) float32, for a prompt of k chunks that may use the concepts' placeholders, several of them each read
+        beside the others' initial words (`text.encode_apart`)."""
+        prompt, vectors = self.read(text, concepts), [c.vectors for c in concepts]
+        plain = [initial_vectors(concept, self.tokenizer, self.text_encoder) for concept in concepts]
 
         def encoded(call: Call) -> torch.Tensor:
-            return encode(prompt, self.text_encoder, vectors, call).to(self.unet.device, torch.float32)
+            return encode_apart(prompt, self.text_encoder, vectors, plain, call).to(self.unet.device, torch.float32)
 
         return with_less("the text encoder", [("", lambda: encoded(plainly)), ("on the CPU", lambda: encoded(on_cpu))])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -64,6 +64,38 @@ def encode(
         weights = sent(weights, states)
         states = torch.where(weights == 1, states[:-1], empty + weights * (states[:-1] - empty))
     return states.flatten(0, 1)
+
+
+def encode_apart(
+    prompt: Prompt,
+    text_encoder: CLIPTextModel,
+    vectors: Sequence[torch.Tensor],
+    plain: Sequence[torch.Tensor],
+    call: Call = plainly,
+) -> torch.Tensor:
+    """`encode` of a prompt with several placeholders, where each one's own tokens are read as if the others were the
+    ordinary words of `plain`, (n, d) each.
+
+    A vector that was learned from photos of one thing alone has learned to speak through every later token, the next
+    placeholder among them, which then means the first thing again. Phrases read one by one and put back into their
+    sentence: Feng et al., Training-Free Structured Diffusion Guidance, ICLR 2023, section 3.2.
+    """
+    states = encode(prompt, text_encoder, tuple(vectors), call)
+    told = tokens_of_vectors(prompt, vectors)
+    if sum(map(bool, told)) < 2:
+        return states
+    states = states.clone()
+    for i, places in enumerate(told):
+        if places:
+            alone = tuple(vectors[j] if j == i else plain[j] for j in range(len(vectors)))
+            states[places] = encode(prompt, text_encoder, alone, call)[places]
+    return states
+
+
+def tokens_of_vectors(prompt: Prompt, vectors: Sequence[torch.Tensor]) -> list[list[int]]:
+    """Where in a prompt each of several placeholders' `vectors`, (n, d), stand: none where it is not said."""
+    owner = {-1 - row: i for row, i in enumerate(i for i, several in enumerate(vectors) for _ in several)}
+    return [[place for place, token in enumerate(prompt.ids) if owner.get(token) == i] for i in range(len(vectors))]
 
 
 class Embeddings(Mapping[str, torch.Tensor]):

@@ -209,6 +209,29 @@ def test_of_two_photos_the_named_one_is_shown(demo_model, clip):
     torch.testing.assert_close(seen, edit(alone, inversion, Edit("a <other*> moving on the meadow"), method).latents)
 
 
+def test_of_two_placeholders_neither_speaks_for_the_other(demo_model, clip):
+    """Each one's tokens are what they are beside the other's initial word; all other tokens hear both."""
+    encoder, tokenizer = demo_model.text_encoder, demo_model.tokenizer
+    start = bind("<thing*>", "star", clip[:1], tokenizer, encoder, vectors=2)
+    start = bind("<other*>", "heart", clip[:1], tokenizer, encoder, start)
+    text = "a <thing*> and a <other*> moving on the (meadow:1.2)"
+    words = demo_model.encode_text(text.replace("<thing*>", "star star").replace("<other*>", "heart"))
+    assert torch.equal(demo_model.encode_text(text, start), words)
+
+    away = torch.randn(start[0].vectors.shape[1], generator=torch.Generator().manual_seed(0))
+    learned = tuple(replace(concept, vectors=concept.vectors + away) for concept in start)
+    first, second = (learned[0], start[1]), (start[0], learned[1])
+    both, one, other = (demo_model.encode_text(text, concepts) for concepts in (learned, first, second))
+    prompt = demo_model.read(text, learned)
+    of_first, of_second = prompt.find("<thing*>"), prompt.find("<other*>")
+    assert (of_first, of_second) == ([2, 3], [6])
+    assert torch.equal(both[of_first], one[of_first]) and torch.equal(both[of_second], other[of_second])
+    later = prompt.find("meadow")
+    assert all(not torch.allclose(both[later], alone[later], atol=1e-3) for alone in (words, one, other))
+    said_once = "a <thing*> moving on the meadow"  # who is not said is not read beside
+    assert torch.equal(demo_model.encode_text(said_once, learned), demo_model.encode_text(said_once, learned[:1]))
+
+
 def test_a_negative_prompt_is_what_guidance_leads_away_from(demo_model, clip, small):
     method, inversion, change = DDIM, small[DDIM], Edit("a blue ball moving on the meadow")
     plain = edit(demo_model, inversion, change).latents

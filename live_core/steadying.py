@@ -14,6 +14,7 @@ from .compositing import check_mask, check_pair, grow, soften
 from .masks import NEARLY_ALL
 from .memory import each_frame
 from .notes import note
+from .pieces import parted
 from .records import evenly
 from .registration import LEAST_BLUR, Track, blurred, box_of, laid, points_in, sampled, track_of
 
@@ -30,13 +31,13 @@ ENOUGH = 0.02  # part of what a blur reaches that must be known background
 
 
 def steady(edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, reach: float) -> torch.Tensor:
-    """The `edited` frames, each with the thing in the `mask` as its neighbours show it: (f, H, W, 3), 0..1.
+    """The `edited` frames, each with the things in the `mask` as its neighbours show them: (f, H, W, 3), 0..1.
 
-    `mask` (f or 1, H, W), 0..1, holds one thing of the `source` (f, H, W, 3), and what takes its place. `reach`, in
-    frames: the deviation of the Gaussian by which neighbours count; 0 leaves the frames as they are. What most frames
-    leave as it was is the source's. Background stays the frame's own. A frame in which the thing is not found where the
-    others have it stays as it is, with a note; so do all for a mask of nearly the whole picture. LiveError for a reach
-    below 0, and for clips and a mask that do not fit.
+    `mask` (f or 1, H, W), 0..1, holds things of the `source` (f, H, W, 3), apart from each other in some frames at
+    least, and what takes their places. `reach`, in frames: the deviation of the Gaussian by which neighbours count; 0
+    leaves the frames as they are. What most frames leave as it was is the source's. Background stays the frame's own. A
+    frame in which a thing is not found where the others have it stays as it is, with a note; so do all for a mask of
+    nearly the whole picture. LiveError for a reach below 0, and for clips and a mask that do not fit.
     """
     check_number("steady reach", reach, 0)
     check_pair(edited, source)
@@ -51,11 +52,18 @@ def steady(edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, reach
         )
         return edited
     pictures, clip = (frames.float().cpu() for frames in (edited, source))
+    for thing in parted(inside):
+        pictures = one_steadied(pictures, clip, thing, reach)
+    return pictures
+
+
+def one_steadied(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, reach: float) -> torch.Tensor:
+    """`pictures` (f, H, W, 3), with the one thing `inside` (f, H, W), 0 or 1, of the `clip` steadied."""
     track = track_of(clip, inside)
     if lost := torch.nonzero(inside.flatten(1).any(1) & ~track.sure).flatten().tolist():
         note(
-            f"steady reach: {reach:g}, but the thing is not found in {len(lost)} of {len(source)} frames (from"
-            f" {lost[0] + 1} on) as the others show it, so these stay as they are; a mask of one thing that keeps its"
+            f"steady reach: {reach:g}, but the thing is not found in {len(lost)} of {len(clip)} frames (from"
+            f" {lost[0] + 1} on) as the others show it, so these stay as they are; a mask of things that keep their"
             " shape is steadied"
         )
     size = float(track.poses[track.sure, 2].exp().mean()) if track.sure.any() else 0.0
@@ -83,7 +91,7 @@ def steady(edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, reach
         own[box] += soft[k][box][..., None] * (agreed(shown, track, k, box, reach, outline).permute(1, 2, 0) - own[box])
         return own.clamp(0, 1)
 
-    return each_frame("Composite's steadying", steadied, torch.arange(len(source)))
+    return each_frame("Composite's steadying", steadied, torch.arange(len(clip)))
 
 
 def agreed(

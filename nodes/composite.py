@@ -36,10 +36,11 @@ class Composite(Node):
                     step=0.5,
                     advanced=True,
                     tooltip=(
-                        "For a mask of one thing that keeps its shape. First the edited frames agree on what is in the"
-                        " mask, along the track of the clip's own thing: each shows the median of its neighbours, and"
-                        " those count up to about so many frames away. 16: a clip as short as the demo's agrees as a"
-                        " whole. Less for a thing that changes as it moves. 0: frames as they are."
+                        "For things that keep their shape. First the edited frames agree on each thing in the mask,"
+                        " along the track of the clip's own: each shows the median of its neighbours, and those count"
+                        " up to about so many frames away. Things must be apart in some frames. 16: a clip as short as"
+                        " the demo's agrees as a whole. Less for a thing that changes as it moves. 0: frames as they"
+                        " are."
                     ),
                     **LATER,
                 ),

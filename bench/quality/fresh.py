@@ -123,11 +123,11 @@ def fresh_summary(before: Measured, today: Measured) -> str:
 
 
 def retrained_tables(before: Measured, today: Measured) -> str:
-    """Rows by today's model beside those by the one before: means, differences case by case, what ships by kind, and
-    the cases that changed most."""
+    """Rows by today's model beside those by the one before: means, differences case by case, also to other methods by
+    today's, what ships by kind, and the cases that changed most."""
     rows = of_both(before, today)
-    named = (SHIPPED.name, quality.CEILING)
-    shown = {**rows, **{name: per_case for name, per_case in today.items() if name not in named}}
+    others = {name: per_case for name, per_case in today.items() if name not in (SHIPPED.name, quality.CEILING)}
+    shown = {**rows, **others}
     differences = {
         f"{ours} − {theirs}": [
             {measure: row[measure] - rows[theirs][case][measure] for measure in SEEN}
@@ -135,6 +135,15 @@ def retrained_tables(before: Measured, today: Measured) -> str:
         ]
         for ours, theirs in DIFFERENCES
         if {ours, theirs} <= set(rows)
+    }
+    differences |= {
+        f"{SHIPS} − {name}": [
+            {measure: rows[SHIPS][case][measure] - row[measure] for measure in SEEN}
+            for case, row in per_case.items()
+            if case in rows[SHIPS]
+        ]
+        for name, per_case in others.items()
+        if name not in quality.BOUNDS
     }
     kinds = dict.fromkeys(map(kind_of, rows[SHIPS]))
     return "\n".join(
@@ -150,6 +159,8 @@ def retrained_tables(before: Measured, today: Measured) -> str:
             *table("kind", SEEN, {kind: list(of_kind(rows, kind)[SHIPS].values()) for kind in kinds}),
             "",
             *quality.against_ceiling({SHIPS: today[SHIPPED.name], quality.CEILING: today.get(quality.CEILING, {})}),
+            *quality.meanings(others),
+            "",
             *moved(rows),
         ]
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.quality import __main__ as bench
-from bench.quality import cases, report, rows, text
+from bench.quality import cases, report, rigid, rows, text
 from bench.quality.variants import SHIPPED, VARIANTS
 from demo.measure import measure
 from live_core import LiveError
@@ -105,6 +105,14 @@ def others(settings, rivals) -> dict:
         with suppress(LiveError):
             out[field.name] = replace(settings, **{field.name: rival})
     return out
+
+
+def test_a_steady_thing_of_the_wrong_size_is_drawn_on_the_true_track():
+    case = cases.make("fresh-inside", 0)
+    assert np.array_equal(rigid.resized(case, 1.0), case.truth.frames())
+    bare = case.truth.without(0).frames().astype(int)
+    true, large = (np.abs(rigid.resized(case, factor) - bare).max(-1) > 30 for factor in (1.0, 1.2))
+    assert 1.3 < large.sum() / true.sum() < 1.6 and (true & ~large).sum() < 0.02 * true.sum()
 
 
 def test_a_key_names_the_settings_and_not_the_variant():

@@ -15,11 +15,11 @@ from demo.outlines import OTHER_SHAPES
 from demo.tokenizer import CONTEXT
 from demo.training.autoencoder import named_latents, prepare
 from demo.training.captions import tabulate
-from demo.training.decoder import WINDOW, choose_window, weigh
+from demo.training.decoder import WINDOW, choose_window, window_weight
 from demo.training.diffusion import WordMaps, draw_timesteps
 from demo.training.instruct import build_instruct, draw_pair, load_or_draw_pairs
 from demo.training.instructed import held_out, rest
-from demo.training.looks import TOKENS, LookEncoder, place, read_caption, spread
+from demo.training.looks import TOKENS, LookEncoder, read_caption, spread
 from demo.training.measures import encode_captions, load_parts
 from demo.training.run import Run, to_tensor
 from demo.world import Thing, make_picture
@@ -41,9 +41,10 @@ def test_a_caption_knows_its_words():
 
 @pytest.mark.parametrize("tokens", range(1, TOKENS + 1))
 def test_each_word_of_a_look_is_moved_by_its_own_vector(tokens):
-    captions = [read_caption("", []), read_caption("a red box on the road", ["red box"], 0, tokens)]
-    offsets = torch.randn(1, TOKENS, 128)
-    placed = place(offsets, captions)
+    caption = read_caption("a red box on the road", ["red box"], 0, tokens)
+    offsets, told = torch.randn(1, TOKENS, 128), torch.zeros(2, TOKENS, dtype=torch.long)
+    told[1, :tokens] = torch.tensor(caption.told)
+    placed = spread(offsets.expand(2, -1, -1), told)
     assert placed.shape == (2, CONTEXT, 128) and placed[0].abs().max() == 0
     assert torch.equal(placed[1, 2 : 2 + tokens], offsets[0, :tokens])
     assert placed[1].abs().sum(-1).count_nonzero() == tokens
@@ -53,7 +54,6 @@ def test_captions_as_tensors_are_what_is_read_one_by_one():
     tokenizer = load_parts(ROOT / "demo" / "model").tokenizer
     texts = {"a red ball and a thing on the sea": ["red ball", "thing"], "nothing on the sea": []}
     table = tabulate(Pictures(*[np.zeros(0)] * 3, list(texts), list(texts.values())), tokenizer, "cpu")
-    offsets = torch.randn(1, TOKENS, 128)
     for way in range(TOKENS + 1):
         text, names = next(iter(texts.items()))
         caption = read_caption(text, names, 1 if way else None, max(way, 1))
@@ -62,7 +62,7 @@ def test_captions_as_tensors_are_what_is_read_one_by_one():
         named = zip(table.words[0, way].tolist(), table.which[0, way].tolist(), strict=True)
         assert [each for each in named if each[0]] == list(caption.words)
         if way:
-            assert torch.equal(spread(offsets, table.told[0, way : way + 1].long()), place(offsets, [caption]))
+            assert [place for place in table.told[0, way].tolist() if place] == list(caption.told)
     assert table.shares.tolist() == pytest.approx([0.9, 0]) and table.words[1].max() == 0
     dropped = table.draw(torch.zeros(1, dtype=torch.long), torch.tensor([[0.0, 0.0, 0.9]]))
     assert torch.equal(dropped["ids"][0], table.empty) and dropped["words"].max() == dropped["told"].max() == 0
@@ -94,7 +94,7 @@ def test_the_decoder_is_shown_things_and_their_rims_count_most():
     things[20:23, 1:4] = True
     for seed in range(20):
         cells = choose_window(things, np.random.default_rng(seed))
-        weight = weigh(things, cells)
+        weight = window_weight(things, cells)
         assert things[cells].any() and weight.shape == (WINDOW, WINDOW) and weight.max() > 1
         assert weight[0].max() == 0 and (weight[-1].max() > 0) == (cells[0].stop == 24)
 

@@ -46,7 +46,7 @@ def train_decoder(work: Path, base: Path, to: Path, steps: int, pictures: Pictur
         x = to_tensor(pictures.images[(row, *(slice(CELL * s.start, CELL * s.stop) for s in cells))][None])
         mean, std = (torch.from_numpy(array[(row, slice(None), *cells)].astype(np.float32))[None] for array in latents)
         z = (mean + std * torch.randn(mean.shape, generator=generator)).to(DEVICE) / vae.config.scaling_factor
-        weight = F.interpolate(torch.from_numpy(weigh(things, cells))[None, None].to(DEVICE), scale_factor=CELL)
+        weight = F.interpolate(torch.from_numpy(window_weight(things, cells))[None, None].to(DEVICE), scale_factor=CELL)
         run.learn(partial(_losses, decoder), z=z, x=x, weight=weight / weight.mean())
         if run.step % CHECK_EVERY == 0 or run.step == steps:
             _export_if_better(run, vae, held_out, to)
@@ -65,7 +65,7 @@ def choose_window(things: np.ndarray, rng: np.random.Generator) -> tuple[slice, 
     return tuple(slice(int(start), int(start) + WINDOW) for start in corner)
 
 
-def weigh(things: np.ndarray, cells: tuple[slice, slice]) -> np.ndarray:
+def window_weight(things: np.ndarray, cells: tuple[slice, slice]) -> np.ndarray:
     """(rows, columns) float32: a cell's weight, nothing where the window cuts a cell's neighbours off."""
     weight = 1 + THING_WEIGHT * F.max_pool2d(torch.from_numpy(things)[None].float(), 3, 1, 1)[0].numpy()
     inside = np.zeros_like(weight)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ..tokenizer import CONTEXT
@@ -73,17 +72,6 @@ def read_caption(text: str, names: list[str], look_of: int | None = None, tokens
 def look_of(names: list[str]) -> int | None:
     """Which thing a picture's look shows (as `data.Pictures` has it)."""
     return (names.index("thing") if "thing" in names else 0) if names else None
-
-
-def place(offsets: torch.Tensor, captions: list[Caption]) -> torch.Tensor:
-    """(n, CONTEXT, d): row by row the first of `offsets` (m, TOKENS, d), one set for each caption that tells a look."""
-    out = offsets.new_zeros(len(captions), CONTEXT, offsets.shape[-1])
-    rows = [i for i, caption in enumerate(captions) if caption.told]
-    at = [(row, position, n, k) for n, row in enumerate(rows) for k, position in enumerate(captions[row].told)]
-    if not at:
-        return out
-    row, position, which, token = np.array(at).T
-    return out.index_put((torch.from_numpy(row), torch.from_numpy(position)), offsets[which, token])
 
 
 def spread(offsets: torch.Tensor, told: torch.Tensor) -> torch.Tensor:

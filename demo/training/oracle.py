@@ -20,7 +20,7 @@ from ..outlines import OTHER_SHAPES
 from ..patterns import PATTERNS, random_colour
 from ..world import SCENES, Clip, Thing, make_picture, make_reference
 from .diffusion import LOOKS, draw_timesteps
-from .looks import TOKENS, LookEncoder, place, read_caption
+from .looks import TOKENS, LookEncoder, read_caption, spread
 from .measures import Parts, encode_captions, sample
 from .run import to_tensor
 
@@ -121,8 +121,9 @@ def descend(parts: Parts, clips: list[tuple[Clip, str]], tokens: int, steps: int
 def told(parts: Parts, captions: list[str], offsets: torch.Tensor) -> torch.Tensor:
     """(n, L, d): captions whose "thing" is said as often as `offsets` (1, k, d) has vectors, each moved by its own."""
     read = [read_caption(caption, ["thing"], 0, offsets.shape[1]) for caption in captions]
-    placed = place(offsets.expand(len(read), -1, -1), read)
-    return encode_captions(parts, [caption.text for caption in read], placed)
+    places = torch.tensor([caption.told for caption in read])
+    spoken = spread(offsets.expand(len(read), -1, -1), places)
+    return encode_captions(parts, [caption.text for caption in read], spoken)
 
 
 @torch.no_grad()

@@ -288,13 +288,22 @@ of this model's tuning: none
             word
             for word, tokens in zip(prompt.words, prompt.tokens, strict=True)
             if re.fullmatch(_WORD, word, re.IGNORECASE)
-            and (len(tokens) > 1 or prompt.ids[tokens[0]] == tokenizer.unk_token_id)
+            and (len(tokens) > len(_parts(word)) or prompt.ids[tokens[0]] == tokenizer.unk_token_id)
         ]
         if spelled:
             note(
                 f"{name}: this model was taught few words, and reads {', '.join(map(repr, dict.fromkeys(spelled)))} "
                 "letter by letter; use words that it knows, such as those of the shipped prompts"
             )
+
+
+def _parts(word: str) -> list[str]:
+    """What CLIP's tokenizer never joins in a word.
+
+    >>> _parts("ball's"), _parts("ball")
+    (['ball', "'s"], ['ball'])
+    """
+    return re.findall("'?[^']+", word) or [word]
 
 
 def check_clip_prompt(prompt: Prompt, tokenizer: PreTrainedTokenizerFast, placeholders: tuple[str, ...] = ()) -> None:

@@ -232,7 +232,12 @@ def test_words_that_a_small_vocabulary_spells_are_noted(clip_tokenizer):
         check_prompt(read_prompt("a red spiderman, moving on é", DEMO), "edit prompt", DEMO)
         check_prompt(read_prompt("a red xyzzyq capybara", clip_tokenizer), "edit prompt", clip_tokenizer)
         check_prompt(read_prompt("a red ball, moving <x*>!", DEMO, {"<x*>": 1}), "edit prompt", DEMO, ("<x*>",))
+        said = CLIPTokenizer.from_pretrained(ROOT / "demo" / "model_instruct" / "tokenizer")
+        check_prompt(read_prompt("change the ball's colour", said), "instruction", said)
     assert len(notes) == 1 and "few words, and reads 'spiderman', 'é' letter by letter" in notes[0]
+    with gathered() as notes:
+        check_prompt(read_prompt("change the spider's colour", said), "instruction", said)
+    assert len(notes) == 1 and "spider's" in notes[0]
 
 
 def test_pieces_know_where_blanks_are():

@@ -10,8 +10,8 @@ they were. `autoencoder` trains encoder and decoder both, after which a U-Net mu
 
     python -m demo.train instruct --work ~/demo-training-instruct --size 128 --to WORK/model --steps 16000
 
-trains the model that follows instructions on pairs of pictures, before and after, from the weights in `--base`. Its
-latents are those of the base too: demo/model_instruct has an autoencoder of its own, an older one than demo/model's.
+trains the model that follows instructions on pairs of pictures, before and after, from the weights in `--base`, whose
+autoencoder it keeps.
 
 Every stage is seeded, logs its losses to `<work>/<stage>.log`, saves its whole state every five minutes and goes on
 from there when started again; SIGTERM makes it save and end. The learning rate is flat and falls to zero over the last

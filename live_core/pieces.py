@@ -9,6 +9,8 @@ from itertools import pairwise, permutations
 import torch
 import torch.nn.functional as F
 
+from .interrupts import heed
+
 CELLS = 64  # along the mask's longer side: pieces that are nearer to each other than a cell count as one
 LEAST = 0.3  # of a frame's largest piece: what is smaller is a scrap of another, no thing
 SHARE = 0.25  # part of the frames that must show so many pieces, for the mask to hold so many things
@@ -18,7 +20,10 @@ MOST = 4  # things
 def parted(mask: torch.Tensor) -> list[torch.Tensor]:
     """The things of a `mask` (f, H, W), 0 or 1: a mask of each, of the same shape, which add up to it. Where things
     touch, a pixel is of that whose centre is nearest, by its way through the frames in which they are apart."""
-    pieces = [centres(frame) for frame in mask]
+    pieces = []
+    for frame in mask:
+        heed()
+        pieces.append(centres(frame))
     counts = sorted((len(found) for found in pieces if len(found)), reverse=True)
     count = min(counts[math.ceil(SHARE * len(counts)) - 1], MOST) if counts else 1
     if count < 2:
@@ -26,8 +31,12 @@ def parted(mask: torch.Tensor) -> list[torch.Tensor]:
     ways = followed(pieces, count).to(mask.device)
     down, across = (torch.arange(side, device=mask.device) + 0.5 for side in mask.shape[1:])
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1)
-    nearest = torch.stack([(places - way[:, None, None]).square().sum(-1) for way in ways]).argmin(0)
-    return [mask * (nearest == i) for i in range(count)]
+    things = [torch.empty_like(mask) for _ in range(count)]
+    for k, spots in enumerate(ways.unbind(1)):
+        nearest = (places - spots[:, None, None]).square().sum(-1).argmin(0)
+        for i, thing in enumerate(things):
+            thing[k] = mask[k] * (nearest == i)
+    return things
 
 
 def centres(mask: torch.Tensor) -> torch.Tensor:

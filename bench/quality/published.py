@@ -177,7 +177,10 @@ def mean_of(target: Target, rows: dict[str, Measured]) -> tuple[int, float, floa
     values = np.array([ours[case][target.measure] for case in cases])
     beside = np.array([theirs[case][target.measure] if target.beside else 1.0 for case in cases])
     drawn = np.random.default_rng(0).integers(len(cases), size=(DRAWS, len(cases)))
-    low, high = np.percentile(values[drawn].mean(1) / beside[drawn].mean(1), [2.5, 97.5])
+    ours_drawn, theirs_drawn = values[drawn].mean(1), beside[drawn].mean(1)
+    # By cases in which the other has nothing at all the multiple has no bound.
+    ratios = np.divide(ours_drawn, theirs_drawn, out=np.full(DRAWS, np.inf), where=theirs_drawn != 0)
+    low, high = np.percentile(ratios, [2.5, 97.5], method="nearest")
     return len(cases), float(values.mean() / beside.mean()), float(low), float(high)
 
 

@@ -78,7 +78,7 @@ def encode_apart(
 
     A vector that was learned from photos of one thing alone has learned to speak through every later token, the next
     placeholder among them, which then means the first thing again. Phrases read one by one and put back into their
-    sentence: Feng et al., Training-Free Structured Diffusion Guidance, ICLR 2023, section 3.2.
+    sentence: Feng et al., Training-Free Structured Diffusion Guidance for Compositional Text-to-Image Synthesis, 2023.
     """
     states = encode(prompt, text_encoder, tuple(vectors), call)
     told = tokens_of_vectors(prompt, vectors)

@@ -96,19 +96,25 @@ class Clip:
     def swap(self, index: int, thing: Thing) -> Clip:
         """The true answer to an edit: another thing on the same trajectory, centre of mass on centre of mass."""
         old, track = self.things[index], self.tracks[index]
-        apart = centre_of_mass(outline(old.shape)) - centre_of_mass(outline(thing.shape))
-        moved = [radius * apart @ _turn(angle) for radius, angle in zip(track.radius, track.angle, strict=True)]
-        track = replace(
-            track,
-            x=tuple(float(x + m[0]) for x, m in zip(track.x, moved, strict=True)),
-            y=tuple(float(y + m[1]) for y, m in zip(track.y, moved, strict=True)),
-        )
+        track = _about(track, centre_of_mass(outline(old.shape)), track, centre_of_mass(outline(thing.shape)))
         return replace(
             self,
             things=self.things[:index] + (thing,) + self.things[index + 1 :],
             tracks=self.tracks[:index] + (track,) + self.tracks[index + 1 :],
             caption=self.caption.replace(old.name, thing.name, 1),
         )
+
+    def posed(self, index: int, factor: float = 1.0, tilt: float = 0.0) -> Clip:
+        """The same clip with one thing `factor` times as large and turned by `tilt` radians in every frame, its centre
+        of mass where it was."""
+        track, centre = self.tracks[index], centre_of_mass(outline(self.things[index].shape))
+        other = replace(
+            track,
+            radius=tuple(factor * radius for radius in track.radius),
+            angle=tuple(angle + tilt for angle in track.angle),
+        )
+        track = _about(track, centre, other, centre)
+        return replace(self, tracks=self.tracks[:index] + (track,) + self.tracks[index + 1 :])
 
     def without(self, index: int) -> Clip:
         """The same clip with one thing gone."""
@@ -168,6 +174,19 @@ class Clip:
 def _turn(angle: float) -> np.ndarray:
     """Object coordinates, as rows, times this are turned by `angle`."""
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def _about(old: Track, old_centre: np.ndarray, new: Track, new_centre: np.ndarray) -> Track:
+    """`new` moved until its thing's centre of mass, `new_centre` in its own coordinates, is where `old` had its own."""
+    moved = [
+        r * old_centre @ _turn(a) - s * new_centre @ _turn(b)
+        for r, a, s, b in zip(old.radius, old.angle, new.radius, new.angle, strict=True)
+    ]
+    return replace(
+        new,
+        x=tuple(float(x + m[0]) for x, m in zip(old.x, moved, strict=True)),
+        y=tuple(float(y + m[1]) for y, m in zip(old.y, moved, strict=True)),
+    )
 
 
 def centroid(mask: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from demo.cases import CASES
 from demo.measure import measure
 from demo.outlines import FREE_FAMILIES, OTHER_SHAPES, outline, resembles_held_out
 from demo.patterns import FREE_PATTERNS
-from demo.world import COLOURS, PATTERNS, SCENES, SHAPES, Thing, free_thing, make_clip, make_picture
+from demo.world import COLOURS, PATTERNS, SCENES, SHAPES, Thing, centroid, free_thing, make_clip, make_picture
 
 
 def test_vocabulary_is_large_enough():
@@ -32,6 +32,15 @@ def test_the_true_edit_changes_the_thing_and_nothing_else(shape, pattern):
     allowed = np.maximum(clip.masks(0), truth.masks(0)) > 0
     assert changed.any() and not (changed & ~allowed).any()
     assert np.linalg.norm(truth.centres(0) - clip.centres(0), axis=1).max() < 0.5
+
+
+def test_a_thing_of_another_size_and_tilt_keeps_its_centre():
+    clip = make_clip(5, things=(Thing("moon", "red"),))
+    larger = clip.posed(0, 1.2, 0.3)
+    for was, now in zip(clip.masks(0), larger.masks(0), strict=True):
+        assert np.abs(centroid(was) - centroid(now)).max() < 0.2  # pixels
+        assert 1.38 < now.sum() / was.sum() < 1.5
+    assert np.array_equal(clip.posed(0).frames(), clip.frames())
 
 
 def test_an_unedited_clip_moves_as_every_true_answer_does():

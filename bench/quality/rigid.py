@@ -2,17 +2,15 @@
 
     python -m bench.quality.rigid          # a minute, on the first two fresh cases of every kind
 
-The true answer is drawn with its first thing `factor` times as large, on the same track. Beside it the unedited clip,
-whose thing is steady too. Background that passes behind a rim which should not be there counts as a change.
+The true answer is drawn with its first thing `factor` times as large, its centre on the same track. Beside it the
+unedited clip, whose thing is steady too. Background that passes behind a rim which should not be there counts as a
+change.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from demo.cases import Case
 from demo.measure.outline import steadiness
 
 from .cases import KINDS, make
@@ -21,16 +19,11 @@ CASES = 2  # of each kind
 FACTORS = (0.85, 1.0, 1.2)
 
 
-def resized(case: Case, factor: float) -> np.ndarray:
-    """(f, H, W, 3) uint8: the true answer with its first thing `factor` times as large."""
-    clip = case.truth
-    track = replace(clip.tracks[0], radius=tuple(factor * radius for radius in clip.tracks[0].radius))
-    return replace(clip, tracks=(track, *clip.tracks[1:])).frames()
-
-
 def main() -> None:
     cases = [make(f"fresh-{kind}", index) for index in range(CASES) for kind in KINDS]
-    rows = {f"{factor:g} times as large": [resized(case, factor) for case in cases] for factor in FACTORS}
+    rows = {
+        f"{factor:g} times as large": [case.truth.posed(0, factor).frames() for case in cases] for factor in FACTORS
+    }
     rows["the unedited clip"] = [case.clip.frames() for case in cases]
     print(f"| {len(cases)} cases | steadiness |\n|---|---|")
     for says, clips in rows.items():

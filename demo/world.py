@@ -96,7 +96,7 @@ class Clip:
     def swap(self, index: int, thing: Thing) -> Clip:
         """The true answer to an edit: another thing on the same trajectory, centre of mass on centre of mass."""
         old, track = self.things[index], self.tracks[index]
-        track = _about(track, centre_of_mass(outline(old.shape)), track, centre_of_mass(outline(thing.shape)))
+        track = _moved_onto(track, centre_of_mass(outline(old.shape)), track, centre_of_mass(outline(thing.shape)))
         return replace(
             self,
             things=self.things[:index] + (thing,) + self.things[index + 1 :],
@@ -113,7 +113,7 @@ class Clip:
             radius=tuple(factor * radius for radius in track.radius),
             angle=tuple(angle + tilt for angle in track.angle),
         )
-        track = _about(track, centre, other, centre)
+        track = _moved_onto(track, centre, other, centre)
         return replace(self, tracks=self.tracks[:index] + (track,) + self.tracks[index + 1 :])
 
     def without(self, index: int) -> Clip:
@@ -176,7 +176,7 @@ def _turn(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def _about(old: Track, old_centre: np.ndarray, new: Track, new_centre: np.ndarray) -> Track:
+def _moved_onto(old: Track, old_centre: np.ndarray, new: Track, new_centre: np.ndarray) -> Track:
     """`new` moved until its thing's centre of mass, `new_centre` in its own coordinates, is where `old` had its own."""
     moved = [
         r * old_centre @ _turn(a) - s * new_centre @ _turn(b)

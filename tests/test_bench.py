@@ -115,6 +115,13 @@ def test_a_thing_of_the_wrong_size_or_tilt_costs_nothing_at_the_best_of_them():
     assert off > 0.2 and best == 0 and (factor, tilt) == (1.17, -20)
 
 
+def test_frames_that_the_bench_kept_are_read_as_they_were(tmp_path):
+    case = cases.make("fresh-inside", 0)
+    rows.Rows(tmp_path).measure([case], {"true": "key"}, lambda case: lambda name: ({}, case.truth.frames()))
+    [(name, variant, frames)] = posed.kept(tmp_path)
+    assert (name, variant) == (case.name, "true") and np.array_equal(frames, case.truth.frames())
+
+
 def test_a_key_names_the_settings_and_not_the_variant():
     key = SHIPPED.key("model", 25)
     assert (

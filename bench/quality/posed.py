@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from demo.cases import Case
+from demo.measure.errors import edit_error
 from demo.measure.places import SEEN, place
 
 from .cases import make
@@ -31,7 +32,7 @@ def errors(case: Case, edits: list[np.ndarray]) -> list[tuple[float, float, floa
     pose's factor and tilt."""
     where, truth = place(case, 0), case.truth.frames().astype(float)
     unedited = np.abs(case.clip.frames() - truth)[where].sum()
-    own = [float(np.abs(edit - truth)[where].sum() / unedited) for edit in edits]
+    own = [edit_error(case, edit, 0) for edit in edits]
     best = [(error, 1.0, 0.0) for error in own]
     for factor, tilt in product(FACTORS, TILTS):
         clip = case.truth.posed(0, factor, np.deg2rad(tilt))
@@ -55,6 +56,10 @@ def main() -> None:
     by_case: dict[str, dict[str, np.ndarray]] = {}
     for folder in parser.parse_args().folders:
         for name, variant, frames in kept(folder):
+            if variant in by_case.get(name, {}):
+                parser.error(
+                    f"{folder}: {variant} was measured twice in {name}, by two models or two settings; keep one"
+                )
             by_case.setdefault(name, {})[variant] = frames
     found: dict[str, list] = {}
     for name, edits in by_case.items():

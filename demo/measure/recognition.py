@@ -34,17 +34,17 @@ MARGIN = 12  # such pixels around old and new thing that are compared too: what 
 def recognised(case: Case, edited: np.ndarray, which: int) -> float:
     """The part of the frames (f, H, W, 3), 0..1, that show thing `which` to be the photo's, of those that should have
     it in sight: no other candidate can be laid nearer to the edit, by squared error of block means."""
-    bare, layers = _candidates(case, which)
     side, track, window = pixels(edited, BLOCK), case.truth.tracks[which], place(case, which)
+    bare, layers = _candidates(case, which, side)
     sight = np.flatnonzero(case.truth.masks(which).max((1, 2)) > 0.5)
     right = []
     for i in sight:
         here = _points(window[i], pixels(edited, MARGIN), side)
         laid = _laid(here, (track.x[i], track.y[i]), pixels(edited, 1))
-        behind, ours = (_at(_means(picture, side), here[None]) for picture in (bare[i], edited[i]))
+        behind, ours = (_at(means, here[None]) for means in (bare[i], _means(edited[i], side)))
         distances = [float((behind - ours).square().mean())]
         for layer in layers:
-            colour, cover = _at(_means(layer[i], side), laid).split([3, 1], 1)
+            colour, cover = _at(layer[i], laid).split([3, 1], 1)
             distances.append(float(((1 - cover) * behind + colour - ours).square().mean((1, 2, 3)).min()))
         right.append(int(np.argmin(distances)) == 1)  # after nothing at all the true thing comes first
     return float(np.mean(right)) if right else 0.0
@@ -65,15 +65,16 @@ def others(case: Case, which: int) -> list[Thing]:
 
 
 @lru_cache(2)  # a case's rows come one after the other
-def _candidates(case: Case, which: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The clip (f, H, W, 3) without the thing; and of each candidate on the true track, the true thing first, its
-    colour times how much it covers, and that: (f, H, W, 4)."""
+def _candidates(case: Case, which: int, side: int) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
+    """As `_means`, frame by frame: of the clip without the thing, (1, 3, H + 1, W + 1); and of each candidate on the
+    true track, the true thing first, of its colour times how much it covers, and of that: (1, 4, H + 1, W + 1)."""
     bare, layers = case.truth.without(which).frames().astype(np.float32), []
     for thing in [case.swaps[which].target, *others(case, which)]:
         clip = case.truth.swap(which, thing)  # in whose picture other things have been swapped too
         cover = clip.masks(which)[..., None].astype(np.float32)
-        layers.append(np.concatenate([clip.frames() - (1 - cover) * bare, cover], -1))
-    return bare, layers
+        layer = np.concatenate([clip.frames() - (1 - cover) * bare, cover], -1)
+        layers.append([_means(picture, side) for picture in layer])
+    return [_means(picture, side) for picture in bare], layers
 
 
 def _points(window: np.ndarray, margin: int, side: int) -> torch.Tensor:

@@ -18,11 +18,10 @@ check:               ## format, lint, types, sizes
 unit:                ## the fast tests alone, on every core
 	$(HOST); export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "not host and not browser" -n auto
 
-host:                ## those with a real ComfyUI server and its real page in Chromium
-	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "host or browser"
+host:                ## those with a real ComfyUI server and its real page in Chromium, file by file on two servers
+	$(HOST); bash scripts/chromium.sh && export OMP_NUM_THREADS=1 && "$$COMFYUI_PYTHON" -m pytest tests -m "host or browser" -n 2 --dist loadfile
 
-test: check          ## and every test, both kinds at once
-	$(MAKE) -j2 --output-sync=line unit host
+test: check unit host    ## and every test
 
 workflows:           ## workflows/api laid out on the real page: workflows/*.json; blueprints of them: subgraphs/*.json
 	$(HOST); bash scripts/chromium.sh && "$$COMFYUI_PYTHON" scripts/make_workflows.py && \

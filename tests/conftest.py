@@ -262,16 +262,22 @@ def server(comfy):
         yield running
 
 
-@pytest.fixture
-def models_of_one_s_own(server, paint_folder, inpainting_folder, demo_model, whole_clip):
-    """What stands in for those that some workflows wait for."""
+@pytest.fixture(scope="session")
+def whole_tuning(demo_model, whole_clip):
+    """The shortest tuning of `whole_clip` and the photo."""
     from chain import CASE, FAST, bound
-    from own_models import offered
 
     from live_core.tuning import tune
 
-    tuning = tune(demo_model, whole_clip, CASE.prompt, bound(demo_model, CASE, 128), FAST)
-    with offered(server, paint_folder, inpainting_folder, tuning):
+    return tune(demo_model, whole_clip, CASE.prompt, bound(demo_model, CASE, 128), FAST)
+
+
+@pytest.fixture
+def models_of_one_s_own(server, paint_folder, inpainting_folder, whole_tuning):
+    """What stands in for those that some workflows wait for."""
+    from own_models import offered
+
+    with offered(server, paint_folder, inpainting_folder, whole_tuning):
         yield
 
 

@@ -12,10 +12,32 @@ from conftest import ROOT
 FIRST_RELEASE = ROOT / "tests" / "graphs_0_1"  # its workflows, and the nodes' inputs and outputs: never change these
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
 FEW = {"Tune Video.clip_steps": 2, "Tune Video.photo_steps": 2, "Invert Video (DDIM).steps": 4}
+# Node -> input -> value: with these every shipped workflow runs in seconds.
+SHORT = {
+    "LIVE_Tune": {"clip_steps": 2, "photo_steps": 2},
+    "LIVE_Invert": {"steps": 4},
+    "LIVE_NullText": {"inner_steps": 1},
+    "LIVE_PaintByExample": {"steps": 2},
+    "LIVE_Inpaint": {"steps": 2},
+    "LIVE_AdaptToEdit": {"steps": 2, "edit_steps": 2},
+    "LIVE_Instruct": {"steps": 4},
+    "LIVE_StreamInstruct": {"steps": 4},
+    "LIVE_EditLong": {"steps": 2},
+    "LIVE_StreamEdit": {"steps": 2},
+    "LIVE_ChangeMask": {"draws": 1},
+}
 
 
 def message(events) -> str:
     return events[-1][2].get("exception_message", "")
+
+
+def shortened(graph: dict) -> list[tuple[str, str, int]]:
+    """(node, input, value): what `SHORT` changes in a graph. Without a photo there are no steps on it."""
+    kinds = sorted({node["class_type"] for node in graph.values()})
+    changes = [(kind, field, value) for kind in kinds for field, value in SHORT.get(kind, {}).items()]
+    bound = "LIVE_BindConcept" in kinds
+    return [(kind, field, value if bound or field != "photo_steps" else 0) for kind, field, value in changes]
 
 
 def with_nodes(graph, rewire, **nodes):

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from conftest import ROOT, absent
+from graphs import shortened
 
 pytestmark = pytest.mark.browser
 APPS = json.loads((ROOT / "scripts" / "apps.json").read_text())
@@ -31,17 +32,8 @@ def test_an_app_asks_for_what_matters_runs_and_shows_the_result(server, chromium
             assert page.get_by_text(label, exact=True).filter(visible=True).count() == 1, label
         exported, _ = browser.export(page)
         assert exported == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-        kinds = set(page.evaluate("app.graph.nodes.map(n => n.type)"))
-        for node, widget, value in (
-            ("LIVE_Tune", "clip_steps", 2),
-            ("LIVE_Tune", "photo_steps", 2),
-            ("LIVE_Invert", "steps", 4),
-            ("LIVE_Instruct", "steps", 2),
-            ("LIVE_StreamInstruct", "steps", 2),
-            ("LIVE_ChangeMask", "draws", 1),
-        ):
-            if node in kinds:
-                browser.set_widget(page, node, widget, value)
+        for change in shortened(exported):
+            browser.set_widget(page, *change)
         kind, detail = browser.run(page, page.get_by_role("button", name="Run", exact=True).last)
         assert kind == "execution_success", detail
         page.wait_for_function(

@@ -1,4 +1,5 @@
-"""The pack in a real ComfyUI server, through the real queue."""
+"""The pack in a real ComfyUI server, through the real queue. The shipped workflows run on the page: test_browser.py,
+test_front_doors.py."""
 
 import asyncio
 import io
@@ -7,10 +8,9 @@ import re
 import subprocess
 
 import numpy as np
-import own_models
 import pytest
 from conftest import ROOT, SHARED
-from graphs import FEW, frames_of, message, with_nodes
+from graphs import frames_of, message, with_nodes
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -178,36 +178,6 @@ def test_what_a_photo_is_bound_by_reaches_what_is_learned(talk, workflow, server
     )
     assert two.shape == (2, 128) and not two[0].equal(two[1])
     assert not two.equal(cropped) and not two.equal(mirrored) and not cropped.equal(mirrored)
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")))
-def test_every_shipped_workflow_runs(talk, comfy, models_of_one_s_own, name):
-    """With a stand-in for a model that does not ship; where there is none, to the loader of it."""
-    graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-    titles = {node["_meta"]["title"] for node in graph.values()}
-    if name in own_models.STAND_INS:
-        node, field, model = own_models.STAND_INS[name]
-        comfy.override(graph, f"{node}.{field}", model)
-    for target, value in {
-        **FEW,
-        "Tune Video.photo_steps": 2 if "Bind Photo to Placeholder" in titles else 0,
-        "Null-Text Inversion.inner_steps": 1,
-        "Paint by Example.steps": 2,
-        "Inpaint Clip.steps": 2,
-        "Adapt to Edit.steps": 2,
-        "Adapt to Edit.edit_steps": 2,
-        "Edit Long Clip.steps": 2,
-        "Edit Long Video.steps": 2,
-    }.items():
-        if target.split(".")[0] in titles:
-            comfy.override(graph, target, value)
-    outcome, events, history = talk(lambda c: c.run(graph))
-    assert (ROOT / "workflows" / f"{name}.jpg").stat().st_size < 30_000  # its picture in Templates
-    if name in own_models.NAMED:  # the queue took it, and the loader says what is wrong
-        assert graph[events[-1][2]["node_id"]]["class_type"] == "CheckpointLoaderSimple", message(events)
-        return
-    assert outcome == "success", message(events)
-    assert history["outputs"]["11"]["images"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT
+from safetensors.torch import load_file, save_file
 
 from demo.data import LOOK, Pictures, draw_look
 from demo.instructions import KINDS, instruct
@@ -186,6 +187,10 @@ def test_no_folder_gets_weights_of_other_latents_than_its_own(tmp_path):
         prepare(base, to)
         assert named_latents(to) == named_latents(base)
         prepare(base, to, ("vae", "scheduler"))
+    weights = tmp_path / "model_192" / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    tensors["quant_conv.weight"] = 2 * tensors["quant_conv.weight"]
+    save_file(tensors, weights)
     with pytest.raises(SystemExit, match="other latents"):
         prepare(ROOT / "demo" / "model", tmp_path / "model_192")
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 FIRST_RELEASE = ROOT / "tests" / "graphs_0_1"  # its workflows, and the nodes' inputs and outputs: never change these
 WORKFLOW = ROOT / "workflows" / "api" / "live_image_driven_edit.json"
 FEW = {"Tune Video.clip_steps": 2, "Tune Video.photo_steps": 2, "Invert Video (DDIM).steps": 4}
-# Node -> input -> value: with these every shipped workflow runs in seconds.
+# Node -> input -> value: with these on the first node of a kind every shipped workflow runs within a minute.
 SHORT = {
     "LIVE_Tune": {"clip_steps": 2, "photo_steps": 2},
     "LIVE_Invert": {"steps": 4},

@@ -12,17 +12,22 @@ import torch
 import torch.nn.functional as F
 
 from .interrupts import heed
+from .records import evenly
 
 # From coarse to fine: the blur's sigma as a part of the thing's size, and the difference, 0..1, from which on a pixel
 # counts less.
 LEVELS = ((0.12, 0.3), (0.06, 0.15), (0.03, 0.08))
 TOLD_AT = 1  # the level at which one start is told from another, and a frame that is laid right from one that is not
 LEAST_BLUR = 0.7  # pixels
+MOST_SHOWN = 16  # frames of whose thing a median is made, evenly chosen
 ROUNDS = 6  # of least squares, at each level
 LEAP = 0.1  # of the thing's size, by which a round moves it at most
 SURE = 0.25  # part of a thing's pixels that may differ where a frame is laid right
 SEEN = 0.1  # part of them that must be in the picture for that
 TOLD = 0.85  # an angle is told by the picture if with it the frames differ by less than this part of what they do
+ASTRAY = (
+    0.25  # of its size: what takes the thing's place is not believed to be farther from its track, or of another size
+)
 HOLD = 0.05  # how strongly an angle is held that the picture does not tell, a ring's
 
 
@@ -49,6 +54,38 @@ def track_of(clip: torch.Tensor, mask: torch.Tensor) -> Track:
     straight, turned = (laid_over(levels, poses, there, first, turns) for turns in (False, True))
     poses, misfits = turned if turned[1].sum() < TOLD * straight[1].sum() else straight
     return Track(poses, there & (misfits <= SURE))
+
+
+def track_beside(pictures: torch.Tensor, mask: torch.Tensor, track: Track) -> torch.Tensor:
+    """(f, 4): the poses in which what took the place of a `track`'s thing, in `pictures` (f, H, W, 3), lies best on the
+    median of it; a frame that is not sure keeps the track's. `mask` (f, H, W), 0 or 1, holds it."""
+    poses, sure = track.poses.clone(), torch.nonzero(track.sure).flatten().tolist()
+    first = int((mask.sum((1, 2)) * uncut(mask) * track.sure).argmax())
+    size, shown = float(poses[first, 2].exp()), pictures.float().permute(0, 3, 1, 2)
+    for part, error in LEVELS:
+        level = Level(blurred(shown, max(part * size, LEAST_BLUR)), mask[first].float(), track.poses[first], error)
+        for _ in range(ROUNDS // 2):
+            heed()
+            middle = level.middle(evenly(sure, MOST_SHOWN), poses)
+            for j in sure:
+                pose = level.fitted(j, poses[j], middle, turns=True)
+                offset = seen_from(pose, track.poses[j])
+                if max(offset[:2].norm(), offset[2].abs()) < ASTRAY:
+                    poses[j] = pose
+    return poses
+
+
+def seen_from(pose: torch.Tensor, on: torch.Tensor) -> torch.Tensor:
+    """A `pose` as a thing in pose `on` has it: x and y in its sizes along its own sides, logarithm of size, angle."""
+    x, y = (pose[:2] - on[:2]) * (-on[2]).exp()
+    cos, sin = on[3].cos(), on[3].sin()
+    return torch.stack([cos * x + sin * y, cos * y - sin * x, pose[2] - on[2], pose[3] - on[3]])
+
+
+def seen_at(offset: torch.Tensor, on: torch.Tensor) -> torch.Tensor:
+    """The pose that a thing in pose `on` has at such an `offset`: `seen_from` undone."""
+    (x, y), cos, sin = offset[:2] * on[2].exp(), on[3].cos(), on[3].sin()
+    return torch.stack([on[0] + cos * x - sin * y, on[1] + sin * x + cos * y, on[2] + offset[2], on[3] + offset[3]])
 
 
 def laid_over(

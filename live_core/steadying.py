@@ -60,12 +60,7 @@ def steady(edited: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, reach
 def one_steadied(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, reach: float) -> torch.Tensor:
     """`pictures` (f, H, W, 3), with the one thing `inside` (f, H, W), 0 or 1, of the `clip` steadied."""
     track = track_of(clip, inside)
-    if lost := torch.nonzero(inside.flatten(1).any(1) & ~track.sure).flatten().tolist():
-        note(
-            f"steady reach: {reach:g}, but the thing is not found in {len(lost)} of {len(clip)} frames (from"
-            f" {lost[0] + 1} on) as the others show it, so these stay as they are; a mask of things that keep their"
-            " shape is steadied"
-        )
+    note_lost(track, inside, reach)
     size = float(track.poses[track.sure, 2].exp().mean()) if track.sure.any() else 0.0
     outline = max(1, round(BLUR * size))
 
@@ -92,6 +87,16 @@ def one_steadied(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tenso
         return own.clamp(0, 1)
 
     return each_frame("Composite's steadying", steadied, torch.arange(len(clip)))
+
+
+def note_lost(track: Track, inside: torch.Tensor, reach: float) -> None:
+    """A note where a `track` is not sure of frames whose mask (f, H, W) has the thing."""
+    if lost := torch.nonzero(inside.flatten(1).any(1) & ~track.sure).flatten().tolist():
+        note(
+            f"steady reach: {reach:g}, but the thing is not found in {len(lost)} of {len(inside)} frames (from"
+            f" {lost[0] + 1} on) as the others show it, so these stay as they are; a mask of things that keep their"
+            " shape is steadied"
+        )
 
 
 def agreed(

@@ -44,6 +44,32 @@ class Composite(Node):
                     ),
                     **LATER,
                 ),
+                io.Boolean.Input(
+                    "cut_out",
+                    default=False,
+                    advanced=True,
+                    tooltip=(
+                        "Goes further than steady_reach, which must be above 0: each thing in the mask is cut out along"
+                        " its own outline, in the frame that shows it best, and laid over the clip's own background."
+                        " Where the old thing stood, that is taken from frames in which it stands elsewhere, if the"
+                        " clip stands still. For things that keep their shape and whose colours tell them from what is"
+                        " around; where they do not, frames agree by steady_reach alone, and the node says so."
+                    ),
+                    **LATER,
+                ),
+                io.Float.Input(
+                    "resize",
+                    default=0.25,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip=(
+                        "With cut_out: a thing is made as wide as the old one was, but larger or smaller by no more"
+                        " than this part of its size. 0: as large as it was edited."
+                    ),
+                    **LATER,
+                ),
                 io.Image.Input(
                     "reconstruction",
                     optional=True,
@@ -60,15 +86,30 @@ class Composite(Node):
 
     @classmethod
     def execute(
-        cls, images, edited, mask, dilation, blur, edge_radius=0, reconstruction=None, cover_radius=0, steady_reach=0.0
+        cls,
+        images,
+        edited,
+        mask,
+        dilation,
+        blur,
+        edge_radius=0,
+        reconstruction=None,
+        cover_radius=0,
+        steady_reach=0.0,
+        cut_out=False,
+        resize=0.25,
     ) -> io.NodeOutput:
+        from ..live_core import cutout
         from ..live_core.compositing import check_mask, check_pair, composite, soften
         from ..live_core.refining import changed, cover, follow_edges
         from ..live_core.steadying import steady
 
         check_pair(edited, images)
         check_mask(mask, images)
-        edited = steady(edited, images, mask, steady_reach)
+        if cut_out:
+            edited, mask = cutout.cut_out(edited, images, mask, steady_reach, resize)
+        else:
+            edited = steady(edited, images, mask, steady_reach)
         followed = follow_edges(mask, images, edited, edge_radius)
         soft = soften(cover(followed, images, edited, cover_radius), dilation, blur)
         if reconstruction is not None:

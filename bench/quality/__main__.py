@@ -27,6 +27,7 @@ from demo.measure.ceiling import ceiling
 from demo.train import MODEL
 from live_core import metrics
 from live_core.compositing import composite, soften
+from live_core.cutout import cut_out
 from live_core.editing import Edit, Edited, edit
 from live_core.inversion import Inversion, invert
 from live_core.methods import Method
@@ -144,8 +145,12 @@ class Bench:
             return row(self.case, frames, before, touched(self.case)), frames
         variant = VARIANTS[name]
         (pictures, result), edit_seconds = self.edited(variant)
-        shown = steady(pictures, self.clip, result.mask, variant.steady_reach)
-        frames = to_frames(composite(self.clip, shown, self.soft(variant, shown, result.mask)))
+        shown, mask = pictures, result.mask
+        if variant.cut_out:
+            shown, mask = cut_out(pictures, self.clip, mask, variant.steady_reach, variant.resize)
+        else:
+            shown = steady(pictures, self.clip, mask, variant.steady_reach)
+        frames = to_frames(composite(self.clip, shown, self.soft(variant, shown, mask)))
         spent = (
             self.tuned(variant.tuning, variant.binding)[1],
             self.inverted(variant.tuning, variant.binding, variant.method)[1],

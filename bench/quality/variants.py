@@ -11,6 +11,7 @@ from live_core.tuning import TuneSettings
 
 from .binding import BINDINGS, ONE_PHOTO, Binding
 from .less_work import with_less_work
+from .pasting import pasted_otherwise
 from .rows import NULL_TEXT_STEPS, key_of
 
 WORKFLOW = json.loads(
@@ -26,7 +27,8 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 @dataclass(frozen=True)
 class Variant:
     """`null_text`: at most so many steps of null-text inversion for each DDIM step, 0 for none. `pasted`: over the
-    clip's own pixels, once frames within `steady_reach` agree, through the mask that the edit found, brought to the
+    clip's own pixels, once frames within `steady_reach` agree, or once its things are cut out (`cut_out`) and made as
+    wide as the old ones within `resize`, through the mask that the edit found, brought to the
     edges within `edge_radius`, with what hangs together with it within `cover_radius`, grown and blurred; with
     `gives_back`, only where the edit changed something
     (`live_core.refining`). `claim`: what the papers say of it, or what is asked.
@@ -42,6 +44,8 @@ class Variant:
     edge_radius: int = 0
     cover_radius: int = 0
     steady_reach: float = 0.0
+    cut_out: bool = False
+    resize: float = 0.0
     gives_back: bool = False
     binding: Binding = ONE_PHOTO
     claim: str = ""
@@ -60,6 +64,7 @@ class Variant:
             *(["edges", self.edge_radius] if self.edge_radius else []),
             *(["covers", self.cover_radius] if self.cover_radius else []),
             *(["steady", float(self.steady_reach)] if self.steady_reach else []),
+            *(["cut out", float(self.resize)] if self.cut_out else []),
             *(["gives back"] if self.gives_back else []),
             *([self.binding] if self.binding != ONE_PHOTO else []),
         )
@@ -110,7 +115,9 @@ METHOD = replace(
     fresh_noise=0.0,
     agree_ratio=0.0,
 )
-PASTED = _settings("LIVE_Composite", "blur", "dilation", "edge_radius", "cover_radius", "steady_reach")
+PASTED = _settings(
+    "LIVE_Composite", "blur", "dilation", "edge_radius", "cover_radius", "steady_reach", "cut_out", "resize"
+)
 SHIPPED = Variant("shipped", SHIPPED_TUNING, SHIPPED_METHOD, **PASTED)
 # LIVE without what the pack adds to hold the new thing: what ablations and baselines are compared with.
 PLAIN_LIVE = replace(
@@ -120,6 +127,7 @@ PLAIN_LIVE = replace(
     method=METHOD,
     cover_radius=0,
     steady_reach=0.0,
+    cut_out=False,
     claim="LIVE by what the workflows had before fresh noise, frames that agree and self-attention of the thing's own",
 )
 SEAT_IN_NORM = replace(METHOD.frame_plan, norm="clip and latent prompt")
@@ -293,46 +301,7 @@ VARIANTS = {
             null_text=NULL_TEXT_STEPS,
             claim="null-text inversion under LIVE, which no paper tried",
         ),
-        replace(
-            PLAIN_LIVE,
-            name="plain-composite",
-            edge_radius=0,
-            dilation=1,
-            blur=1.5,
-            claim="the composite of the first release: local blend's mask, grown by 1 and blurred by 1.5 pixels",
-        ),
-        replace(
-            PLAIN_LIVE,
-            name="edges-0",
-            edge_radius=0,
-            claim="the composite's mask not brought to the edges of what changed",
-        ),
-        replace(
-            PLAIN_LIVE,
-            name="edges-16",
-            edge_radius=16,
-            claim="the composite's mask brought to edges that are farther away",
-        ),
-        replace(
-            PLAIN_LIVE,
-            name="give-back",
-            gives_back=True,
-            claim="what the edit changed by no more than the autoencoder errs is the clip's, within the mask too",
-        ),
-        replace(
-            PLAIN_LIVE,
-            name="give-back-alone",
-            gives_back=True,
-            edge_radius=0,
-            dilation=512,
-            claim="the same without a mask",
-        ),
-        replace(PLAIN_LIVE, name="no-composite", pasted=False, claim="the edit as it was decoded"),
-        replace(PLAIN_LIVE, name="dilation-0", dilation=0, claim="the composite's mask not grown"),
-        replace(PLAIN_LIVE, name="dilation-3", dilation=3, claim="the composite's mask grown by 3 pixels"),
-        replace(PLAIN_LIVE, name="blur-0", blur=0.0, claim="Gaussian blur of the composite's edge"),
-        replace(PLAIN_LIVE, name="blur-4", blur=4.0, claim="Gaussian blur of the composite's edge"),
-        replace(SHIPPED, name="not-steadied", steady_reach=0.0, claim="what ships, frames not agreed in pixels"),
+        *pasted_otherwise(PLAIN_LIVE, SHIPPED),
         *with_less_work(SHIPPED),
         *(
             replace(SHIPPED, name=name, tuning=TUNING, binding=binding, claim=claim)

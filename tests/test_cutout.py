@@ -1,0 +1,141 @@
+"""A thing cut out of its edit, and laid over the clip's own background."""
+
+import numpy as np
+import pytest
+import torch
+
+from live_core import LiveError
+from live_core.cutout import cut_out, far, width
+from live_core.notes import gathered
+from live_core.steadying import steady
+from tests.test_steadying import NEW, OLD, TRACK, drawn, place
+
+REACH = 16.0
+NOWHERE = torch.tensor([[-99.0, -99, 1, 0]])
+GROUND = drawn((0, 0, 0), 8, NOWHERE)[0]
+
+
+def larger(factor: float) -> torch.Tensor:
+    track = TRACK.clone()
+    track[:, 2] *= factor
+    return track
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """The clip, a perfect edit of a thing as large, and the mask of both, with room around."""
+    source, perfect = drawn(OLD, 8), drawn(NEW, 8)
+    mask = torch.nn.functional.max_pool2d(place(source, perfect)[:, None], 13, 1, 6)[:, 0]
+    return source, perfect, mask
+
+
+def test_a_perfect_edit_stays_as_it_is(clips):
+    source, perfect, mask = clips
+    with gathered() as notes:
+        shown, _ = cut_out(perfect, source, mask, REACH, 0.25)
+    assert not notes
+    assert (shown - perfect).abs().mean() < 0.002
+
+
+def test_what_is_smeared_beside_the_thing_is_the_clip_s(clips):
+    """In every frame, and in another place in each: no frame is without."""
+    source, perfect, mask = clips
+    smeared = perfect.clone()
+    stripes = [(torch.arange(96) // 6 % 5 == i)[:, None] for i in range(len(source))]
+    spoilt = torch.stack(stripes) & (mask > 0) & (place(perfect) == 0)
+    smeared[spoilt] += 0.15
+    shown, _ = cut_out(smeared, source, mask, REACH, 0.25)
+    assert spoilt.flatten(1).any(1).all()
+    assert (shown - perfect)[spoilt].abs().mean() < 0.1 * 0.15
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.15])
+def test_a_thing_is_made_as_wide_as_the_old_one(clips, factor):
+    source, perfect, mask = clips
+    shown, _ = cut_out(drawn(NEW, 8, larger(factor)), source, mask, REACH, 0.25)
+    wide, right = (place(frames).sum((1, 2)).sqrt() for frames in (shown, perfect))
+    torch.testing.assert_close(wide / right, torch.ones(len(source)), atol=0.05, rtol=0)
+
+
+def test_but_by_no_more_than_it_is_told(clips):
+    source, perfect, mask = clips
+    edited = drawn(NEW, 8, larger(0.7))
+    for resize in (0.0, 0.1):
+        shown, _ = cut_out(edited, source, mask, REACH, resize)
+        times = (place(shown).sum((1, 2)) / place(edited).sum((1, 2))).sqrt()
+        torch.testing.assert_close(times, torch.full((len(source),), 1 + resize), atol=0.05, rtol=0)
+
+
+def test_where_the_old_thing_stood_is_what_other_frames_show_there(clips):
+    """A line behind the old thing, of which the edit drew nothing: it is seen where the thing has gone."""
+    source, perfect, mask = (each.clone() for each in clips)
+    away = torch.tensor([[20.0, 30, 1, 0], [32, 36, 1, 0], [44, 42, 1, 0], [56, 48, 1, 0], [68, 54, 1, 0]])
+    source, small = drawn(OLD, 8, away), drawn(NEW, 4, away)
+    line = torch.tensor([0.75, 0.85, 0.6])
+    true = small.clone()
+    for frames in (source, true):
+        bare = (frames[:, :, 40:43] - GROUND[:, 40:43]).abs().amax(-1, keepdim=True) < 0.02
+        frames[:, :, 40:43] = torch.where(bare, line, frames[:, :, 40:43])
+    edited = torch.where((place(drawn(OLD, 8, away)) > 0)[..., None], small, true)
+    mask = torch.nn.functional.max_pool2d(place(drawn(OLD, 8, away), small)[:, None], 9, 1, 4)[:, 0]
+    shown, _ = cut_out(edited, source, mask, REACH, 0.0)
+    missing = ((edited - true).abs().amax(-1) > 0.1) & (place(small) == 0)
+    assert missing.any((1, 2)).sum() >= 3
+    assert (shown - true).abs()[missing].mean() < 0.25 * (edited - true).abs()[missing].mean()
+
+
+def test_a_clip_that_moves_gives_no_background_from_other_frames(clips):
+    source, perfect, mask = clips
+    shift = torch.arange(5)[:, None, None, None] * 0.08
+    shown, _ = cut_out((perfect + shift) / 1.4, (source + shift) / 1.4, mask, REACH, 0.25)
+    assert (shown - (perfect + shift) / 1.4).abs().mean() < 0.003
+
+
+def test_the_mask_holds_what_was_made_larger(clips):
+    source, _, _ = clips
+    edited = drawn(NEW, 8, larger(0.8))
+    _, mask = cut_out(edited, source, place(source) * 0 + place(edited), REACH, 0.25)
+    assert mask.shape == source.shape[:3] and (mask >= place(edited)).all() and mask.sum() > place(edited).sum()
+
+
+@pytest.mark.parametrize("spoilt", ["old", "new"])
+def test_colours_that_do_not_tell_are_noted_and_frames_steadied(clips, spoilt):
+    source, perfect, mask = clips
+    like = drawn((0.45, 0.55, 0.6), 8)
+    source, perfect = (like, perfect) if spoilt == "old" else (source, like)
+    with gathered() as notes:
+        shown, same = cut_out(perfect, source, mask, REACH, 0.25)
+    assert any(str(note).startswith("cut out:") for note in notes)
+    assert torch.equal(shown, steady(perfect, source, mask, REACH)) and torch.equal(same, mask)
+
+
+def test_a_thing_that_changes_its_shape_is_not_one_cut_out(clips):
+    source, _, mask = clips
+    shapes = [drawn(NEW, narrow, TRACK)[i] for i, narrow in enumerate((2, 6, 12, 20, 30))]
+    edited = torch.stack(shapes)
+    wide = torch.nn.functional.max_pool2d(place(source, edited)[:, None], 9, 1, 4)[:, 0]
+    with gathered() as notes:
+        cut_out(edited, source, wide, REACH, 0.25)
+    assert any("another shape in each frame" in str(note) for note in notes)
+
+
+def test_what_it_goes_along_must_be_on_and_numbers_must_be_right(clips):
+    source, perfect, mask = clips
+    with pytest.raises(LiveError, match="cut out: .*steady reach.*give 16"):
+        cut_out(perfect, source, mask, 0.0, 0.25)
+    with pytest.raises(LiveError, match="resize: -1"):
+        cut_out(perfect, source, mask, REACH, -1)
+
+
+def test_a_silhouette_s_width_is_the_mean_over_directions():
+    rows, columns = np.indices((60, 60))
+    assert width((rows - 30) ** 2 + (columns - 30) ** 2 <= 400) == pytest.approx(41, abs=1)
+    # Cauchy: the mean width of a convex figure is its perimeter over pi.
+    assert width((abs(rows - 30) <= 10) & (abs(columns - 30) <= 20)) == pytest.approx(2 * (20 + 40) / np.pi, rel=0.04)
+
+
+def test_a_stray_colour_is_none_of_those_around():
+    colours = torch.zeros(300, 3)
+    colours[:5] = 1
+    distance = far(torch.ones(2, 1, 3), colours, 12)
+    torch.testing.assert_close(distance, torch.full((2, 1), 3**0.5))

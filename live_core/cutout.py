@@ -23,7 +23,7 @@ from .masks import NEARLY_ALL
 from .notes import note
 from .pieces import parted
 from .records import evenly
-from .registration import Track, laid, points_in, sampled, seen_at, seen_from, track_beside, track_of, uncut
+from .registration import Track, box_of, laid, points_in, sampled, seen_at, seen_from, track_beside, track_of, uncut
 from .steadying import AROUND, BLUR, HEARD, MARGIN, filled, geometric_median, median, note_lost, steady
 
 COLOURS = 400  # of those around a thing, or of its middle, so many stand for all
@@ -40,7 +40,7 @@ DIRECTIONS = 60  # in which a silhouette's width is taken
 
 @dataclass(frozen=True)
 class Cut:
-    """A thing cut out: its `picture` (3, H, W) and `alpha` (H, W), 0..1, in the pose `at` (4,); the poses `shown` (f,
+    """A thing cut out: its `picture` (3, h, w) and `alpha` (h, w), 0..1, in the pose `at` (4,); the poses `shown` (f,
     4) in which frames that are `sure` (f,) are to show it; and `old` (f, H, W), 0 or 1: where the clip has the old
     thing and a rim of it, or its mask in frames that are not sure."""
 
@@ -54,10 +54,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """What a clip's frames show along a track, as its frame `first` has it: `picture` (3, H, W), `alpha` (H, W), 0..1,
-    and the silhouette alone, `inside` (H, W) bool."""
+    """What a clip's frames show along a track: `picture` (3, h, w), `alpha` (h, w), 0..1, and the silhouette alone,
+    `inside` (h, w) bool; in the pose `at` (4,)."""
 
-    first: int
+    at: torch.Tensor
     picture: torch.Tensor
     alpha: torch.Tensor
     inside: np.ndarray
@@ -115,13 +115,11 @@ def cut_of(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, rea
     note_lost(track, inside, reach)
     offset = torch.stack([seen_from(poses[j], track.poses[j]) for j in places_of(track.sure)]).median(0).values
     # How wide each is, in sizes of its own pose: drawn in one pose, new and old are as wide where these are the same.
-    old_width, new_width = (
-        width(each.inside) / float(on[each.first, 2].exp()) for each, on in ((was, track.poses), (new, poses))
-    )
+    old_width, new_width = (width(each.inside) / float(each.at[2].exp()) for each in (was, new))
     most = math.log1p(resize)
     offset[2] += (math.log(old_width / new_width) - offset[2]).clamp(-most, most)
     shown = torch.stack([seen_at(offset, pose) for pose in track.poses])
-    return Cut(new.picture, new.alpha, poses[new.first], shown, track.sure, stood(was, track, inside))
+    return Cut(new.picture, new.alpha, new.at, shown, track.sure, stood(was, track, inside))
 
 
 def _note_not_cut(why: str) -> None:
@@ -139,10 +137,9 @@ def silhouette(frames: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, t
     size = float(track.poses[sure, 2].exp().mean())
     distances = torch.stack([far_from_around(inside[j], clip[j], frames[j], size) for j in heard])
     shown = torch.cat([distances[:, None], frames[heard].permute(0, 3, 1, 2)], 1)
-    points = all_points(inside)
-    moved, seen = sampled(
-        shown, torch.stack([laid(points, track.poses[j], track.poses[first]) for j in heard]), "bicubic"
-    )
+    box = box_of(grow(inside[first], max(1, round(AROUND * size))))
+    points = [laid(points_in(box), track.poses[j], track.poses[first]) for j in heard]
+    moved, seen = sampled(shown, torch.stack(points), "bicubic")
     weight = seen[:, None].float()
     middle = geometric_median(moved[:, 1:], weight).clamp(0, 1)
     away = median(moved[:, :1], weight)[0]
@@ -165,7 +162,8 @@ def silhouette(frames: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, t
     unlike, picture = moved[int(apart.argmin())].split([1, 3])
     deep = torch.from_numpy(ndimage.binary_erosion(own, iterations=3)).float()
     alpha = torch.maximum((unlike[0] / UNLIKE - 1).clamp(0, 1) * torch.from_numpy(near), deep)
-    return Silhouette(first, picture.clamp(0, 1), alpha, piece & near)
+    at = track.poses[first] - torch.tensor([box[1].start, box[0].start, 0, 0])
+    return Silhouette(at, picture.clamp(0, 1), alpha, piece & near)
 
 
 def far_from_around(mask: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: float) -> torch.Tensor:
@@ -187,10 +185,11 @@ def like(picture: torch.Tensor, away: torch.Tensor, colours: torch.Tensor) -> np
 
 def far(pixels: torch.Tensor, colours: torch.Tensor, rare: int) -> torch.Tensor:
     """Pixels (..., 3): how far each is from the nearest of `colours` (n, 3), the `rare` nearest left out."""
+    from scipy.spatial import KDTree
+
     some = colours[evenly(range(len(colours)), COLOURS)]
-    parts = pixels.reshape(-1, 3).split(1 << 15)
-    found = [torch.cdist(part, some).kthvalue(min(rare, len(some)), 1).values for part in parts]
-    return torch.cat(found).view(pixels.shape[:-1])
+    found, _ = KDTree(some.numpy()).query(pixels.reshape(-1, 3).numpy(), k=[min(rare, len(some))])
+    return torch.from_numpy(found).view(pixels.shape[:-1]).to(pixels)
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
@@ -218,7 +217,7 @@ def stood(was: Silhouette, track: Track, inside: torch.Tensor) -> torch.Tensor:
     rim = max(1, round(BLUR * float(track.poses[track.sure, 2].exp().mean())))
     points, frames = all_points(inside), []
     for pose, sure, mask in zip(track.poses, track.sure, inside, strict=True):
-        there = sampled(filled_in, laid(points, track.poses[was.first], pose)[None])[0][0, 0] if sure else mask
+        there = sampled(filled_in, laid(points, was.at, pose)[None])[0][0, 0] if sure else mask
         frames.append(grow((there > 0.3).float(), rim))
     return torch.stack(frames)
 

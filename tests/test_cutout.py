@@ -119,6 +119,16 @@ def test_a_thing_that_changes_its_shape_is_not_one_cut_out(clips):
     assert any("another shape in each frame" in str(note) for note in notes)
 
 
+def test_an_old_thing_that_most_frames_show_otherwise_is_noted(clips):
+    source, perfect, mask = clips
+    others = [OLD, OLD, (0.1, 0.9, 0.2), (0.9, 0.9, 0.1), (0.1, 0.1, 0.1)]
+    source = torch.stack([drawn(colour, 8)[i] for i, colour in enumerate(others)])
+    with gathered() as notes:
+        shown, _ = cut_out(perfect, source, mask, REACH, 0.25)
+    assert any("old thing is not found in half" in note for note in notes)
+    assert torch.equal(shown, steady(perfect, source, mask, REACH))
+
+
 def test_what_it_goes_along_must_be_on_and_numbers_must_be_right(clips):
     source, perfect, mask = clips
     with pytest.raises(LiveError, match="cut out: .*steady reach.*give 16"):

@@ -106,7 +106,9 @@ async def fault_of(client, graph: dict) -> str | None:
             await client.json("POST", "/interrupt")
         await asyncio.sleep(0.02)
     errors = [data for kind, data in history[identity]["status"]["messages"] if kind == "execution_error"]
-    ours = [data for data in errors if data["node_type"].startswith("LIVE_") and data["exception_type"] != "LiveError"]
+    # Links in a circle ComfyUI refuses itself, in these words, and lays it to one of the nodes before any runs.
+    in_words = "LiveError", "graph.DependencyCycleError"
+    ours = [data for data in errors if data["node_type"].startswith("LIVE_") and data["exception_type"] not in in_words]
     return (
         f"{ours[0]['exception_type']}: {ours[0]['exception_message']}{''.join(ours[0]['traceback'][-3:])}"
         if ours

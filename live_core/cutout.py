@@ -84,6 +84,10 @@ def cut_out(
     check_mask(mask, source)
     mask = mask.expand(len(source), -1, -1)
     inside = (mask > 0.5).float().cpu()
+    if len(source) == 1:
+        note(
+            "cut out: the clip has one frame, and a thing is told by how it moves, so it is pasted as it is; give more"
+        )
     if len(source) == 1 or not inside.any() or inside.mean() >= NEARLY_ALL:
         return steady(edited, source, mask, reach), mask
     pictures, clip = (frames.float().cpu() for frames in (edited, source))
@@ -93,7 +97,8 @@ def cut_out(
         if cut is None:
             return steady(edited, source, mask, reach), mask
         cuts.append(cut)
-    return laid_over_clip(pictures, clip, inside, cuts)
+    shown, things = laid_over_clip(pictures, clip, inside, cuts)
+    return shown, torch.maximum(mask.float().cpu(), things)
 
 
 def cut_of(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, reach: float, resize: float) -> Cut | None:
@@ -225,12 +230,12 @@ def stood(was: Silhouette, track: Track, inside: torch.Tensor) -> torch.Tensor:
 def laid_over_clip(
     pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, cuts: list[Cut]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`pictures` (f, H, W, 3) with the `cuts` over the `clip` around the mask `inside` (f, H, W); and that with them. A
-    frame in which one of them is not sure stays."""
+    """`pictures` (f, H, W, 3) with the `cuts` over the `clip` around the mask `inside` (f, H, W); and where they are, 0
+    or 1, (f, H, W). A frame in which one of them is not sure stays."""
     old = torch.stack([cut.old for cut in cuts]).amax(0)
     sure = torch.stack([cut.sure for cut in cuts]).all(0)
     size = float(torch.stack([cut.shown[sure, 2].exp().mean() for cut in cuts]).mean()) if sure.any() else 0.0
-    out, mask, points = pictures.clone(), inside.clone(), all_points(inside)
+    out, things, points = pictures.clone(), torch.zeros_like(inside), all_points(inside)
     for i in places_of(sure):
         heed()
         ground = background(pictures, clip, inside, old, i, size)
@@ -239,11 +244,11 @@ def laid_over_clip(
             layer = torch.cat([cut.alpha[None], cut.picture])[None]
             moved = sampled(layer, laid(points, cut.at, cut.shown[i])[None], "bicubic")[0][0].clamp(0, 1)
             shown += moved[0][..., None] * (moved[1:].permute(1, 2, 0) - shown)
-            mask[i] = torch.maximum(mask[i], (moved[0] > 0).float())
-        zone = torch.maximum(mask[i], old[i])[None]
+            things[i] = torch.maximum(things[i], (moved[0] > 0).float())
+        zone = torch.stack([inside[i], things[i], old[i]]).amax(0, keepdim=True)
         soft = soften(zone, max(1, round(MARGIN * size)), BLUR * size)[0][..., None]
         out[i] += soft * (shown - out[i])
-    return out, mask
+    return out, things
 
 
 def background(
@@ -251,6 +256,8 @@ def background(
 ) -> torch.Tensor:
     """(H, W, 3): what is behind all things in frame `i`: the clip; where `old` (f, H, W) is, the same place in frames
     that have it free, if the clip stands still between them, or else what the edit drew and is like what is around."""
+    if not old[i].any():
+        return clip[i]
     rim = max(1, round(BLUR * size))
     unlike = (far_from_around(inside[i], clip[i], pictures[i], size) / UNLIKE - 1).clamp(0, 1)
     drawn = filled(pictures[i], grow(unlike, rim), size)

@@ -25,9 +25,7 @@ LEAP = 0.1  # of the thing's size, by which a round moves it at most
 SURE = 0.25  # part of a thing's pixels that may differ where a frame is laid right
 SEEN = 0.1  # part of them that must be in the picture for that
 TOLD = 0.85  # an angle is told by the picture if with it the frames differ by less than this part of what they do
-ASTRAY = (
-    0.25  # of its size: what takes the thing's place is not believed to be farther from its track, or of another size
-)
+ASTRAY = 0.25  # of its size: what takes its place is not believed to be so far from the track, or so much larger
 HOLD = 0.05  # how strongly an angle is held that the picture does not tell, a ring's
 
 

@@ -119,6 +119,20 @@ def test_a_thing_that_changes_its_shape_is_not_one_cut_out(clips):
     assert any("another shape in each frame" in str(note) for note in notes)
 
 
+def test_a_soft_mask_stays_soft(clips):
+    source, perfect, mask = clips
+    soft = 0.2 + 0.7 * mask
+    _, shown = cut_out(perfect, source, soft, REACH, 0.25)
+    assert (shown[mask == 0] == 0.2).all() and (shown >= soft).all() and (shown == 0.9).any()
+
+
+def test_one_frame_is_pasted_as_it_is_with_a_note(clips):
+    source, perfect, mask = (each[:1] for each in clips)
+    with gathered() as notes:
+        shown, _ = cut_out(perfect, source, mask, REACH, 0.25)
+    assert torch.equal(shown, perfect) and any("one frame" in note for note in notes)
+
+
 def test_an_old_thing_that_most_frames_show_otherwise_is_noted(clips):
     source, perfect, mask = clips
     others = [OLD, OLD, (0.1, 0.9, 0.2), (0.9, 0.9, 0.1), (0.1, 0.1, 0.1)]

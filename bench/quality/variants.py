@@ -27,11 +27,10 @@ def _settings(node: str, *names: str, prefix: str = "") -> dict:
 @dataclass(frozen=True)
 class Variant:
     """`null_text`: at most so many steps of null-text inversion for each DDIM step, 0 for none. `pasted`: over the
-    clip's own pixels, once frames within `steady_reach` agree, or once its things are cut out (`cut_out`) and made as
-    wide as the old ones within `resize`, through the mask that the edit found, brought to the
-    edges within `edge_radius`, with what hangs together with it within `cover_radius`, grown and blurred; with
-    `gives_back`, only where the edit changed something
-    (`live_core.refining`). `claim`: what the papers say of it, or what is asked.
+    clip's own pixels, once frames within `steady_reach` agree, or with `cut_out` once its things are cut out and made
+    as wide as the old ones within `resize`, through the mask that the edit found, brought to the edges within
+    `edge_radius`, with what hangs together with it within `cover_radius`, grown and blurred; with `gives_back`, only
+    where the edit changed something (`live_core.refining`). `claim`: what the papers say of it, or what is asked.
     """
 
     name: str

@@ -105,7 +105,7 @@ def cut_of(pictures: torch.Tensor, clip: torch.Tensor, inside: torch.Tensor, rea
     """The one thing `inside` (f, H, W), 0 or 1, cut out of `pictures`, edited from the `clip` (f, H, W, 3); None, with
     a note, where it cannot be."""
     track = track_of(clip, inside)
-    if track.sure.sum() < max(2, inside.flatten(1).any(1).sum() / 2):
+    if int(track.sure.sum()) < max(2, int(inside.flatten(1).any(1).sum()) / 2):
         _note_not_cut("old thing is not found in half of the frames as the others show it")
         return None
     poses = track_beside(pictures, inside, track)

@@ -1,12 +1,16 @@
 """A thing cut out of its edit, and laid over the clip's own background."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from live_core import LiveError
-from live_core.cutout import cut_out, far, width
+from live_core.cutout import cut_out, far, silhouette, stood, width
 from live_core.notes import gathered
+from live_core.registration import seen_at, seen_from, track_beside, track_of
 from live_core.steadying import steady
 from tests.test_steadying import NEW, OLD, TRACK, drawn, place
 
@@ -19,6 +23,11 @@ def larger(factor: float) -> torch.Tensor:
     track = TRACK.clone()
     track[:, 2] *= factor
     return track
+
+
+def logarithmic(track: torch.Tensor) -> torch.Tensor:
+    """The same places as poses, whose size is a logarithm."""
+    return torch.cat([track[:, :2], track[:, 2:3].log(), track[:, 3:]], 1)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +93,60 @@ def test_where_the_old_thing_stood_is_what_other_frames_show_there(clips):
     assert (shown - true).abs()[missing].mean() < 0.25 * (edited - true).abs()[missing].mean()
 
 
-def test_a_clip_that_moves_gives_no_background_from_other_frames(clips):
+def test_a_background_that_moves_is_not_taken_from_other_frames():
+    """Stripes that pass: what other frames have where the old thing stood is out of step with this one."""
+    away = TRACK.clone()
+    away[:, 0] += 5 * torch.arange(5)
+    waves = 0.1 * ((torch.arange(96) + 7 * torch.arange(5)[:, None]) / 4).sin()[:, None, :, None]
+    source, edited = drawn(OLD, 10, away), drawn(NEW, 4, away)
+    for frames in (source, edited):
+        frames += waves * ((frames - GROUND).abs().amax(-1, keepdim=True) < 0.02)
+    old, new = place(drawn(OLD, 10, away)), place(drawn(NEW, 4, away))
+    with gathered() as notes:
+        shown, _ = cut_out(edited, source, torch.nn.functional.max_pool2d(old[:, None], 9, 1, 4)[:, 0], REACH, 0.0)
+    assert not notes
+    bared = (old > 0) & (torch.nn.functional.max_pool2d(new[:, None], 3, 1, 1)[:, 0] == 0)
+    assert (shown - edited)[bared].abs().mean() < 0.02
+
+
+def test_a_thing_that_one_frame_has_elsewhere_keeps_to_the_track(clips):
     source, perfect, mask = clips
-    shift = torch.arange(5)[:, None, None, None] * 0.08
-    shown, _ = cut_out((perfect + shift) / 1.4, (source + shift) / 1.4, mask, REACH, 0.25)
-    assert (shown - (perfect + shift) / 1.4).abs().mean() < 0.003
+    off = TRACK.clone()
+    off[0, :2] += torch.tensor([3.0, -2.0])
+    shown, _ = cut_out(drawn(NEW, 8, off), source, mask, REACH, 0.25)
+    assert (shown - perfect)[0].abs().mean() < 0.2 * (drawn(NEW, 8, off) - perfect)[0].abs().mean()
+
+
+def test_what_takes_the_place_has_poses_of_its_own(clips):
+    """A pixel or two beside the old thing's, and turned, in another way in every frame."""
+    source, _, mask = clips
+    own = TRACK + torch.tensor(
+        [[1.5, -1, 0, 0.1], [-1, 1, 0, 0], [0.5, 1.5, 0, -0.1], [-1.5, 0, 0, 0.05], [0, -1, 0, 0]]
+    )
+    poses = track_beside(drawn(NEW, 8, own), mask, track_of(source, mask))
+    # Both name a point of the thing; seen from the thing it is the same one in all frames.
+    named = torch.stack([seen_from(pose, on) for pose, on in zip(poses, logarithmic(own), strict=True)])
+    assert (named - named.mean(0))[:, :2].norm(dim=1).max() < 0.15
+    assert (named - named.mean(0))[:, 2].abs().max() < 0.02  # half a pixel over its length
+    assert (named - named.mean(0))[:, 3].abs().max() < 0.01
+
+
+def test_an_offset_from_a_pose_leads_back():
+    pose, on = torch.tensor([30.0, 40, 3.1, 0.4]), torch.tensor([33.0, 38, 3.3, -0.2])
+    torch.testing.assert_close(seen_at(seen_from(pose, on), on), pose)
+    # Two sizes to the right of a thing that stands upside down is two sizes to the left in the picture.
+    turned = torch.tensor([50.0, 50, 0, np.pi])
+    torch.testing.assert_close(seen_at(torch.tensor([2.0, 0, 0, 0]), turned)[:2], torch.tensor([48.0, 50]))
+
+
+def test_what_the_old_thing_encloses_counts_as_it(clips):
+    """Its middle may have the colours of what is around it."""
+    source, _, mask = clips
+    track = track_of(source, mask)
+    was = silhouette(source, source, mask, track)
+    hollow = replace(was, inside=was.inside & ~ndimage.binary_erosion(was.inside, iterations=3))
+    assert hollow.inside.sum() < was.inside.sum()
+    assert torch.equal(stood(hollow, track, mask), stood(was, track, mask))
 
 
 def test_the_mask_holds_what_was_made_larger(clips):

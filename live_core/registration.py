@@ -37,6 +37,11 @@ class Track:
     poses: torch.Tensor
     sure: torch.Tensor
 
+    @property
+    def found(self) -> list[int]:
+        """The numbers of the frames that are sure."""
+        return torch.nonzero(self.sure).flatten().tolist()
+
 
 def track_of(clip: torch.Tensor, mask: torch.Tensor) -> Track:
     """Where the thing of a `mask` (f, H, W), 0 or 1, not empty in all frames, is in the pictures of a `clip` (f, H, W,
@@ -57,7 +62,7 @@ def track_of(clip: torch.Tensor, mask: torch.Tensor) -> Track:
 def track_beside(pictures: torch.Tensor, mask: torch.Tensor, track: Track) -> torch.Tensor:
     """(f, 4): the poses in which what took the place of a `track`'s thing, in `pictures` (f, H, W, 3), lies best on the
     median of it; a frame that is not sure keeps the track's. `mask` (f, H, W), 0 or 1, holds it."""
-    poses, sure = track.poses.clone(), torch.nonzero(track.sure).flatten().tolist()
+    poses, sure = track.poses.clone(), track.found
     first = int((mask.sum((1, 2)) * uncut(mask) * track.sure).argmax())
     size, shown = float(poses[first, 2].exp()), pictures.float().permute(0, 3, 1, 2)
     for part, error in LEVELS:
@@ -166,6 +171,11 @@ def points_in(box: tuple[slice, slice]) -> torch.Tensor:
     """(h, w, 2): the centres, x and y, of the pixels in a box of rows and columns."""
     across, down = (torch.arange(side.start, side.stop) + 0.5 for side in (box[1], box[0]))
     return torch.stack(torch.meshgrid(across, down, indexing="xy"), -1)
+
+
+def all_points(mask: torch.Tensor) -> torch.Tensor:
+    """(H, W, 2): the same of all pixels of masks (f, H, W)."""
+    return points_in((slice(0, mask.shape[1]), slice(0, mask.shape[2])))
 
 
 def box_of(mask: torch.Tensor) -> tuple[slice, slice]:

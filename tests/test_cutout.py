@@ -8,7 +8,8 @@ import torch
 from scipy import ndimage
 
 from live_core import LiveError
-from live_core.cutout import cut_out, far, silhouette, stood, width
+from live_core.cutout import cut_out, stood
+from live_core.matting import far, silhouette, width
 from live_core.notes import gathered
 from live_core.registration import seen_at, seen_from, track_beside, track_of
 from live_core.steadying import steady
